@@ -1,0 +1,69 @@
+//! What can go wrong, each as the one line that a person sees on stderr.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tok_model::credential::Malformed;
+
+/// Why there is no answer although there should have been one. Says what to do next, never a value of the request.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The deadline passed.
+    Late {
+        /// The whole time there was.
+        whole: Duration,
+    },
+    /// The socket that was chosen by name does not let us in.
+    NotAllowed {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket that was chosen by name cannot be one.
+    NoSocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Somebody else listens there.
+    Stranger {
+        /// The socket.
+        path: PathBuf,
+        /// Whose process it is.
+        uid: u32,
+    },
+    /// The connection broke.
+    Broken(Errno),
+    /// The answer is not one that git could read.
+    BadAnswer(Malformed),
+    /// A variable has a value it cannot have.
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
+        should: &'static str,
+    },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late { whole } => {
+                let whole = whole.as_millis();
+                write!(f, "no answer within {whole} ms; see `tok status`, or allow more with TOK_TIMEOUT_MS")
+            }
+            Self::NotAllowed { path } => {
+                write!(f, "not allowed to connect to {}; ask who runs tokd for access to its socket", path.display())
+            }
+            Self::NoSocket { path } => write!(f, "{} cannot be a socket's path: at most 107 bytes", path.display()),
+            Self::Stranger { path, uid } => write!(
+                f,
+                "nothing was sent to {}: uid {uid} listens there, which is neither you, root nor the user tokd",
+                path.display()
+            ),
+            Self::Broken(error) => write!(f, "the connection to tokd broke ({error}); see `tok status`"),
+            Self::BadAnswer(malformed) => write!(f, "tokd's answer was not used: {malformed}; see `tok status`"),
+            Self::Variable { name, should } => write!(f, "{name} {should}"),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Checked conversions between wire messages and plain structs.
+//!
+//! Requests are checked where they arrive: each becomes a struct of the model's own types, or the fault
+//! `invalid_argument` with the name of the bad field. Replies carry IDs, words and times in the model's types, while
+//! names and scopes stay text, so that a command of last year can still show what a daemon of today sends. The structs
+//! that replies become serialise to the stable JSON of the command line and the HTTP API.
+
+mod audit;
+mod field;
+mod identity;
+mod json;
+mod server;
+mod token_calls;
+mod tokens;
+mod words;
+
+pub use audit::{AuditFilter, AuditRecord};
+pub use field::{PageAsk, PageOf, optional, parsed};
+pub use identity::{
+    MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
+};
+pub use server::{ServerStatus, Whoami};
+pub use token_calls::{CheckedToken, CreatedToken, NewToken, RevokedToken, ScopeRecord, TokenDraft, TokenFilter};
+pub use tokens::TokenRecord;
+
+pub(crate) fn role_number(role: tok_model::kind::Role) -> i32 {
+    words::wire_role(Some(role))
+}

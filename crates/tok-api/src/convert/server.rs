@@ -1,0 +1,128 @@
+//! Who is asking, and how the server is.
+
+use serde::Serialize;
+
+use super::field::given;
+use super::identity::MembershipRecord;
+use super::tokens::TokenRecord;
+use crate::fault::Fault;
+use crate::wire::v1;
+
+/// Who the caller is to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Whoami {
+    /// Login name; none if the caller is no user, as root on the local socket.
+    pub user: Option<String>,
+    /// May administer the whole server.
+    pub manager: bool,
+    /// How the daemon knows, for people: `local socket, uid 0`.
+    pub via: String,
+    /// The caller's user ID on this machine, if they came by the local socket.
+    pub peer_uid: Option<u32>,
+    /// The token, if they came with one.
+    pub token: Option<TokenRecord>,
+    /// Where they belong.
+    pub memberships: Vec<MembershipRecord>,
+}
+
+impl From<Whoami> for v1::WhoamiReply {
+    fn from(who: Whoami) -> Self {
+        Self {
+            user: who.user.unwrap_or_default(),
+            manager: who.manager,
+            via: who.via,
+            peer_uid: who.peer_uid,
+            token: who.token.map(Into::into),
+            memberships: who.memberships.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::WhoamiReply> for Whoami {
+    type Error = Fault;
+    fn try_from(reply: v1::WhoamiReply) -> Result<Self, Fault> {
+        Ok(Self {
+            user: given(reply.user),
+            manager: reply.manager,
+            via: reply.via,
+            peer_uid: reply.peer_uid,
+            token: reply.token.map(TryInto::try_into).transpose()?,
+            memberships: reply.memberships.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// How the server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerStatus {
+    /// Of the daemon.
+    pub version: String,
+    /// Of the wire.
+    pub protocol: u32,
+    /// Since it began to answer.
+    pub uptime_seconds: u64,
+    /// What git clones from.
+    pub listen_url: Option<String>,
+    /// The path of its local socket.
+    pub socket: Option<String>,
+    /// `embedded` or `postgres`.
+    pub store: String,
+    /// Of the database.
+    pub postgres_version: String,
+    /// The newest migration applied.
+    pub schema_version: String,
+    /// Of the git that serves repositories.
+    pub git_version: Option<String>,
+    /// Where the repositories are, for those who may know.
+    pub git_root: Option<String>,
+    /// How many there are.
+    pub users: u64,
+    /// How many there are.
+    pub workspaces: u64,
+    /// How many there are.
+    pub repositories: u64,
+    /// Neither expired nor revoked, of every kind.
+    pub live_tokens: u64,
+}
+
+impl From<ServerStatus> for v1::ServerStatusReply {
+    fn from(status: ServerStatus) -> Self {
+        Self {
+            version: status.version,
+            protocol: status.protocol,
+            uptime_seconds: status.uptime_seconds,
+            listen_url: status.listen_url.unwrap_or_default(),
+            socket: status.socket.unwrap_or_default(),
+            store: status.store,
+            postgres_version: status.postgres_version,
+            schema_version: status.schema_version,
+            git_version: status.git_version.unwrap_or_default(),
+            git_root: status.git_root.unwrap_or_default(),
+            users: status.users,
+            workspaces: status.workspaces,
+            repositories: status.repositories,
+            live_tokens: status.live_tokens,
+        }
+    }
+}
+
+impl From<v1::ServerStatusReply> for ServerStatus {
+    fn from(reply: v1::ServerStatusReply) -> Self {
+        Self {
+            version: reply.version,
+            protocol: reply.protocol,
+            uptime_seconds: reply.uptime_seconds,
+            listen_url: given(reply.listen_url),
+            socket: given(reply.socket),
+            store: reply.store,
+            postgres_version: reply.postgres_version,
+            schema_version: reply.schema_version,
+            git_version: given(reply.git_version),
+            git_root: given(reply.git_root),
+            users: reply.users,
+            workspaces: reply.workspaces,
+            repositories: reply.repositories,
+            live_tokens: reply.live_tokens,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! A token as everybody sees it: everything but its text.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tok_model::grant::Grant;
+use tok_model::id::{TokenId, UserId};
+use tok_model::kind::{Permission, TokenKind};
+use tok_model::route::Routes;
+use tok_model::token::{Owner, Standing, Token, TokenState};
+
+use super::field::{given, moment, optional, optional_moment, parsed, present, wire_moment};
+use super::{json, words};
+use crate::fault::Fault;
+use crate::wire::v1;
+
+/// A token as everybody but its maker sees it. Serialises to the record of the JSON interfaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenRecord {
+    /// The handle everywhere outside the secret itself.
+    #[serde(serialize_with = "json::text")]
+    pub id: TokenId,
+    /// What sort of token.
+    #[serde(serialize_with = "json::text")]
+    pub kind: TokenKind,
+    /// What its owner called it.
+    pub name: String,
+    /// More words on it; may be empty.
+    pub description: String,
+    /// The fixed prefix of its kind: `tokpat`.
+    pub prefix: String,
+    /// The prefix and the first characters of the text: `tokpat_a1b2`.
+    pub token_prefix: String,
+    /// As in `repo:read`.
+    pub scopes: Vec<String>,
+    /// For kinds without scopes.
+    #[serde(serialize_with = "json::optional_text")]
+    pub permission: Option<Permission>,
+    /// The workspace it is confined to.
+    pub workspace: Option<String>,
+    /// As in `acme/app`; for repo and git tokens.
+    pub repo_allowlist: Vec<String>,
+    /// As in `acme/*:r`.
+    pub routes: Vec<String>,
+    /// How it stood when it was asked for.
+    #[serde(serialize_with = "json::text")]
+    pub state: Standing,
+    /// When it was made.
+    #[serde(serialize_with = "json::time")]
+    pub created_at: DateTime<Utc>,
+    /// The first moment at which it no longer works; `None` is never.
+    #[serde(serialize_with = "json::optional_time")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    #[serde(serialize_with = "json::optional_time")]
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// Who revoked it, for people.
+    pub revoked_by: Option<String>,
+    /// Why, if they said.
+    pub revoke_reason: Option<String>,
+    /// `None` is never.
+    #[serde(serialize_with = "json::optional_time")]
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// From where.
+    pub last_used_ip: Option<String>,
+    /// Who made it, if a user did.
+    #[serde(serialize_with = "json::optional_text")]
+    pub created_by_user_id: Option<UserId>,
+    /// What they were called then.
+    pub created_by_name: Option<String>,
+    /// The token it was made through.
+    pub created_by_token_prefix: Option<String>,
+    /// The token that minted it.
+    #[serde(serialize_with = "json::optional_text")]
+    pub parent_id: Option<TokenId>,
+    /// Shared with its successors by rotation.
+    #[serde(serialize_with = "json::optional_text")]
+    pub family_id: Option<TokenId>,
+    /// The login name of the user it acts for; none for tokens of a workspace.
+    pub user: Option<String>,
+    /// Addresses it works from, as in `192.0.2.0/24`; empty is anywhere.
+    pub allow_cidrs: Vec<String>,
+}
+
+impl TokenRecord {
+    /// What may be shown of a stored token at `now`.
+    pub fn of(token: &Token, now: DateTime<Utc>) -> Self {
+        let kind = token.kind();
+        let (scopes, routes) = match &token.grant {
+            Grant::Personal { scopes, routes } => (texts(scopes.iter()), texts(routes.iter().flat_map(Routes::iter))),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let repo_allowlist = match &token.grant {
+            Grant::Repo { workspace, repos, .. } => repos.iter().map(|repo| format!("{workspace}/{repo}")).collect(),
+            Grant::Git { repo, .. } => vec![repo.to_string()],
+            _ => Vec::new(),
+        };
+        let (revoked_at, revoked_by, revoke_reason) = match &token.state {
+            TokenState::Live => (None, None, None),
+            TokenState::Revoked { at, by, reason } => (Some(*at), Some(by.clone()), reason.clone()),
+        };
+        Self {
+            id: token.id,
+            kind,
+            name: token.name.clone(),
+            description: token.description.clone(),
+            prefix: kind.prefix().trim_end_matches('_').to_owned(),
+            token_prefix: token.shown_prefix.clone(),
+            scopes,
+            permission: token.grant.permission(),
+            workspace: token.grant.workspace().map(ToString::to_string),
+            repo_allowlist,
+            routes,
+            allow_cidrs: texts(token.allow_from.iter()),
+            state: token.standing(now),
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            revoked_at,
+            revoked_by,
+            revoke_reason,
+            last_used_at: token.last_use.as_ref().map(|used| used.at),
+            last_used_ip: token.last_use.as_ref().and_then(|used| used.address).map(|address| address.to_string()),
+            created_by_user_id: token.creator.user,
+            created_by_name: given(token.creator.name.clone()),
+            created_by_token_prefix: token.creator.token_prefix.clone(),
+            parent_id: token.parent,
+            family_id: Some(token.family),
+            user: matches!(token.owner, Owner::User(_)).then(|| token.owner_name.clone()),
+        }
+    }
+}
+
+impl From<TokenRecord> for v1::Token {
+    fn from(record: TokenRecord) -> Self {
+        Self {
+            id: record.id.to_string(),
+            kind: words::wire_kind(Some(record.kind)),
+            name: record.name,
+            description: record.description,
+            prefix: record.prefix,
+            token_prefix: record.token_prefix,
+            scopes: record.scopes,
+            permission: words::wire_permission(record.permission),
+            workspace: record.workspace.unwrap_or_default(),
+            repo_allowlist: record.repo_allowlist,
+            routes: record.routes,
+            allow_cidrs: record.allow_cidrs,
+            state: words::wire_state(Some(record.state)),
+            created_at: Some(wire_moment(record.created_at)),
+            expires_at: record.expires_at.map(wire_moment),
+            revoked_at: record.revoked_at.map(wire_moment),
+            revoked_by: record.revoked_by.unwrap_or_default(),
+            revoke_reason: record.revoke_reason.unwrap_or_default(),
+            last_used_at: record.last_used_at.map(wire_moment),
+            last_used_ip: record.last_used_ip.unwrap_or_default(),
+            created_by_user_id: record.created_by_user_id.map(|id| id.to_string()).unwrap_or_default(),
+            created_by_name: record.created_by_name.unwrap_or_default(),
+            created_by_token_prefix: record.created_by_token_prefix.unwrap_or_default(),
+            parent_id: record.parent_id.map(|id| id.to_string()).unwrap_or_default(),
+            family_id: record.family_id.map(|id| id.to_string()).unwrap_or_default(),
+            user: record.user.unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::Token> for TokenRecord {
+    type Error = Fault;
+    fn try_from(token: v1::Token) -> Result<Self, Fault> {
+        Ok(Self {
+            id: parsed("id", &token.id)?,
+            kind: present("kind", words::kind("kind", token.kind)?)?,
+            name: token.name,
+            description: token.description,
+            prefix: token.prefix,
+            token_prefix: token.token_prefix,
+            scopes: token.scopes,
+            permission: words::permission("permission", token.permission)?,
+            workspace: given(token.workspace),
+            repo_allowlist: token.repo_allowlist,
+            routes: token.routes,
+            allow_cidrs: token.allow_cidrs,
+            state: present("state", words::state("state", token.state)?)?,
+            created_at: moment("created_at", token.created_at)?,
+            expires_at: optional_moment("expires_at", token.expires_at)?,
+            revoked_at: optional_moment("revoked_at", token.revoked_at)?,
+            revoked_by: given(token.revoked_by),
+            revoke_reason: given(token.revoke_reason),
+            last_used_at: optional_moment("last_used_at", token.last_used_at)?,
+            last_used_ip: given(token.last_used_ip),
+            created_by_user_id: optional("created_by_user_id", &token.created_by_user_id)?,
+            created_by_name: given(token.created_by_name),
+            created_by_token_prefix: given(token.created_by_token_prefix),
+            parent_id: optional("parent_id", &token.parent_id)?,
+            family_id: optional("family_id", &token.family_id)?,
+            user: given(token.user),
+        })
+    }
+}
+
+fn texts(values: impl Iterator<Item: ToString>) -> Vec<String> {
+    values.map(|value| value.to_string()).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use tok_model::token::{Creator, LastUse};
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    pub(in crate::convert) fn record() -> TokenRecord {
+        TokenRecord::of(&token(), time("2026-11-22T10:00:00Z"))
+    }
+
+    fn token() -> Token {
+        let id: TokenId = "1b4e28ba-2fa1-4d2e-883f-0016d3cca427".parse().unwrap();
+        let user: UserId = "9f2c51aa-0000-4000-8000-000000000001".parse().unwrap();
+        Token {
+            id,
+            name: "CI".to_owned(),
+            description: String::new(),
+            shown_prefix: "tokpat_a1b2".to_owned(),
+            grant: Grant::Personal {
+                scopes: "repo:read, repo:write".parse().unwrap(),
+                routes: Some(Routes::from_texts(["acme/*:r"]).unwrap()),
+            },
+            owner: Owner::User(user),
+            owner_name: "alice".to_owned(),
+            parent: None,
+            family: id,
+            allow_from: vec!["192.0.2.0/24".parse().unwrap()],
+            creator: Creator {
+                user: Some(user),
+                name: "alice".to_owned(),
+                token_prefix: None,
+                from: "unix:uid=1000".to_owned(),
+                agent: None,
+            },
+            created_at: time("2026-11-01T09:30:00.123456Z"),
+            expires_at: Some(time("2026-12-01T09:30:00Z")),
+            state: TokenState::Live,
+            last_use: Some(LastUse { at: time("2026-11-22T08:00:00Z"), address: Some("192.0.2.7".parse().unwrap()) }),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_wire() {
+        let revoked = Token {
+            state: TokenState::Revoked { at: time("2026-11-20T00:00:00Z"), by: "root".to_owned(), reason: None },
+            grant: Grant::Git { repo: "acme/app".parse().unwrap(), permission: Permission::Write },
+            parent: Some(token().id),
+            ..token()
+        };
+        for stored in [token(), revoked] {
+            let record = TokenRecord::of(&stored, time("2026-11-22T10:00:00Z"));
+            assert_eq!(TokenRecord::try_from(v1::Token::from(record.clone())), Ok(record));
+        }
+    }
+
+    #[test]
+    fn the_json_of_a_record_is_the_documented_one() {
+        let expected = serde_json::json!({
+            "id": "1b4e28ba-2fa1-4d2e-883f-0016d3cca427",
+            "kind": "personal",
+            "name": "CI",
+            "description": "",
+            "prefix": "tokpat",
+            "token_prefix": "tokpat_a1b2",
+            "scopes": ["repo:read", "repo:write"],
+            "permission": null,
+            "workspace": null,
+            "repo_allowlist": [],
+            "routes": ["acme/*:r"],
+            "state": "active",
+            "created_at": "2026-11-01T09:30:00Z",
+            "expires_at": "2026-12-01T09:30:00Z",
+            "revoked_at": null,
+            "revoked_by": null,
+            "revoke_reason": null,
+            "last_used_at": "2026-11-22T08:00:00Z",
+            "last_used_ip": "192.0.2.7",
+            "created_by_user_id": "9f2c51aa-0000-4000-8000-000000000001",
+            "created_by_name": "alice",
+            "created_by_token_prefix": null,
+            "parent_id": null,
+            "family_id": "1b4e28ba-2fa1-4d2e-883f-0016d3cca427",
+            "user": "alice",
+            "allow_cidrs": ["192.0.2.0/24"],
+        });
+        assert_eq!(serde_json::to_value(record()).unwrap(), expected);
+    }
+
+    #[test]
+    fn state_is_asked_with_a_time() {
+        assert_eq!(TokenRecord::of(&token(), time("2026-12-01T09:30:00Z")).state, Standing::Expired);
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        let whole = v1::Token::from(record());
+        for (bad, field) in [
+            (v1::Token { id: "x".to_owned(), ..whole.clone() }, "id"),
+            (v1::Token { kind: 0, ..whole.clone() }, "kind"),
+            (v1::Token { created_at: None, ..whole.clone() }, "created_at"),
+            (v1::Token { parent_id: "1b4e".to_owned(), ..whole }, "parent_id"),
+        ] {
+            assert_eq!(TokenRecord::try_from(bad).unwrap_err().field.as_deref(), Some(field));
+        }
+    }
+}

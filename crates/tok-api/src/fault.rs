@@ -1,0 +1,267 @@
+//! How a call fails: one shape on both sides of the wire, with a code that programs may rely on.
+//!
+//! A [`Fault`] becomes a gRPC status whose details carry it whole, packed the way gRPC's own error model does
+//! (`google.rpc.Status` with a `google.protobuf.Any`), so that other clients can read it too. What the daemon must not
+//! tell never becomes a fault: there is no conversion from arbitrary errors.
+
+use std::fmt;
+
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::wire::v1;
+
+/// The type that the details of a status name.
+const DETAIL_TYPE: &str = "type.googleapis.com/tok.v1.Fault";
+/// Details travel in one header, and clients refuse headers beyond some 16 KiB: so many matches at most.
+const MOST_MATCHES: usize = 20;
+/// And so many bytes in each text.
+const LONGEST_TEXT: usize = 500;
+/// Or in each match.
+const LONGEST_MATCH: usize = 200;
+
+/// Why a call failed, as a word that does not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultCode {
+    /// The request makes no sense; asking again will not help.
+    InvalidArgument,
+    /// There is no such thing, or the caller may not know of it.
+    NotFound,
+    /// The reference fits more than one thing; nothing was changed.
+    Ambiguous,
+    /// The caller is known and may not do this.
+    Forbidden,
+    /// The caller is not known: no token, or one that is no good.
+    Unauthenticated,
+    /// It exists already, or somebody was faster.
+    Conflict,
+    /// The daemon, or its database, cannot answer now. Never a statement about a token.
+    Unavailable,
+    /// A fault of tok's own.
+    Internal,
+    /// More than the daemon takes.
+    TooLarge,
+}
+
+impl FaultCode {
+    /// Every code.
+    pub const EVERY: [Self; 9] = [
+        Self::InvalidArgument,
+        Self::NotFound,
+        Self::Ambiguous,
+        Self::Forbidden,
+        Self::Unauthenticated,
+        Self::Conflict,
+        Self::Unavailable,
+        Self::Internal,
+        Self::TooLarge,
+    ];
+
+    /// The word that is sent and shown in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
+            Self::Ambiguous => "ambiguous",
+            Self::Forbidden => "forbidden",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Conflict => "conflict",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    fn grpc(self) -> Code {
+        match self {
+            Self::InvalidArgument => Code::InvalidArgument,
+            Self::NotFound => Code::NotFound,
+            Self::Ambiguous => Code::FailedPrecondition,
+            Self::Forbidden => Code::PermissionDenied,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Conflict => Code::AlreadyExists,
+            Self::Unavailable => Code::Unavailable,
+            Self::Internal => Code::Internal,
+            Self::TooLarge => Code::ResourceExhausted,
+        }
+    }
+
+    /// What a status without our details means: one made by gRPC itself, or by a daemon of another age.
+    fn from_grpc(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument => Self::InvalidArgument,
+            Code::NotFound => Self::NotFound,
+            Code::FailedPrecondition => Self::Ambiguous,
+            Code::PermissionDenied => Self::Forbidden,
+            Code::Unauthenticated => Self::Unauthenticated,
+            Code::AlreadyExists | Code::Aborted => Self::Conflict,
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unavailable,
+            Code::ResourceExhausted | Code::OutOfRange => Self::TooLarge,
+            Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => Self::Internal,
+        }
+    }
+}
+
+impl fmt::Display for FaultCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A failed call. Everything in it may be shown to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// What sort of failure.
+    pub code: FaultCode,
+    /// What happened and why.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// The field of the request that is at fault.
+    pub field: Option<String>,
+    /// With [`FaultCode::Ambiguous`]: what the reference could mean, one line each.
+    pub matches: Vec<String>,
+}
+
+impl Fault {
+    /// A fault without a hint.
+    pub fn new(code: FaultCode, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string(), hint: None, field: None, matches: Vec::new() }
+    }
+
+    /// A field of the request that cannot be so.
+    pub fn field(name: &str, why: impl fmt::Display) -> Self {
+        Self { field: Some(name.to_owned()), ..Self::new(FaultCode::InvalidArgument, why) }
+    }
+
+    /// The same, with what to do next.
+    #[must_use]
+    pub fn hint(self, hint: impl fmt::Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// The same, with what the reference could mean.
+    #[must_use]
+    pub fn matches(self, matches: Vec<String>) -> Self {
+        Self { matches, ..self }
+    }
+}
+
+/// `google.rpc.Status`, the message that gRPC's error model puts into `grpc-status-details-bin`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<prost_types::Any>,
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let code = fault.code.grpc();
+        let message = cut(&fault.message, LONGEST_TEXT);
+        let detail = v1::Fault {
+            code: fault.code.as_str().to_owned(),
+            message: message.clone(),
+            hint: cut(&fault.hint.unwrap_or_default(), LONGEST_TEXT),
+            field: cut(&fault.field.unwrap_or_default(), LONGEST_TEXT),
+            matches: fault.matches.iter().take(MOST_MATCHES).map(|line| cut(line, LONGEST_MATCH)).collect(),
+        };
+        let packed = prost_types::Any { type_url: DETAIL_TYPE.to_owned(), value: detail.encode_to_vec() };
+        let status = RpcStatus { code: code.into(), message: message.clone(), details: vec![packed] };
+        Status::with_details(code, message, status.encode_to_vec().into())
+    }
+}
+
+impl From<Status> for Fault {
+    fn from(status: Status) -> Self {
+        if let Some(fault) = unpack(&status) {
+            return fault;
+        }
+        // A status with a source was not sent by anybody: it is what this side makes of a broken connection.
+        if std::error::Error::source(&status).is_some() && status.code() != Code::Cancelled {
+            return Self::new(FaultCode::Unavailable, "the daemon ended the connection before it answered")
+                .hint("ask again; if it stays so, the daemon's log says why");
+        }
+        let code = FaultCode::from_grpc(status.code());
+        match status.code() {
+            Code::Unimplemented => Self::new(code, "the daemon does not know this call")
+                .hint("tok and tokd are of different versions: compare `tok --version` with `tokd --version`"),
+            Code::DeadlineExceeded | Code::Cancelled => Self::new(code, "the daemon did not answer in time")
+                .hint("`tok status` shows whether it answers at all; its log says what it waits for"),
+            Code::Unavailable => Self::new(code, "the daemon cannot answer now")
+                .hint("ask again in a moment; `tok status` shows whether it answers"),
+            _ if status.message().is_empty() => Self::new(code, format!("the call failed: {}", status.code())),
+            _ => Self::new(code, status.message()),
+        }
+    }
+}
+
+fn unpack(status: &Status) -> Option<Fault> {
+    let details = RpcStatus::decode(status.details()).ok()?.details;
+    let packed = details.into_iter().find(|any| any.type_url == DETAIL_TYPE)?;
+    let detail = v1::Fault::decode(packed.value.as_slice()).ok()?;
+    // A code of a later version still has its gRPC code to go by.
+    let code = FaultCode::EVERY.into_iter().find(|code| code.as_str() == detail.code);
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    Some(Fault {
+        code: code.unwrap_or_else(|| FaultCode::from_grpc(status.code())),
+        message: detail.message,
+        hint: given(detail.hint),
+        field: given(detail.field),
+        matches: detail.matches,
+    })
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    text.char_indices().take_while(|(at, character)| at + character.len_utf8() <= bytes).map(|(_, c)| c).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_comes_back_whole() {
+        for code in FaultCode::EVERY {
+            let fault = Fault::new(code, "two tokens begin with 1b4e – „acme“")
+                .hint("give more characters")
+                .matches(vec!["1b4e28ba CI".to_owned(), "1b4e99ff Old".to_owned()]);
+            assert_eq!(Fault::from(Status::from(fault.clone())), fault);
+        }
+        let fault = Fault::field("scopes", "unknown scope \"repo:wrote\"");
+        assert_eq!((fault.code, fault.field.as_deref()), (FaultCode::InvalidArgument, Some("scopes")));
+        assert_eq!(Fault::from(Status::from(fault.clone())), fault);
+    }
+
+    #[test]
+    fn what_grpc_says_itself_becomes_a_sentence_with_advice() {
+        for (status, code) in [
+            (Status::cancelled("Timeout expired"), FaultCode::Unavailable),
+            (Status::unavailable(""), FaultCode::Unavailable),
+            (Status::unimplemented(""), FaultCode::Internal),
+        ] {
+            let fault = Fault::from(status);
+            assert_eq!(fault.code, code);
+            assert!(fault.hint.is_some(), "{fault:?}");
+        }
+        assert_eq!(Fault::from(Status::internal("odd")).message, "odd");
+    }
+
+    #[test]
+    fn a_fault_fits_into_a_header_whatever_is_in_it() {
+        let long = "\u{1F600}".repeat(10_000);
+        let fault = Fault::new(FaultCode::Ambiguous, &long).hint(&long);
+        let status = Status::from(fault.matches(vec![long; 5_000]));
+        assert!(status.details().len() < 9_000, "{}", status.details().len());
+    }
+
+    #[test]
+    fn garbage_details_are_no_reason_to_fail_differently() {
+        let status = Status::with_details(Code::NotFound, "no such token", vec![0xff; 40].into());
+        assert_eq!(Fault::from(status), Fault::new(FaultCode::NotFound, "no such token"));
+    }
+}

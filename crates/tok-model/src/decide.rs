@@ -1,0 +1,118 @@
+//! The authority rule, as one pure function.
+//!
+//! Effective authority = kind ∩ scopes ∩ routes ∩ the owner's authority *now* ∩ live (not expired, not revoked, owner
+//! enabled, address allowed). [`decide`] is the only constructor of [`Permit`], and whatever changes or reveals
+//! anything in the store takes a `&Permit`, so code that forgot to ask does not compile.
+
+mod authority;
+mod caller;
+mod mint;
+mod refusal;
+
+pub use authority::highest_right;
+pub use caller::{Bearer, Caller, OwnerNow, UserNow};
+pub use refusal::{Class, Refusal, Rule};
+
+use crate::audit::Actor;
+use crate::clock::Timestamp;
+use crate::grant::{Cidr, Grant};
+use crate::id::UserId;
+use crate::name::{RepoPath, WorkspaceName};
+use crate::scope::RepoRight;
+use crate::token::Owner;
+
+/// What somebody wants to do, stated as a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// Ask who one is and what one may do.
+    Identity,
+    /// Do something with a repository.
+    Repository {
+        /// Which one.
+        repo: RepoPath,
+        /// What.
+        right: RepoRight,
+    },
+    /// Read a user's profile.
+    Profile {
+        /// Whose.
+        user: UserId,
+    },
+    /// See an owner's tokens (never their secrets).
+    SeeTokens {
+        /// Whose.
+        owner: Owner,
+    },
+    /// End an owner's tokens.
+    EndTokens {
+        /// Whose.
+        owner: Owner,
+    },
+    /// Make a token.
+    Mint(MintRequest),
+    /// See a workspace's members.
+    SeeWorkspace {
+        /// Which one.
+        workspace: WorkspaceName,
+    },
+    /// Add and remove a workspace's members.
+    ManageWorkspace {
+        /// Which one.
+        workspace: WorkspaceName,
+    },
+    /// Read what one's own tokens did.
+    OwnAudit,
+    /// Administer the server: users, workspaces, everybody's tokens, the whole trail.
+    Server,
+}
+
+/// A token that somebody wants made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintRequest {
+    /// For whom it shall act.
+    pub owner: Owner,
+    /// What it shall be given.
+    pub grant: Grant,
+    /// Until when; `None` is for ever.
+    pub expires_at: Option<Timestamp>,
+    /// From where it shall work; empty is anywhere.
+    pub allow_from: Vec<Cidr>,
+}
+
+/// Proof that [`decide`] said yes: to this need, for this caller, at this time.
+#[derive(Debug)]
+pub struct Permit {
+    need: Need,
+    actor: Actor,
+    at: Timestamp,
+}
+
+impl Permit {
+    /// What was allowed. Store functions act on this, not on arguments beside it.
+    pub fn need(&self) -> &Need {
+        &self.need
+    }
+
+    /// Who was allowed it, for the audit trail.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// When it was allowed.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// May `caller` do what they need, `now`?
+pub fn decide(caller: &Caller, need: Need, now: Timestamp) -> Result<Permit, Refusal> {
+    authority::live(caller, now)?;
+    match &need {
+        Need::Mint(request) => mint::allowed(caller, request, now)?,
+        other => authority::allowed(caller, other)?,
+    }
+    Ok(Permit { need, actor: caller.actor(), at: now })
+}
+
+#[cfg(test)]
+mod tests;

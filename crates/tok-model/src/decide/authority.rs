@@ -1,0 +1,206 @@
+//! Kind, scopes, routes and the owner's authority, each asked in turn.
+
+use super::refusal::{Refusal, Rule};
+use super::{Bearer, Caller, Need, OwnerNow, UserNow};
+use crate::clock::Timestamp;
+use crate::grant::Grant;
+use crate::kind::{Role, TokenKind};
+use crate::name::{RepoPath, WorkspaceName};
+use crate::scope::{RepoRight, Scope};
+use crate::token::{Owner, TokenState};
+
+/// Is what was presented good at all, whatever it is wanted for?
+pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
+    match &caller.bearer {
+        Bearer::Nothing => return Err(Rule::NoCredential.into()),
+        Bearer::LocalPeer { manager: true } if matches!(caller.owner, OwnerNow::Nobody) => {}
+        Bearer::LocalPeer { .. } if matches!(caller.owner, OwnerNow::Nobody) => {
+            return Err(Rule::UnknownLocalUser.into());
+        }
+        Bearer::LocalPeer { .. } => {}
+        Bearer::Token(token) => {
+            if let TokenState::Revoked { at, .. } = &token.state {
+                return Err(Rule::Revoked(*at).into());
+            }
+            if let Some(end) = token.expires_at.filter(|end| *end <= now) {
+                return Err(Rule::Expired(end).into());
+            }
+            if caller.owner_id() != Some(token.owner) {
+                return Err(Rule::OwnerGone.into());
+            }
+            let allowed = |address| token.allow_from.iter().any(|block| block.contains(address));
+            if !token.allow_from.is_empty() && !caller.source.address.is_some_and(allowed) {
+                return Err(Rule::Address.into());
+            }
+        }
+    }
+    match caller.user() {
+        Some(user) if !user.enabled => Err(Rule::OwnerDisabled(user.name.clone()).into()),
+        _ => Ok(()),
+    }
+}
+
+/// May they, given that they are [`live`]?
+pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
+    match need {
+        Need::Identity => Ok(()),
+        Need::Repository { repo, right } => repository(caller, repo, *right),
+        Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),
+        Need::SeeTokens { owner } => scoped(caller, Scope::TokenRead).and_then(|()| own(caller, *owner)),
+        Need::EndTokens { owner } => scoped(caller, Scope::TokenWrite).and_then(|()| own(caller, *owner)),
+        Need::OwnAudit => scoped(caller, Scope::AuditRead),
+        Need::SeeWorkspace { workspace } => workspace_role(caller, workspace).map(drop),
+        Need::ManageWorkspace { workspace } => match workspace_role(caller, workspace)? {
+            Role::Maintainer => scoped(caller, Scope::RepoAdmin),
+            Role::Reader | Role::Writer => Err(Rule::NotMaintainer(workspace.clone()).into()),
+        },
+        Need::Server => server(caller),
+        Need::Mint(_) => Err(Rule::NotManager.into()),
+    }
+}
+
+/// The highest right the caller has on a repository, `None` if it does not exist for them.
+pub fn highest_right(caller: &Caller, repo: &RepoPath, now: Timestamp) -> Option<RepoRight> {
+    live(caller, now).ok()?;
+    [RepoRight::Admin, RepoRight::Write, RepoRight::Read]
+        .into_iter()
+        .find(|right| repository(caller, repo, *right).is_ok())
+}
+
+pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
+    if let Bearer::Token(token) = &caller.bearer {
+        grant_reaches(&token.grant, repo, right)?;
+    }
+    match &caller.owner {
+        OwnerNow::Nobody => match caller.bearer {
+            // root without a user of its own administers tok, and so may look after any repository.
+            Bearer::LocalPeer { manager: true } => Ok(()),
+            _ => Err(Rule::NotMember(repo.clone()).into()),
+        },
+        OwnerNow::Workspace { name, .. } if *name == repo.workspace => Ok(()),
+        OwnerNow::Workspace { .. } => Err(Rule::NotMember(repo.clone()).into()),
+        OwnerNow::User(user) => match role_of(user, &repo.workspace) {
+            None => Err(Rule::NotMember(repo.clone()).into()),
+            Some(role) if role.right() >= right => Ok(()),
+            Some(role) => Err(Rule::Role { user: user.name.clone(), role, repo: repo.clone(), right }.into()),
+        },
+    }
+}
+
+/// A user's role in a workspace; a manager has the highest everywhere.
+fn role_of(user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
+    if user.manager { Some(Role::Maintainer) } else { user.roles.get(workspace).copied() }
+}
+
+fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
+    let permitted = |permission: crate::kind::Permission| {
+        if permission.covers(right) {
+            Ok(())
+        } else {
+            Err(Refusal::from(Rule::Permission { permission, repo: repo.clone(), right }))
+        }
+    };
+    match grant {
+        Grant::Session => Ok(()),
+        Grant::Personal { scopes, routes } => {
+            if !scopes.grants(right.scope()) {
+                return Err(Rule::Scope(right.scope()).into());
+            }
+            let Some(routes) = routes else { return Ok(()) };
+            let Some(route) = routes.deciding(&repo.to_string()) else {
+                return Err(Rule::NoRoute(repo.clone()).into());
+            };
+            let access = route.access();
+            let enough = match right {
+                RepoRight::Read => access.read,
+                RepoRight::Write => access.write,
+                RepoRight::Admin => access.read && access.write,
+            };
+            if enough {
+                Ok(())
+            } else if right == RepoRight::Read {
+                // A rule without `r` hides: to say "forbidden" would say that it is there.
+                Err(Rule::NoRoute(repo.clone()).into())
+            } else {
+                Err(Rule::Route { route: route.clone(), repo: repo.clone(), right }.into())
+            }
+        }
+        Grant::Workspace { workspace, permission } => {
+            if *workspace != repo.workspace {
+                return Err(Rule::OtherRepository(repo.clone()).into());
+            }
+            permitted(*permission)
+        }
+        Grant::Repo { workspace, permission, repos } => {
+            if *workspace != repo.workspace || !repos.contains(&repo.repo) {
+                return Err(Rule::OtherRepository(repo.clone()).into());
+            }
+            permitted(*permission)
+        }
+        Grant::Git { repo: mine, permission } => {
+            if mine == repo && permission.covers(right) {
+                return Ok(());
+            }
+            let had = format!("{} {mine}", if permission.covers(RepoRight::Write) { "pushing to" } else { "reading" });
+            Err(Rule::GitToken { had, repo: repo.clone(), right }.into())
+        }
+    }
+}
+
+/// Has the caller this scope? A local peer and a session have all of their user's.
+pub(super) fn scoped(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
+    let Bearer::Token(token) = &caller.bearer else { return Ok(()) };
+    match &token.grant {
+        Grant::Session => Ok(()),
+        Grant::Personal { scopes, .. } if scopes.grants(scope) => Ok(()),
+        Grant::Personal { .. } => Err(Rule::Scope(scope).into()),
+        // The control plane of its own workspace; managing the server or a user is nothing a workspace does.
+        Grant::Workspace { permission, .. } if permission.covers(RepoRight::Write) => match scope {
+            Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead | Scope::RepoAdmin => Ok(()),
+            _ => Err(Rule::Kind(TokenKind::Workspace).into()),
+        },
+        Grant::Workspace { .. } | Grant::Repo { .. } | Grant::Git { .. } => Err(Rule::Kind(token.kind()).into()),
+    }
+}
+
+/// Is it the caller's own, or is the caller a manager?
+fn own(caller: &Caller, owner: Owner) -> Result<(), Refusal> {
+    if caller.owner_id() == Some(owner) || server(caller).is_ok() { Ok(()) } else { Err(Rule::NotYours.into()) }
+}
+
+/// What part the caller has in a workspace. Asks nothing of repositories.
+pub(super) fn workspace_role(caller: &Caller, workspace: &WorkspaceName) -> Result<Role, Refusal> {
+    let hidden = || Refusal::from(Rule::HiddenWorkspace(workspace.clone()));
+    if let Bearer::Token(token) = &caller.bearer {
+        match &token.grant {
+            Grant::Session => {}
+            // A token narrowed to routes reaches repositories, not the workspace around them.
+            Grant::Personal { scopes, routes: None } if scopes.grants(Scope::RepoRead) => {}
+            Grant::Personal { routes: Some(_), .. } => return Err(hidden()),
+            Grant::Personal { .. } => return Err(Rule::Scope(Scope::RepoRead).into()),
+            Grant::Workspace { workspace: mine, permission } if mine == workspace => {
+                return Ok(if permission.covers(RepoRight::Write) { Role::Maintainer } else { Role::Reader });
+            }
+            Grant::Workspace { .. } => return Err(hidden()),
+            Grant::Repo { .. } | Grant::Git { .. } => return Err(Rule::Kind(token.kind()).into()),
+        }
+    }
+    match &caller.owner {
+        OwnerNow::User(user) => role_of(user, workspace).ok_or_else(hidden),
+        OwnerNow::Nobody => match caller.bearer {
+            Bearer::LocalPeer { manager: true } => Ok(Role::Maintainer),
+            _ => Err(hidden()),
+        },
+        OwnerNow::Workspace { .. } => Err(hidden()),
+    }
+}
+
+/// Does the caller administer the server?
+pub(super) fn server(caller: &Caller) -> Result<(), Refusal> {
+    scoped(caller, Scope::Manager)?;
+    match (&caller.bearer, caller.user()) {
+        (_, Some(user)) if user.manager => Ok(()),
+        (Bearer::LocalPeer { manager: true }, _) => Ok(()),
+        _ => Err(Rule::NotManager.into()),
+    }
+}

@@ -1,0 +1,111 @@
+//! Who is calling, and what their owner may do at this moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::audit::{Actor, Source};
+use crate::id::{UserId, WorkspaceId};
+use crate::kind::Role;
+use crate::name::{UserName, WorkspaceName};
+use crate::token::{Owner, Token};
+
+/// A caller: what they presented, who stands behind it, and from where they call.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What they presented.
+    pub bearer: Bearer,
+    /// Who stands behind it, as the store has it now.
+    pub owner: OwnerNow,
+    /// From where.
+    pub source: Source,
+}
+
+/// What a caller presented.
+#[derive(Debug, Clone)]
+pub enum Bearer {
+    /// Nothing.
+    Nothing,
+    /// The kernel's word for their user ID on the local socket.
+    LocalPeer {
+        /// Whether that user ID administers the server: root's or the daemon's own. Not so while it acts as another
+        /// user (`--as`): then it has that user's authority and no more.
+        manager: bool,
+    },
+    /// A token.
+    Token(Arc<Token>),
+}
+
+/// The owner's authority now.
+#[derive(Debug, Clone)]
+pub enum OwnerNow {
+    /// Nobody known to tok.
+    Nobody,
+    /// A user.
+    User(Arc<UserNow>),
+    /// A workspace that exists.
+    Workspace {
+        /// Its ID.
+        id: WorkspaceId,
+        /// Its name.
+        name: WorkspaceName,
+    },
+}
+
+/// A user as of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserNow {
+    /// Their ID.
+    pub id: UserId,
+    /// Their login name.
+    pub name: UserName,
+    /// Whether they may act at all.
+    pub enabled: bool,
+    /// Whether they may administer the server.
+    pub manager: bool,
+    /// Their role in each workspace they are a member of.
+    pub roles: BTreeMap<WorkspaceName, Role>,
+}
+
+impl Caller {
+    /// Somebody who presented nothing.
+    pub fn anonymous(source: Source) -> Self {
+        Self { bearer: Bearer::Nothing, owner: OwnerNow::Nobody, source }
+    }
+
+    /// The user behind the call, if it is one.
+    pub fn user(&self) -> Option<&UserNow> {
+        match &self.owner {
+            OwnerNow::User(user) => Some(user),
+            OwnerNow::Nobody | OwnerNow::Workspace { .. } => None,
+        }
+    }
+
+    /// The token presented, if one was.
+    pub fn token(&self) -> Option<&Token> {
+        match &self.bearer {
+            Bearer::Token(token) => Some(token),
+            Bearer::Nothing | Bearer::LocalPeer { .. } => None,
+        }
+    }
+
+    /// Who the caller acts for.
+    pub fn owner_id(&self) -> Option<Owner> {
+        match &self.owner {
+            OwnerNow::Nobody => None,
+            OwnerNow::User(user) => Some(Owner::User(user.id)),
+            OwnerNow::Workspace { id, .. } => Some(Owner::Workspace(*id)),
+        }
+    }
+
+    /// The caller as the audit trail remembers them.
+    pub fn actor(&self) -> Actor {
+        let token = self.token();
+        Actor {
+            user: self.user().map(|user| (user.id, user.name.clone())),
+            token: token.map(|t| t.id),
+            parent: token.and_then(|t| t.parent),
+            token_prefix: token.map(|t| t.shown_prefix.clone()),
+            source: self.source.clone(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Who may make which token: at most what they may do themselves, for at most as long.
+
+use super::authority::{repository, scoped, workspace_role};
+use super::refusal::{Beyond, Refusal, Rule};
+use super::{Bearer, Caller, MintRequest, OwnerNow};
+use crate::clock::Timestamp;
+use crate::grant::Grant;
+use crate::kind::{Permission, Role, TokenKind};
+use crate::name::{RepoPath, WorkspaceName};
+use crate::route::Routes;
+use crate::scope::{RepoRight, Scope, ScopeSet};
+
+pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
+    outlives_nothing(caller, request, now)?;
+    match &request.grant {
+        Grant::Git { repo, permission } => {
+            owned_by_caller(caller, request)?;
+            may_mint_git(caller)?;
+            whole_permission(caller, repo, *permission)
+        }
+        Grant::Session => {
+            owned_by_caller(caller, request)?;
+            // A login is opened by whoever the kernel or a password vouches for, never by another token.
+            match &caller.bearer {
+                Bearer::LocalPeer { .. } => Ok(()),
+                Bearer::Token(token) => Err(Rule::Kind(token.kind()).into()),
+                Bearer::Nothing => Err(Rule::NoCredential.into()),
+            }
+        }
+        Grant::Personal { scopes, routes } => {
+            creates_tokens(caller)?;
+            owned_by_caller(caller, request)?;
+            personal_within(caller, scopes, routes.as_ref())
+        }
+        Grant::Workspace { workspace, permission } => {
+            creates_tokens(caller)?;
+            for_workspace(caller, workspace, *permission)
+        }
+        Grant::Repo { workspace, permission, repos } => {
+            creates_tokens(caller)?;
+            for_workspace(caller, workspace, *permission)?;
+            repos.iter().try_for_each(|name| {
+                let repo = RepoPath { workspace: workspace.clone(), repo: name.clone() };
+                whole_permission(caller, &repo, *permission)
+            })
+        }
+    }
+}
+
+/// A permission to write includes reading, which a route may have left out (`acme/app:w`): both are asked for.
+fn whole_permission(caller: &Caller, repo: &RepoPath, permission: Permission) -> Result<(), Refusal> {
+    repository(caller, repo, RepoRight::Read)?;
+    repository(caller, repo, permission.right())
+}
+
+/// Later than the maker's own token, or from more places?
+fn outlives_nothing(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
+    if let Some(end) = request.expires_at.filter(|end| *end <= now) {
+        return Err(Rule::Expired(end).into());
+    }
+    let Some(token) = caller.token() else { return Ok(()) };
+    if let Some(end) = token.expires_at
+        && request.expires_at.is_none_or(|wanted| wanted > end)
+    {
+        return Err(Rule::Beyond(Beyond::Expiry(end)).into());
+    }
+    let covered = |wanted| token.allow_from.iter().any(|mine| mine.covers(wanted));
+    if !token.allow_from.is_empty() && (request.allow_from.is_empty() || !request.allow_from.iter().all(covered)) {
+        return Err(Rule::Beyond(Beyond::Address).into());
+    }
+    Ok(())
+}
+
+/// Tokens act for whoever made them; a manager acts for another by `--as`, which makes them that other first.
+fn owned_by_caller(caller: &Caller, request: &MintRequest) -> Result<(), Refusal> {
+    if caller.owner_id() == Some(request.owner) {
+        Ok(())
+    } else if matches!(caller.owner, OwnerNow::Nobody) {
+        Err(Rule::UnknownLocalUser.into())
+    } else {
+        Err(Rule::NotYours.into())
+    }
+}
+
+fn may_mint_git(caller: &Caller) -> Result<(), Refusal> {
+    match caller.token().map(crate::token::Token::kind) {
+        None | Some(TokenKind::Session | TokenKind::Personal | TokenKind::Workspace) => Ok(()),
+        Some(kind @ (TokenKind::Repo | TokenKind::Git)) => Err(Rule::Kind(kind).into()),
+    }
+}
+
+fn creates_tokens(caller: &Caller) -> Result<(), Refusal> {
+    scoped(caller, Scope::TokenWrite)
+}
+
+fn personal_within(caller: &Caller, scopes: &ScopeSet, routes: Option<&Routes>) -> Result<(), Refusal> {
+    let beyond = |what| Err(Refusal::from(Rule::Beyond(what)));
+    if let Some(user) = caller.user()
+        && scopes.iter().any(|s| s == Scope::Manager)
+        && !user.manager
+    {
+        return beyond(Beyond::Manager(user.name.clone()));
+    }
+    let Bearer::Token(token) = &caller.bearer else { return Ok(()) };
+    match &token.grant {
+        Grant::Session => Ok(()),
+        Grant::Personal { scopes: mine, routes: my_routes } => {
+            if let Some(scope) = mine.first_missing(scopes) {
+                return beyond(Beyond::Scope(scope));
+            }
+            match (my_routes, routes) {
+                (None, _) => Ok(()),
+                (Some(_), None) => beyond(Beyond::NoRoutes),
+                (Some(mine), Some(wanted)) => match mine.first_beyond(wanted) {
+                    Some(route) => beyond(Beyond::Route(route.clone())),
+                    None => Ok(()),
+                },
+            }
+        }
+        Grant::Workspace { .. } | Grant::Repo { .. } | Grant::Git { .. } => Err(Rule::Kind(token.kind()).into()),
+    }
+}
+
+/// A token that acts for a workspace is made by its maintainers, and reaches no further than they do.
+fn for_workspace(caller: &Caller, workspace: &WorkspaceName, permission: Permission) -> Result<(), Refusal> {
+    if workspace_role(caller, workspace)? != Role::Maintainer {
+        return Err(Rule::NotMaintainer(workspace.clone()).into());
+    }
+    if let Bearer::Token(token) = &caller.bearer {
+        match &token.grant {
+            // A workspace token with write reaches the control plane, so its maker's must reach as far: every scope it has.
+            Grant::Personal { scopes, .. } => {
+                let needed: ScopeSet = [Scope::RepoAdmin, Scope::TokenWrite, Scope::AuditRead].into_iter().collect();
+                if let Some(scope) = scopes.first_missing(&needed) {
+                    return Err(Rule::Beyond(Beyond::Scope(scope)).into());
+                }
+            }
+            Grant::Workspace { permission: mine, .. } if !mine.covers(permission.right()) => {
+                return Err(Rule::Kind(TokenKind::Workspace).into());
+            }
+            Grant::Workspace { .. } | Grant::Session => {}
+            Grant::Repo { .. } | Grant::Git { .. } => return Err(Rule::Kind(token.kind()).into()),
+        }
+    }
+    debug_assert!(permission.right() < RepoRight::Admin);
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! "No", with the rule that said it.
+
+use crate::clock::Timestamp;
+use crate::kind::{Permission, Role, TokenKind};
+use crate::name::{RepoPath, UserName, WorkspaceName};
+use crate::route::Route;
+use crate::scope::{RepoRight, Scope};
+
+/// How a door shall put a refusal; the same classes at every door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Nothing good was presented: HTTP 401, gRPC `UNAUTHENTICATED`. git erases what it presented.
+    Unauthenticated,
+    /// A git token that is too narrow: HTTP 401 with `error="insufficient_scope"` (RFC 6750 section 3.1), upon which
+    /// the helper gets a better one.
+    StepUp,
+    /// A good token without the right: HTTP 403, gRPC `PERMISSION_DENIED`. git keeps it.
+    Forbidden,
+    /// What one may not see looks like what does not exist: HTTP 404, gRPC `NOT_FOUND`.
+    Hidden,
+}
+
+/// Why [`decide`](super::decide) said no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}")]
+pub struct Refusal {
+    /// The rule that said it.
+    pub rule: Rule,
+}
+
+impl From<Rule> for Refusal {
+    fn from(rule: Rule) -> Self {
+        Self { rule }
+    }
+}
+
+/// Each rule that can say no, with the facts it judged by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// Nothing was presented.
+    #[error("no credential was given")]
+    NoCredential,
+    /// No such token. (Doors say so when a lookup finds nothing; [`decide`](super::decide) never sees one.)
+    #[error("this token is not known here")]
+    UnknownToken,
+    /// It ran out.
+    #[error("the token expired at {0}")]
+    Expired(Timestamp),
+    /// It was ended.
+    #[error("the token was revoked at {0}")]
+    Revoked(Timestamp),
+    /// Its owner is gone.
+    #[error("the token's owner no longer exists")]
+    OwnerGone,
+    /// Its owner is disabled.
+    #[error("the user {0} is disabled")]
+    OwnerDisabled(UserName),
+    /// Not from there.
+    #[error("the token does not work from this address")]
+    Address,
+    /// A local user that tok does not know.
+    #[error("no tok user has the name of this system user")]
+    UnknownLocalUser,
+    /// A scope is missing.
+    #[error("the token lacks the scope {0}")]
+    Scope(Scope),
+    /// No route of the token matches.
+    #[error("no route of the token reaches {0}")]
+    NoRoute(RepoPath),
+    /// The deciding route allows less.
+    #[error("the route {route} of the token does not let it {} {repo}", right.verb())]
+    Route {
+        /// The rule that decided.
+        route: Route,
+        /// What it was asked for.
+        repo: RepoPath,
+        /// What was wanted.
+        right: RepoRight,
+    },
+    /// A token confined to other repositories.
+    #[error("the token is for other repositories than {0}")]
+    OtherRepository(RepoPath),
+    /// A git token is for one repository and this is another, or for reading and this is a push.
+    #[error("the git token is for {had}, not to {} {repo}", right.verb())]
+    GitToken {
+        /// What it is for, in words.
+        had: String,
+        /// What was asked for.
+        repo: RepoPath,
+        /// What was wanted.
+        right: RepoRight,
+    },
+    /// A permission of the token is too low.
+    #[error("the token may only {permission}, not {} {repo}", right.verb())]
+    Permission {
+        /// What it has.
+        permission: Permission,
+        /// What was asked for.
+        repo: RepoPath,
+        /// What was wanted.
+        right: RepoRight,
+    },
+    /// The user is no member, so the repository does not exist for them.
+    #[error("repository {0} not found, or you may not see it")]
+    NotMember(RepoPath),
+    /// The user is no member of the workspace.
+    #[error("workspace {0} not found, or you may not see it")]
+    HiddenWorkspace(WorkspaceName),
+    /// The role is too low.
+    #[error("{user} has the role {role} in {}, and to {} {repo} takes the role {}", repo.workspace, right.verb(), Role::needed_for(*right))]
+    Role {
+        /// Who.
+        user: UserName,
+        /// Their role.
+        role: Role,
+        /// What was asked for.
+        repo: RepoPath,
+        /// What was wanted.
+        right: RepoRight,
+    },
+    /// Only maintainers may.
+    #[error("only a maintainer of {0} may do that")]
+    NotMaintainer(WorkspaceName),
+    /// This kind never may.
+    #[error("a {0} token never may do that")]
+    Kind(TokenKind),
+    /// Somebody else's.
+    #[error("that belongs to somebody else")]
+    NotYours,
+    /// Only managers may.
+    #[error("only a manager of this server may do that")]
+    NotManager,
+    /// A token would be given more than its maker has.
+    #[error("nobody can give a token more than they have themselves: {0}")]
+    Beyond(Beyond),
+}
+
+/// What of a token to be made lies beyond its maker's own authority.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Beyond {
+    /// A scope.
+    #[error("the scope {0} is not in your token")]
+    Scope(Scope),
+    /// A route.
+    #[error("the route {0} reaches further than your token's routes")]
+    Route(Route),
+    /// No routes at all, where the maker's token has some.
+    #[error("your token is limited to routes, so name routes within them with --route")]
+    NoRoutes,
+    /// A later end.
+    #[error("your token ends at {0}, and what it makes cannot outlive it")]
+    Expiry(Timestamp),
+    /// Other addresses.
+    #[error("your token works from fewer addresses; name them with --allow-cidr")]
+    Address,
+    /// The manager scope, for somebody who is none.
+    #[error("{0} is no manager")]
+    Manager(UserName),
+}
+
+impl Refusal {
+    /// How a door shall put it.
+    pub fn class(&self) -> Class {
+        match &self.rule {
+            Rule::NoCredential
+            | Rule::UnknownToken
+            | Rule::Expired(_)
+            | Rule::Revoked(_)
+            | Rule::OwnerGone
+            | Rule::OwnerDisabled(_)
+            | Rule::Address
+            | Rule::UnknownLocalUser => Class::Unauthenticated,
+            Rule::GitToken { .. } => Class::StepUp,
+            Rule::NoRoute(_) | Rule::OtherRepository(_) | Rule::NotMember(_) | Rule::HiddenWorkspace(_) => {
+                Class::Hidden
+            }
+            Rule::Scope(_)
+            | Rule::Route { .. }
+            | Rule::Permission { .. }
+            | Rule::Role { .. }
+            | Rule::NotMaintainer(_)
+            | Rule::Kind(_)
+            | Rule::NotYours
+            | Rule::NotManager
+            | Rule::Beyond(_) => Class::Forbidden,
+        }
+    }
+
+    /// What to do next, as a command where there is one. Nothing for what one may not know about.
+    pub fn hint(&self) -> Option<String> {
+        match &self.rule {
+            Rule::NoCredential | Rule::UnknownToken | Rule::Expired(_) | Rule::Revoked(_) | Rule::OwnerGone => Some(
+                "make a token with `tok token create <name>`, or let git use the helper: `tok git setup <url>`"
+                    .to_owned(),
+            ),
+            Rule::OwnerDisabled(name) => Some(format!("a manager can undo it: tok user enable {name}")),
+            Rule::Address => Some("call from an allowed address, or make another token with --allow-cidr".to_owned()),
+            Rule::UnknownLocalUser => {
+                Some("a manager can add you: tok user create <your login name>; or name a user with --as".to_owned())
+            }
+            Rule::Scope(scope) => Some(format!("make a token that has it: tok token create <name> --scopes {scope}")),
+            Rule::Route { repo, .. } => Some(format!("make a token with --route '{repo}:rw'")),
+            Rule::Permission { .. } => Some("make a token with --permission write".to_owned()),
+            Rule::Role { user, repo, right, .. } => Some(format!(
+                "a maintainer can change that: tok workspace member add {} {user} --role {}",
+                repo.workspace,
+                Role::needed_for(*right)
+            )),
+            Rule::NotMaintainer(workspace) => Some(format!("`tok workspace member list {workspace}` shows who is one")),
+            Rule::Kind(_) => Some("use a personal token".to_owned()),
+            Rule::NotManager => Some("ask a manager, or run this as root on the server".to_owned()),
+            Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
+            Rule::GitToken { .. }
+            | Rule::NoRoute(_)
+            | Rule::OtherRepository(_)
+            | Rule::NotMember(_)
+            | Rule::HiddenWorkspace(_)
+            | Rule::NotYours => None,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+use crate::audit::Source;
+use crate::id::{TokenId, WorkspaceId};
+use crate::kind::{Permission, Role, TokenKind};
+use crate::route::Routes;
+use crate::route::tests::any_routes;
+use crate::scope::{Scope, ScopeSet};
+use crate::token::{Creator, Token, TokenState};
+
+const USER: UserId = UserId::from_uuid(uuid::Uuid::from_u128(1));
+const TEAM: WorkspaceId = WorkspaceId::from_uuid(uuid::Uuid::from_u128(2));
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn user(manager: bool, roles: &[(&str, Role)]) -> OwnerNow {
+    let roles: BTreeMap<_, _> = roles.iter().map(|(w, r)| (w.parse().unwrap(), *r)).collect();
+    OwnerNow::User(std::sync::Arc::new(UserNow {
+        id: USER,
+        name: "ann".parse().unwrap(),
+        enabled: true,
+        manager,
+        roles,
+    }))
+}
+
+fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
+    Token {
+        id: TokenId::from_uuid(uuid::Uuid::from_u128(7)),
+        name: "t".into(),
+        description: String::new(),
+        shown_prefix: "tokpat_abcd".into(),
+        grant,
+        owner,
+        owner_name: "ann".into(),
+        parent: None,
+        family: TokenId::from_uuid(uuid::Uuid::from_u128(7)),
+        allow_from: Vec::new(),
+        creator: Creator {
+            user: Some(USER),
+            name: "ann".into(),
+            token_prefix: None,
+            from: "unix:uid=1".into(),
+            agent: None,
+        },
+        created_at: now() - TimeDelta::days(1),
+        expires_at,
+        state: TokenState::Live,
+        last_use: None,
+    }
+}
+
+fn holding(grant: Grant, owner_now: OwnerNow) -> Caller {
+    let owner = match &owner_now {
+        OwnerNow::Workspace { id, .. } => Owner::Workspace(*id),
+        _ => Owner::User(USER),
+    };
+    Caller {
+        bearer: Bearer::Token(std::sync::Arc::new(token(grant, owner, None))),
+        owner: owner_now,
+        source: Source::default(),
+    }
+}
+
+fn local(owner: OwnerNow, manager: bool) -> Caller {
+    Caller { bearer: Bearer::LocalPeer { manager }, owner, source: Source { uid: Some(1000), ..Source::default() } }
+}
+
+fn personal(scopes: &str, routes: &[&str]) -> Grant {
+    let routes = (!routes.is_empty()).then(|| Routes::from_texts(routes.iter().copied()).unwrap());
+    Grant::Personal { scopes: scopes.parse().unwrap(), routes }
+}
+
+fn on(repo: &str, right: RepoRight) -> Need {
+    Need::Repository { repo: repo.parse().unwrap(), right }
+}
+
+fn class_of(caller: &Caller, need: Need) -> Option<Class> {
+    decide(caller, need, now()).err().map(|refusal| refusal.class())
+}
+
+#[test]
+fn a_reader_reads_is_told_why_he_may_not_push_and_sees_nothing_else() {
+    let bob = holding(personal("repo:read, repo:write", &[]), user(false, &[("acme", Role::Reader)]));
+    assert_eq!(class_of(&bob, on("acme/app", RepoRight::Read)), None);
+    let refusal = decide(&bob, on("acme/app", RepoRight::Write), now()).unwrap_err();
+    assert_eq!(refusal.class(), Class::Forbidden);
+    assert_eq!(refusal.to_string(), "ann has the role reader in acme, and to push to acme/app takes the role writer");
+    assert!(refusal.hint().unwrap().contains("tok workspace member add acme ann --role writer"));
+    assert_eq!(class_of(&bob, on("other/app", RepoRight::Read)), Some(Class::Hidden));
+    assert_eq!(class_of(&bob, on("other/app", RepoRight::Write)), Some(Class::Hidden));
+}
+
+#[test]
+fn each_link_of_the_rule_refuses_on_its_own() {
+    let writer = || user(false, &[("acme", Role::Writer)]);
+    let push = || on("acme/app", RepoRight::Write);
+    assert_eq!(class_of(&Caller::anonymous(Source::default()), push()), Some(Class::Unauthenticated));
+    assert_eq!(class_of(&holding(personal("repo:read", &[]), writer()), push()), Some(Class::Forbidden));
+    assert_eq!(class_of(&holding(personal("all", &["acme/*:r"]), writer()), push()), Some(Class::Forbidden));
+    assert_eq!(class_of(&holding(personal("all", &["acme/lib:rw"]), writer()), push()), Some(Class::Hidden));
+    assert_eq!(
+        class_of(&holding(personal("all", &["acme/app:w"]), writer()), on("acme/app", RepoRight::Read)),
+        Some(Class::Hidden)
+    );
+    assert_eq!(class_of(&holding(personal("", &[]), writer()), Need::Identity), None);
+
+    let git = |permission| Grant::Git { repo: "acme/app".parse().unwrap(), permission };
+    assert_eq!(class_of(&holding(git(Permission::Write), writer()), push()), None);
+    assert_eq!(class_of(&holding(git(Permission::Read), writer()), push()), Some(Class::StepUp));
+    assert_eq!(
+        class_of(&holding(git(Permission::Write), writer()), on("acme/lib", RepoRight::Read)),
+        Some(Class::StepUp)
+    );
+    // The member was removed since: the token stays good, and its repository no longer exists for it.
+    assert_eq!(class_of(&holding(git(Permission::Write), user(false, &[])), push()), Some(Class::Hidden));
+    assert_eq!(
+        class_of(&holding(git(Permission::Write), writer()), Need::SeeTokens { owner: Owner::User(USER) }),
+        Some(Class::Forbidden)
+    );
+
+    let mut ended = holding(personal("all", &[]), writer());
+    let Bearer::Token(token) = &mut ended.bearer else { unreachable!() };
+    let token = std::sync::Arc::make_mut(token);
+    token.expires_at = Some(now());
+    assert_eq!(class_of(&ended, push()), Some(Class::Unauthenticated));
+    assert!(decide(&ended, push(), now() - TimeDelta::microseconds(1)).is_ok());
+
+    let mut fenced = holding(personal("all", &[]), writer());
+    let Bearer::Token(token) = &mut fenced.bearer else { unreachable!() };
+    let token = std::sync::Arc::make_mut(token);
+    token.allow_from = vec!["192.0.2.0/24".parse().unwrap()];
+    assert_eq!(class_of(&fenced, push()), Some(Class::Unauthenticated));
+    fenced.source.address = Some("192.0.2.9".parse().unwrap());
+    assert_eq!(class_of(&fenced, push()), None);
+
+    let mut disabled = holding(personal("all", &[]), writer());
+    let OwnerNow::User(user) = &mut disabled.owner else { unreachable!() };
+    std::sync::Arc::make_mut(user).enabled = false;
+    assert_eq!(class_of(&disabled, push()), Some(Class::Unauthenticated));
+}
+
+#[test]
+fn local_peers_are_identified_not_trusted() {
+    assert_eq!(class_of(&local(OwnerNow::Nobody, false), Need::Identity), Some(Class::Unauthenticated));
+    assert_eq!(class_of(&local(OwnerNow::Nobody, true), Need::Server), None);
+    // Acting as somebody is acting with their authority, also for root: the flag is gone then.
+    assert_eq!(class_of(&local(user(false, &[]), true), Need::Server), None);
+    assert_eq!(class_of(&local(user(false, &[]), false), Need::Server), Some(Class::Forbidden));
+    assert_eq!(class_of(&local(user(true, &[]), false), Need::Server), None);
+}
+
+#[test]
+fn repo_and_git_tokens_create_nothing() {
+    let repos: BTreeSet<_> = ["app".parse().unwrap()].into();
+    let workspace = || OwnerNow::Workspace { id: TEAM, name: "acme".parse().unwrap() };
+    let wants = || {
+        Need::Mint(MintRequest {
+            owner: Owner::Workspace(TEAM),
+            grant: Grant::Git { repo: "acme/app".parse().unwrap(), permission: Permission::Read },
+            expires_at: None,
+            allow_from: Vec::new(),
+        })
+    };
+    let repo =
+        holding(Grant::Repo { workspace: "acme".parse().unwrap(), permission: Permission::Write, repos }, workspace());
+    assert_eq!(class_of(&repo, wants()), Some(Class::Forbidden));
+    let whole =
+        holding(Grant::Workspace { workspace: "acme".parse().unwrap(), permission: Permission::Read }, workspace());
+    assert_eq!(class_of(&whole, wants()), None);
+    assert_eq!(class_of(&whole, Need::SeeTokens { owner: Owner::Workspace(TEAM) }), Some(Class::Forbidden));
+}
+
+fn any_scopes() -> impl Strategy<Value = ScopeSet> {
+    proptest::collection::vec(proptest::sample::select(Scope::every().collect::<Vec<_>>()), 0..6)
+        .prop_map(|scopes| scopes.into_iter().collect())
+}
+
+fn any_permission() -> impl Strategy<Value = Permission> {
+    prop_oneof![Just(Permission::Read), Just(Permission::Write)]
+}
+
+fn any_grant() -> impl Strategy<Value = Grant> {
+    let workspace = || prop_oneof![Just("a"), Just("b")].prop_map(|w| w.parse::<WorkspaceName>().unwrap());
+    let repo = || prop_oneof![Just("a"), Just("b"), Just("c")];
+    prop_oneof![
+        4 => (any_scopes(), proptest::option::of(any_routes())).prop_map(|(scopes, routes)| Grant::Personal { scopes, routes }),
+        1 => Just(Grant::Session),
+        2 => (workspace(), any_permission()).prop_map(|(workspace, permission)| Grant::Workspace { workspace, permission }),
+        2 => (workspace(), any_permission(), proptest::collection::btree_set(repo().prop_map(|r| r.parse().unwrap()), 1..3))
+            .prop_map(|(workspace, permission, repos)| Grant::Repo { workspace, permission, repos }),
+        2 => (workspace(), repo(), any_permission()).prop_map(|(workspace, repo, permission)| Grant::Git {
+            repo: RepoPath { workspace, repo: repo.parse().unwrap() },
+            permission,
+        }),
+    ]
+}
+
+fn any_owner() -> impl Strategy<Value = OwnerNow> {
+    let role = || proptest::option::of(proptest::sample::select(Role::every().collect::<Vec<_>>()));
+    (any::<bool>(), role(), role()).prop_map(|(manager, a, b)| {
+        let roles: Vec<_> = [("a", a), ("b", b)].into_iter().filter_map(|(w, r)| r.map(|r| (w, r))).collect();
+        user(manager, &roles)
+    })
+}
+
+fn any_caller() -> impl Strategy<Value = Caller> {
+    (any_owner(), proptest::option::of(any_grant()), any::<bool>(), 0_i64..3).prop_map(
+        |(owner, grant, manager, days)| {
+            let Some(grant) = grant else { return local(owner, manager) };
+            let owner = if matches!(grant.kind(), TokenKind::Workspace | TokenKind::Repo) {
+                OwnerNow::Workspace { id: TEAM, name: grant.workspace().unwrap().clone() }
+            } else {
+                owner
+            };
+            let mut caller = holding(grant, owner);
+            if let Bearer::Token(token) = &mut caller.bearer {
+                std::sync::Arc::make_mut(token).expires_at = (days > 0).then(|| now() + TimeDelta::days(days));
+            }
+            caller
+        },
+    )
+}
+
+/// Everything that can be asked in the small world of these tests.
+fn every_need() -> Vec<Need> {
+    let mut needs = vec![Need::Server];
+    for workspace in ["a", "b"] {
+        let name: WorkspaceName = workspace.parse().unwrap();
+        needs.push(Need::SeeWorkspace { workspace: name.clone() });
+        needs.push(Need::ManageWorkspace { workspace: name });
+        for repo in ["a", "b", "c"] {
+            for right in [RepoRight::Read, RepoRight::Write, RepoRight::Admin] {
+                needs.push(on(&format!("{workspace}/{repo}"), right));
+            }
+        }
+    }
+    needs
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn minted_authority_never_exceeds_the_minters(caller in any_caller(), grant in any_grant(), days in 0_i64..4) {
+        let for_workspace = matches!(grant.kind(), TokenKind::Workspace | TokenKind::Repo);
+        let owner = if for_workspace { Owner::Workspace(TEAM) } else { caller.owner_id().unwrap() };
+        let expires_at = (days > 0).then(|| now() + TimeDelta::days(days));
+        let request = MintRequest { owner, grant: grant.clone(), expires_at, allow_from: Vec::new() };
+        if decide(&caller, Need::Mint(request), now()).is_err() {
+            return Ok(());
+        }
+        let owner_now = if for_workspace {
+            OwnerNow::Workspace { id: TEAM, name: grant.workspace().unwrap().clone() }
+        } else {
+            caller.owner.clone()
+        };
+        let child = Caller {
+            bearer: Bearer::Token(std::sync::Arc::new(token(grant, owner, expires_at))),
+            owner: owner_now,
+            source: Source::default(),
+        };
+        for need in every_need() {
+            let mine = decide(&caller, need.clone(), now()).is_ok();
+            prop_assert!(mine || decide(&child, need.clone(), now()).is_err(), "{need:?} for {child:?} made by {caller:?}");
+        }
+        if let Some(end) = caller.token().and_then(|t| t.expires_at) {
+            prop_assert!(decide(&child, Need::Identity, end).is_err());
+        }
+    }
+
+    #[test]
+    fn rights_on_a_repository_are_nested(caller in any_caller()) {
+        for repo in ["a/a", "b/c"] {
+            let may = |right| decide(&caller, on(repo, right), now()).is_ok();
+            // A route may give writing without reading, so only administration must include the others.
+            prop_assert!(!may(RepoRight::Admin) || (may(RepoRight::Write) && may(RepoRight::Read)));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A token as the store knows it: everything but its secret.
+
+use std::net::IpAddr;
+
+use crate::clock::Timestamp;
+use crate::grant::{Cidr, Grant};
+use crate::id::{TokenId, UserId, WorkspaceId};
+use crate::kind::TokenKind;
+
+/// The longest name or description of a token, in characters.
+pub const LONGEST_NAME: usize = 200;
+
+/// Who a token acts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A user.
+    User(UserId),
+    /// A workspace.
+    Workspace(WorkspaceId),
+}
+
+/// Whether it was ended by somebody. That it ran out is not a state: it is asked with a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenState {
+    /// Nobody ended it.
+    Live,
+    /// Somebody did.
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// Who, as the audit trail calls them.
+        by: String,
+        /// Why, if they said.
+        reason: Option<String>,
+    },
+}
+
+/// How a token stands at some time: what lists show and filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Works.
+    Active,
+    /// Ran out.
+    Expired,
+    /// Was ended.
+    Revoked,
+}
+
+crate::kind::words!(Standing, "token state", Active = "active", Expired = "expired", Revoked = "revoked");
+
+/// Where a token was last used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastUse {
+    /// When, to the minute at worst.
+    pub at: Timestamp,
+    /// From where; unknown behind a socket.
+    pub address: Option<IpAddr>,
+}
+
+/// Who made a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creator {
+    /// The user, if it was one.
+    pub user: Option<UserId>,
+    /// What they were called then.
+    pub name: String,
+    /// The shown prefix of the token they used, if they used one.
+    pub token_prefix: Option<String>,
+    /// Address or local socket, as in `192.0.2.1` or `unix:uid=1000`.
+    pub from: String,
+    /// The program that asked, as it called itself.
+    pub agent: Option<String>,
+}
+
+/// A stored token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its handle.
+    pub id: TokenId,
+    /// What its owner called it. Any printable text.
+    pub name: String,
+    /// More words on it.
+    pub description: String,
+    /// Prefix and first characters of the text.
+    pub shown_prefix: String,
+    /// What it was given.
+    pub grant: Grant,
+    /// Who it acts for.
+    pub owner: Owner,
+    /// The owner's name, for people.
+    pub owner_name: String,
+    /// The token it was made through.
+    pub parent: Option<TokenId>,
+    /// The first token of its line of rotations; itself if it never was rotated.
+    pub family: TokenId,
+    /// Addresses it works from; empty is anywhere.
+    pub allow_from: Vec<Cidr>,
+    /// Who made it.
+    pub creator: Creator,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The first moment at which it no longer works; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// Live or revoked.
+    pub state: TokenState,
+    /// Its last use.
+    pub last_use: Option<LastUse>,
+}
+
+impl Token {
+    /// Its kind.
+    pub fn kind(&self) -> TokenKind {
+        self.grant.kind()
+    }
+
+    /// How it stands at `now`. It works in `[created_at, expires_at)`.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        match &self.state {
+            TokenState::Revoked { .. } => Standing::Revoked,
+            TokenState::Live if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
+            TokenState::Live => Standing::Active,
+        }
+    }
+}
+
+/// Why a token's name or description was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Nothing in it.
+    #[error("a token needs a name that says where it lives, as in \"CI of acme/app\"")]
+    Empty,
+    /// Too long.
+    #[error("a token's {what} has at most {LONGEST_NAME} characters, this one has {length}")]
+    TooLong {
+        /// `name` or `description`.
+        what: &'static str,
+        /// In characters.
+        length: usize,
+    },
+    /// Would break a line or a terminal.
+    #[error("a token's {what} is one line of printable text; {character:?} is not allowed in it")]
+    Control {
+        /// `name` or `description`.
+        what: &'static str,
+        /// The offender.
+        character: char,
+    },
+}
+
+/// Checks a token's name: one printable line, not empty.
+pub fn check_name(text: &str) -> Result<(), TextError> {
+    if text.trim().is_empty() {
+        return Err(TextError::Empty);
+    }
+    check_text("name", text)
+}
+
+/// Checks a description: one printable line, may be empty.
+pub fn check_description(text: &str) -> Result<(), TextError> {
+    check_text("description", text)
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
+    let length = text.chars().count();
+    if length > LONGEST_NAME {
+        return Err(TextError::TooLong { what, length });
+    }
+    // Besides control characters: the ones that turn text around or hide it (bidi controls, line and paragraph separators).
+    let hostile = |c: &char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match text.chars().find(hostile) {
+        Some(character) => Err(TextError::Control { what, character }),
+        None => Ok(()),
+    }
+}
+
+/// How people point at a token: its ID or the beginning of it, or the beginning of its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// The whole ID.
+    Id(TokenId),
+    /// The beginning of an ID: at least 4 hexadecimal digits, hyphens where an ID has them, lower case.
+    IdPrefix(String),
+    /// The shown prefix of the text, as in `tokpat_a1b2`, possibly cut short.
+    TokenPrefix(String),
+}
+
+/// Text that points at nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// Neither form.
+    #[error(
+        "{0:?} points at no token: give an ID or at least 4 characters of it, or a prefix such as tokpat_a1b2; `tok token list` shows both"
+    )]
+    Form(String),
+    /// Somebody typed a whole secret where a handle belongs.
+    #[error(
+        "that is a whole token, not its ID; a secret in an argument is seen by others on this machine: revoke it, and use its ID or the first 11 characters"
+    )]
+    Secret,
+}
+
+impl std::str::FromStr for Reference {
+    type Err = ReferenceError;
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        if let Some(kind) = TokenKind::every().find(|k| text.starts_with(k.prefix())) {
+            let shown = &text[kind.prefix().len()..];
+            let shown = shown.trim_end_matches(['.', '…']);
+            return if shown.len() > crate::secret::SHOWN_LENGTH {
+                Err(ReferenceError::Secret)
+            } else if shown.chars().all(|c| c.is_ascii_alphanumeric()) {
+                Ok(Self::TokenPrefix(format!("{}{shown}", kind.prefix())))
+            } else {
+                Err(ReferenceError::Form(text.chars().take(20).collect()))
+            };
+        }
+        let digits = text.trim_end_matches(['.', '…']).to_ascii_lowercase();
+        let plausible = digits.chars().enumerate().all(|(at, c)| match at {
+            8 | 13 | 18 | 23 => c == '-',
+            _ => c.is_ascii_hexdigit(),
+        });
+        if (4..36).contains(&digits.len()) && plausible {
+            return Ok(Self::IdPrefix(digits));
+        }
+        Err(ReferenceError::Form(text.chars().take(40).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_told_apart() {
+        let id = "1b4e28ba-2fa1-4d2e-883f-0016d3cca427";
+        assert!(matches!(id.parse(), Ok(Reference::Id(_))));
+        assert_eq!("1B4E2".parse(), Ok(Reference::IdPrefix("1b4e2".into())));
+        assert_eq!("1b4e28ba-2f".parse(), Ok(Reference::IdPrefix("1b4e28ba-2f".into())));
+        assert_eq!("tokpat_a1b2…".parse(), Ok(Reference::TokenPrefix("tokpat_a1b2".into())));
+        assert_eq!("tokpat_a1b2c3".parse::<Reference>(), Err(ReferenceError::Secret));
+        for bad in ["", "abc", "1b4e28ba2", "%", "tokpat_%", "1b4e'--"] {
+            assert!(matches!(bad.parse::<Reference>(), Err(ReferenceError::Form(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_one_printable_line() {
+        assert!(check_name("CI „acme“ 🚀").is_ok() && check_description("").is_ok());
+        for bad in ["", "  ", "a\nb", "a\u{1b}[31m", "a\u{202e}b", "\u{2028}", &"x".repeat(201)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

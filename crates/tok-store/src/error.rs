@@ -1,0 +1,114 @@
+//! What can go wrong between tokd and its database. None of it is ever a "no": that is a
+//! [`Refusal`](tok_model::decide::Refusal), and the two stay different types up to the wire.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be asked now: away, overloaded, read-only, or out of space. Worth another try later.
+    #[error("the database cannot answer now ({what})")]
+    Unavailable {
+        /// Which part failed, in a few words without values.
+        what: String,
+        /// What the driver said.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// Something with that name exists, or somebody was faster.
+    #[error("{what}")]
+    Conflict {
+        /// What stands in the way, as a sentence for the caller.
+        what: String,
+    },
+    /// What should be changed is not there.
+    #[error("{what}")]
+    NotFound {
+        /// What is missing, as a sentence for the caller.
+        what: String,
+    },
+    /// A row that this version cannot understand. It is refused, never guessed at.
+    #[error("the row {id} of table {table} cannot be understood: {why}")]
+    Corrupt {
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A permit for something else was passed. A fault in tokd, found before anything was touched.
+    #[error("this permit does not allow {0}")]
+    Permit(&'static str),
+    /// The database refused a statement for a reason nobody foresaw.
+    #[error("the database refused a statement")]
+    Statement(#[source] DieselError),
+}
+
+impl StoreError {
+    pub(crate) fn unavailable(what: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable { what: what.into(), source: Some(Box::new(source)) }
+    }
+
+    /// Whether the connection it happened on is no longer good.
+    pub(crate) fn lost_connection(&self) -> bool {
+        let Self::Unavailable { source: Some(source), .. } = self else { return false };
+        matches!(
+            source.downcast_ref::<DieselError>(),
+            Some(
+                DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+                    | DieselError::BrokenTransactionManager
+            )
+        )
+    }
+}
+
+/// Messages of PostgreSQL that mean "not now". Diesel keeps the text but not the SQLSTATE of kinds it does not name;
+/// the cluster runs with English messages (`lc_messages=C`), and an unknown one falls through to `Statement`.
+const NOT_NOW: &[&str] = &[
+    "could not extend file",
+    "No space left on device",
+    "could not write",
+    "canceling statement due to",
+    "the database system is",
+    "terminating connection",
+    "server closed the connection",
+    "no connection to the server",
+    "could not connect",
+    "cannot execute",
+    "remaining connection slots",
+    "sorry, too many clients",
+    "out of memory",
+];
+
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        match &error {
+            DieselError::DatabaseError(
+                DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::ReadOnlyTransaction
+                | DatabaseErrorKind::SerializationFailure,
+                _,
+            )
+            | DieselError::BrokenTransactionManager => Self::unavailable("connection", error),
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
+                Self::Conflict { what: taken(info.constraint_name().unwrap_or_default()) }
+            }
+            DieselError::DatabaseError(_, info) if NOT_NOW.iter().any(|m| info.message().contains(m)) => {
+                let what = info.message().chars().take(120).collect::<String>();
+                Self::unavailable(what, error)
+            }
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+fn taken(constraint: &str) -> String {
+    match constraint {
+        "users_name" => "a user of that name exists (names that differ in case alone are the same)".to_owned(),
+        "workspaces_name" => {
+            "a workspace of that name exists (names that differ in case alone are the same)".to_owned()
+        }
+        other => format!("it exists already ({other})"),
+    }
+}

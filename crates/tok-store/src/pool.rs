@@ -1,0 +1,100 @@
+//! The store: a pool of connections, and the two ways to use one.
+
+use std::time::Duration;
+
+use diesel::PgConnection;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
+use diesel::{Connection, RunQueryDsl};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::StoreError;
+use crate::tx::{ReadTx, WriteTx};
+
+/// How a connection waits and gives up. Set on each connection, so that no forgotten lock holds a thread for ever.
+const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '3s'; \
+                       SET idle_in_transaction_session_timeout = '15s'; SET lc_messages = 'C'; \
+                       SET application_name = 'tokd'";
+
+/// The token store. Cheap to clone; all clones share the pool.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<ConnectionManager<PgConnection>>,
+}
+
+#[derive(Debug)]
+struct Session;
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
+    fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        use diesel::connection::SimpleConnection;
+        connection.batch_execute(SESSION).map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+impl Store {
+    /// Connects. `url` is a libpq URI or keyword string, several hosts and TLS settings included; `connections` is the
+    /// most that are open at once, and `wait` how long a caller waits for one of them.
+    pub fn connect(url: &SecretString, connections: u32, wait: Duration) -> Result<Self, StoreError> {
+        // One plain connection first: its error says what is wrong, where the pool's says only that it waited.
+        PgConnection::establish(url.expose_secret())
+            .map_err(|error| StoreError::unavailable("no connection to PostgreSQL", error))?;
+        let pool = Pool::builder()
+            .max_size(connections)
+            .min_idle(Some(1))
+            .connection_timeout(wait)
+            // A ping before each use would double the cost of a lookup; a lost connection is noticed and retried below.
+            .test_on_check_out(false)
+            .connection_customizer(Box::new(Session))
+            .build(ConnectionManager::new(url.expose_secret()))
+            .map_err(|error| StoreError::unavailable("no connection to PostgreSQL", error))?;
+        Ok(Self { pool })
+    }
+
+    /// Reads. Tried once more on another connection if the first turns out to be dead; reading twice harms nobody.
+    pub fn read<T>(&self, work: impl Fn(&mut ReadTx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut connection = self.checkout()?;
+        match work(&mut ReadTx::new(&mut connection)) {
+            Err(error) if error.lost_connection() => {
+                drop(connection);
+                let mut connection = self.living_checkout()?;
+                work(&mut ReadTx::new(&mut connection))
+            }
+            done => done,
+        }
+    }
+
+    /// Changes something: `work` gets a transaction that takes effect by [`WriteTx::commit`] and not at all otherwise.
+    pub fn write<T>(&self, work: impl FnOnce(WriteTx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut connection = self.checkout()?;
+        match WriteTx::begin(&mut connection) {
+            Ok(tx) => return work(tx),
+            // Nothing has been sent yet, so another connection can be tried; after this no write is ever repeated.
+            Err(error) if error.lost_connection() => {}
+            Err(error) => return Err(error),
+        }
+        drop(connection);
+        let mut connection = self.living_checkout()?;
+        let tx = WriteTx::begin(&mut connection)?;
+        work(tx)
+    }
+
+    /// One round trip to the database, as proof that it answers.
+    pub fn ping(&self) -> Result<(), StoreError> {
+        self.read(|tx| Ok(diesel::sql_query("SELECT 1").execute(tx.connection()).map(drop)?))
+    }
+
+    fn checkout(&self) -> Result<PooledConnection<ConnectionManager<PgConnection>>, StoreError> {
+        self.pool.get().map_err(|error| StoreError::unavailable("no free connection", error))
+    }
+
+    /// After a connection was found dead its neighbours usually are too (the server restarted): skip those.
+    fn living_checkout(&self) -> Result<PooledConnection<ConnectionManager<PgConnection>>, StoreError> {
+        for _ in 0..self.pool.max_size() {
+            let mut connection = self.checkout()?;
+            if diesel::sql_query("SELECT 1").execute(&mut *connection).is_ok() {
+                return Ok(connection);
+            }
+        }
+        self.checkout()
+    }
+}

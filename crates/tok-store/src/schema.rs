@@ -1,0 +1,101 @@
+// Generated from the migrations by `just schema`; a test fails when it is stale. Do not edit.
+
+diesel::table! {
+    audit (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        action -> Text,
+        outcome -> Text,
+        actor_user_id -> Nullable<Uuid>,
+        actor_name -> Text,
+        actor_uid -> Nullable<Int8>,
+        actor_token_id -> Nullable<Uuid>,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
+        token_id -> Nullable<Uuid>,
+        token_prefix -> Nullable<Text>,
+        parent_id -> Nullable<Uuid>,
+        subject_user_id -> Nullable<Uuid>,
+        subject_name -> Nullable<Text>,
+        workspace -> Nullable<Text>,
+        repo -> Nullable<Text>,
+        command -> Nullable<Text>,
+        detail -> Text,
+        times -> Int4,
+    }
+}
+
+diesel::table! {
+    members (workspace_id, user_id) {
+        workspace_id -> Uuid,
+        user_id -> Uuid,
+        role -> Text,
+        added_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    peppers (id) {
+        id -> Int2,
+        fingerprint -> Bytea,
+        registered_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    tokens (id) {
+        id -> Uuid,
+        digest -> Bytea,
+        pepper_id -> Int2,
+        kind -> Text,
+        name -> Text,
+        description -> Text,
+        shown_prefix -> Text,
+        user_id -> Nullable<Uuid>,
+        workspace_id -> Nullable<Uuid>,
+        scopes -> Nullable<Array<Text>>,
+        routes -> Nullable<Array<Text>>,
+        permission -> Nullable<Text>,
+        within_workspace -> Nullable<Text>,
+        repos -> Nullable<Array<Text>>,
+        parent_id -> Nullable<Uuid>,
+        family_id -> Uuid,
+        allow_from -> Array<Text>,
+        local_uid -> Nullable<Int8>,
+        created_at -> Timestamptz,
+        created_by_user_id -> Nullable<Uuid>,
+        created_by_name -> Text,
+        created_by_token_prefix -> Nullable<Text>,
+        created_from -> Text,
+        created_agent -> Nullable<Text>,
+        expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        revoked_by -> Nullable<Text>,
+        revoke_reason -> Nullable<Text>,
+        last_used_at -> Nullable<Timestamptz>,
+        last_used_ip -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        name -> Text,
+        manager -> Bool,
+        created_at -> Timestamptz,
+        disabled_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    workspaces (id) {
+        id -> Uuid,
+        name -> Text,
+        owner_id -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(audit, members, peppers, tokens, users, workspaces);

@@ -1,0 +1,241 @@
+//! Tokens: looked up by digest, made, listed, ended.
+
+mod list;
+mod row;
+
+use diesel::prelude::*;
+use tok_model::audit::{Action, AuditEvent};
+use tok_model::clock::Timestamp;
+use tok_model::decide::{Need, OwnerNow, Permit};
+use tok_model::id::TokenId;
+use tok_model::secret::{Digest, PepperId};
+use tok_model::token::{Owner, Token};
+use uuid::Uuid;
+
+pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
+
+use crate::error::StoreError;
+use crate::schema::{tokens, users, workspaces};
+use crate::tx::{ReadTx, WriteTx, exactly};
+use row::{GrantColumns, TokenRow};
+
+/// What the decision about a token lets somebody do with tokens: whose they may touch.
+fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
+    match permit.need() {
+        Need::Server => Ok(Whose::Everybodys),
+        Need::SeeTokens { owner } | Need::EndTokens { owner } => Ok(Whose::Of(*owner)),
+        _ => Err(StoreError::Permit(what)),
+    }
+}
+
+/// A token to be made: what its permit does not say already.
+#[derive(Debug)]
+pub struct NewToken {
+    /// Its ID.
+    pub id: TokenId,
+    /// What the store may know of its secret.
+    pub digest: Digest,
+    /// Under which pepper.
+    pub pepper: PepperId,
+    /// Prefix and first characters of its text.
+    pub shown_prefix: String,
+    /// What its owner calls it; checked by [`tok_model::token::check_name`].
+    pub name: String,
+    /// More words on it.
+    pub description: String,
+    /// The token it is made through, if its maker's authority came from one.
+    pub parent: Option<TokenId>,
+    /// For a session that the local socket opens: the user ID it is the login of.
+    pub local_uid: Option<u32>,
+}
+
+/// Looks up what was presented, with its owner as of now. Several at once, in one round trip for the tokens and one for
+/// their owners' roles. What is not found is not in the answer.
+pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest, Token, OwnerNow)>, StoreError> {
+    let wanted: Vec<&[u8]> = digests.iter().map(|d| d.as_bytes().as_slice()).collect();
+    let rows = with_owner_names().filter(tokens::digest.eq_any(wanted)).load::<OwnedRow>(tx.connection())?;
+    rows.into_iter()
+        .map(|owned| {
+            let bytes: [u8; 32] = owned.0.digest.as_slice().try_into().map_err(|_| StoreError::Corrupt {
+                table: "tokens",
+                id: owned.0.id.to_string(),
+                why: "its digest has not 32 bytes".to_owned(),
+            })?;
+            let token = into_token(owned)?;
+            let owner = match token.owner {
+                Owner::User(id) => crate::users::now(tx, id)?
+                    .map_or(OwnerNow::Nobody, |user| OwnerNow::User(std::sync::Arc::new(user))),
+                Owner::Workspace(id) => crate::workspaces::now(tx, id)?.unwrap_or(OwnerNow::Nobody),
+            };
+            Ok((Digest::from_bytes(bytes), token, owner))
+        })
+        .collect()
+}
+
+/// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's.
+pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<Token, StoreError> {
+    let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
+    let actor = permit.actor();
+    let (user_id, workspace_id) = match request.owner {
+        Owner::User(id) => (Some(id.as_uuid()), None),
+        Owner::Workspace(id) => (None, Some(id.as_uuid())),
+    };
+    let columns = GrantColumns::from(&request.grant);
+    let row = TokenRow {
+        id: new.id.as_uuid(),
+        digest: new.digest.as_bytes().to_vec(),
+        pepper_id: new.pepper.0,
+        kind: request.grant.kind().to_string(),
+        name: new.name,
+        description: new.description,
+        shown_prefix: new.shown_prefix,
+        user_id,
+        workspace_id,
+        scopes: columns.scopes,
+        routes: columns.routes,
+        permission: columns.permission,
+        within_workspace: columns.within_workspace,
+        repos: columns.repos,
+        parent_id: new.parent.map(TokenId::as_uuid),
+        family_id: new.id.as_uuid(),
+        allow_from: request.allow_from.iter().map(ToString::to_string).collect(),
+        local_uid: new.local_uid.map(i64::from),
+        created_at: permit.at(),
+        created_by_user_id: actor.user.as_ref().map(|(id, _)| id.as_uuid()),
+        created_by_name: actor.describe(),
+        created_by_token_prefix: actor.token_prefix.clone(),
+        created_from: actor.source.describe(),
+        created_agent: actor.source.agent.clone(),
+        expires_at: request.expires_at,
+        revoked_at: None,
+        revoked_by: None,
+        revoke_reason: None,
+        last_used_at: None,
+        last_used_ip: None,
+    };
+    let written = diesel::insert_into(tokens::table).values(&row).execute(tx.connection())?;
+    exactly(1, written, "the token was not written")?;
+    by_id(tx, new.id)?.ok_or_else(|| StoreError::NotFound { what: "the token just made is gone".to_owned() })
+}
+
+/// The live session that the local socket opened for this user and user ID, if there is one.
+pub fn local_session(tx: &mut ReadTx<'_>, owner: Owner, uid: u32) -> Result<Option<Token>, StoreError> {
+    let Owner::User(user) = owner else { return Ok(None) };
+    with_owner_names()
+        .filter(tokens::user_id.eq(user.as_uuid()))
+        .filter(tokens::local_uid.eq(i64::from(uid)))
+        .filter(tokens::revoked_at.is_null())
+        .first::<OwnedRow>(tx.connection())
+        .optional()?
+        .map(into_token)
+        .transpose()
+}
+
+/// What [`revoke`] ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// The token itself, as it is now.
+    pub token: Token,
+    /// The tokens made through it that ended with it.
+    pub descendants: Vec<TokenId>,
+}
+
+impl Revoked {
+    /// What the trail shall say of it.
+    pub fn events(&self, permit: &Permit, reason: Option<&str>) -> tok_model::audit::AuditEvents {
+        let event = |id| {
+            AuditEvent::done(Action::TokenRevoke, permit.actor().clone()).token(id).detail(reason.unwrap_or_default())
+        };
+        let ended_with_it =
+            |id: &TokenId| event(*id).detail(format!("made through {}, which was revoked", self.token.id));
+        tok_model::audit::AuditEvents::new(event(self.token.id), self.descendants.iter().map(ended_with_it))
+    }
+}
+
+/// Ends a token and every token made through it. A token that was ended already stays as it was, with who and why.
+pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option<&str>) -> Result<Revoked, StoreError> {
+    let owner = match (permit.need(), whose(permit, "ending a token")?) {
+        (Need::Server, _) => None,
+        (Need::EndTokens { .. }, Whose::Of(owner)) => Some(owner),
+        _ => return Err(StoreError::Permit("ending a token")),
+    };
+    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
+    let token = by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
+    let by = permit.actor().describe();
+    let ended = end(tx, vec![id.as_uuid()], &by, reason, permit.at())?;
+    if ended.is_empty() {
+        return Err(StoreError::Conflict {
+            what: format!("the token {} ({}) is revoked already", token.name, token.shown_prefix),
+        });
+    }
+    let token = by_id(tx, id)?.ok_or_else(missing)?;
+    let descendants = ended.into_iter().map(TokenId::from_uuid).filter(|other| *other != id).collect();
+    Ok(Revoked { token, descendants })
+}
+
+/// Ends every live token of an owner, as when a user is deleted. Returns how many.
+pub(crate) fn end_all_of(
+    tx: &mut WriteTx<'_>,
+    owner: Owner,
+    by: &str,
+    reason: &str,
+    at: Timestamp,
+) -> Result<usize, StoreError> {
+    let live = tokens::table.filter(tokens::revoked_at.is_null()).select(tokens::id);
+    let ids: Vec<Uuid> = match owner {
+        Owner::User(id) => live.filter(tokens::user_id.eq(id.as_uuid())).load(tx.connection())?,
+        Owner::Workspace(id) => live.filter(tokens::workspace_id.eq(id.as_uuid())).load(tx.connection())?,
+    };
+    Ok(end(tx, ids, by, Some(reason), at)?.len())
+}
+
+/// Ends these and, generation by generation, all that were made through them. The guard against a second revocation is
+/// in the statement itself, so whoever is slower changes nothing.
+fn end(
+    tx: &mut WriteTx<'_>,
+    ids: Vec<Uuid>,
+    by: &str,
+    reason: Option<&str>,
+    at: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    let mut ended = Vec::new();
+    let mut generation = ids;
+    while !generation.is_empty() {
+        let done: Vec<Uuid> =
+            diesel::update(tokens::table.filter(tokens::id.eq_any(&generation)).filter(tokens::revoked_at.is_null()))
+                .set((tokens::revoked_at.eq(at), tokens::revoked_by.eq(by), tokens::revoke_reason.eq(reason)))
+                .returning(tokens::id)
+                .get_results(tx.connection())?;
+        generation = tokens::table
+            .filter(tokens::parent_id.eq_any(&done))
+            .filter(tokens::revoked_at.is_null())
+            .select(tokens::id)
+            .load(tx.connection())?;
+        ended.extend(done);
+    }
+    Ok(ended)
+}
+
+fn by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> {
+    with_owner_names()
+        .filter(tokens::id.eq(id.as_uuid()))
+        .first::<OwnedRow>(tx.connection())
+        .optional()?
+        .map(into_token)
+        .transpose()
+}
+
+type OwnedRow = (TokenRow, Option<String>, Option<String>);
+
+#[diesel::dsl::auto_type]
+fn with_owner_names() -> _ {
+    let row: diesel::dsl::AsSelect<TokenRow, diesel::pg::Pg> = TokenRow::as_select();
+    tokens::table
+        .left_join(users::table.on(tokens::user_id.eq(users::id.nullable())))
+        .left_join(workspaces::table.on(tokens::workspace_id.eq(workspaces::id.nullable())))
+        .select((row, users::name.nullable(), workspaces::name.nullable()))
+}
+
+fn into_token((row, user, workspace): OwnedRow) -> Result<Token, StoreError> {
+    row.into_token(user.or(workspace).unwrap_or_default())
+}

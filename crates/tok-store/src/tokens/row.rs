@@ -1,0 +1,163 @@
+//! A token's row, and the one conversion into the domain.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use tok_model::grant::Grant;
+use tok_model::id::{TokenId, UserId, WorkspaceId};
+use tok_model::kind::TokenKind;
+use tok_model::name::RepoPath;
+use tok_model::route::Routes;
+use tok_model::scope::ScopeSet;
+use tok_model::token::{Creator, LastUse, Owner, Token, TokenState};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::schema::tokens;
+
+#[derive(Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = tokens, check_for_backend(diesel::pg::Pg))]
+pub(super) struct TokenRow {
+    pub(super) id: Uuid,
+    pub(super) digest: Vec<u8>,
+    pub(super) pepper_id: i16,
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) shown_prefix: String,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) workspace_id: Option<Uuid>,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) routes: Option<Vec<String>>,
+    pub(super) permission: Option<String>,
+    pub(super) within_workspace: Option<String>,
+    pub(super) repos: Option<Vec<String>>,
+    pub(super) parent_id: Option<Uuid>,
+    pub(super) family_id: Uuid,
+    pub(super) allow_from: Vec<String>,
+    pub(super) local_uid: Option<i64>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) created_by_user_id: Option<Uuid>,
+    pub(super) created_by_name: String,
+    pub(super) created_by_token_prefix: Option<String>,
+    pub(super) created_from: String,
+    pub(super) created_agent: Option<String>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) revoked_at: Option<DateTime<Utc>>,
+    pub(super) revoked_by: Option<String>,
+    pub(super) revoke_reason: Option<String>,
+    pub(super) last_used_at: Option<DateTime<Utc>>,
+    pub(super) last_used_ip: Option<String>,
+}
+
+/// The columns that a grant fills.
+#[derive(Debug, Default)]
+pub(super) struct GrantColumns {
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) routes: Option<Vec<String>>,
+    pub(super) permission: Option<String>,
+    pub(super) within_workspace: Option<String>,
+    pub(super) repos: Option<Vec<String>>,
+}
+
+impl From<&Grant> for GrantColumns {
+    fn from(grant: &Grant) -> Self {
+        let common = Self {
+            permission: grant.permission().map(|p| p.to_string()),
+            within_workspace: grant.workspace().map(ToString::to_string),
+            ..Self::default()
+        };
+        match grant {
+            Grant::Personal { scopes, routes } => Self {
+                scopes: Some(scopes.iter().map(|s| s.to_string()).collect()),
+                routes: routes.as_ref().map(|r| r.iter().map(ToString::to_string).collect()),
+                ..common
+            },
+            Grant::Repo { repos, .. } => {
+                Self { repos: Some(repos.iter().map(ToString::to_string).collect()), ..common }
+            }
+            Grant::Git { repo, .. } => Self { repos: Some(vec![repo.repo.to_string()]), ..common },
+            Grant::Workspace { .. } | Grant::Session => common,
+        }
+    }
+}
+
+impl TokenRow {
+    /// The row as a token. Text that no parser knows, or a combination that no kind has, is an error: fail closed.
+    pub(super) fn into_token(self, owner_name: String) -> Result<Token, StoreError> {
+        let id = self.id;
+        self.convert(owner_name).map_err(|why| StoreError::Corrupt { table: "tokens", id: id.to_string(), why })
+    }
+
+    fn convert(self, owner_name: String) -> Result<Token, String> {
+        let grant = self.grant()?;
+        let owner = match (self.user_id, self.workspace_id) {
+            (Some(user), None) => Owner::User(UserId::from_uuid(user)),
+            (None, Some(workspace)) => Owner::Workspace(WorkspaceId::from_uuid(workspace)),
+            _ => return Err("it has no owner, or two".to_owned()),
+        };
+        let state = match (self.revoked_at, self.revoked_by) {
+            (None, None) => TokenState::Live,
+            (Some(at), Some(by)) => TokenState::Revoked { at, by, reason: self.revoke_reason },
+            _ => return Err("it is half revoked".to_owned()),
+        };
+        Ok(Token {
+            id: TokenId::from_uuid(self.id),
+            name: self.name,
+            description: self.description,
+            shown_prefix: self.shown_prefix,
+            grant,
+            owner,
+            owner_name,
+            parent: self.parent_id.map(TokenId::from_uuid),
+            family: TokenId::from_uuid(self.family_id),
+            allow_from: self.allow_from.iter().map(|t| t.parse()).collect::<Result<_, _>>().map_err(words)?,
+            creator: Creator {
+                user: self.created_by_user_id.map(UserId::from_uuid),
+                name: self.created_by_name,
+                token_prefix: self.created_by_token_prefix,
+                from: self.created_from,
+                agent: self.created_agent,
+            },
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            state,
+            last_use: self
+                .last_used_at
+                .map(|at| LastUse { at, address: self.last_used_ip.as_deref().and_then(|ip| ip.parse().ok()) }),
+        })
+    }
+
+    fn grant(&self) -> Result<Grant, String> {
+        let texts = |column: &Option<Vec<String>>| column.clone().unwrap_or_default();
+        let permission = || self.permission.as_deref().ok_or("it has no permission")?.parse().map_err(words);
+        let workspace = || self.within_workspace.as_deref().ok_or("it names no workspace")?.parse().map_err(words);
+        match self.kind.parse::<TokenKind>().map_err(words)? {
+            TokenKind::Personal => Ok(Grant::Personal {
+                scopes: ScopeSet::from_texts(texts(&self.scopes).iter().map(String::as_str)).map_err(words)?,
+                routes: match &self.routes {
+                    None => None,
+                    Some(rules) => Some(Routes::from_texts(rules.iter().map(String::as_str)).map_err(words)?),
+                },
+            }),
+            TokenKind::Workspace => Ok(Grant::Workspace { workspace: workspace()?, permission: permission()? }),
+            TokenKind::Repo => Ok(Grant::Repo {
+                workspace: workspace()?,
+                permission: permission()?,
+                repos: texts(&self.repos).iter().map(|r| r.parse()).collect::<Result<_, _>>().map_err(words)?,
+            }),
+            TokenKind::Session => Ok(Grant::Session),
+            TokenKind::Git => match texts(&self.repos).as_slice() {
+                [repo] => Ok(Grant::Git {
+                    repo: RepoPath { workspace: workspace()?, repo: repo.parse().map_err(words)? },
+                    permission: permission()?,
+                }),
+                _ => Err("a git token is for one repository".to_owned()),
+            },
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn words(error: impl ToString) -> String {
+    error.to_string()
+}

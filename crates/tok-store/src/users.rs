@@ -1,0 +1,196 @@
+//! Users.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use tok_model::decide::{Need, Permit, UserNow};
+use tok_model::id::{UserId, WorkspaceId};
+use tok_model::kind::Role;
+use tok_model::name::{UserName, WorkspaceName};
+use tok_model::token::Owner;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::schema::{members, users, workspaces};
+use crate::tx::{ReadTx, WriteTx, exactly};
+
+/// A user, as lists show them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Their ID.
+    pub id: UserId,
+    /// Their login name.
+    pub name: UserName,
+    /// Whether they may administer the server.
+    pub manager: bool,
+    /// When they were made.
+    pub created_at: DateTime<Utc>,
+    /// Since when they may not act, if so.
+    pub disabled_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users, check_for_backend(diesel::pg::Pg))]
+struct UserRow {
+    id: Uuid,
+    name: String,
+    manager: bool,
+    created_at: DateTime<Utc>,
+    disabled_at: Option<DateTime<Utc>>,
+}
+
+impl UserRow {
+    fn into_user(self) -> Result<User, StoreError> {
+        Ok(User {
+            id: UserId::from_uuid(self.id),
+            name: name(&self.name, self.id)?,
+            manager: self.manager,
+            created_at: self.created_at,
+            disabled_at: self.disabled_at,
+        })
+    }
+}
+
+fn name(text: &str, id: Uuid) -> Result<UserName, StoreError> {
+    text.parse().map_err(|error: tok_model::name::NameError| StoreError::Corrupt {
+        table: "users",
+        id: id.to_string(),
+        why: error.to_string(),
+    })
+}
+
+/// A user as they are now, with their role everywhere; `None` if there is none (any more).
+pub fn now(tx: &mut ReadTx<'_>, id: UserId) -> Result<Option<UserNow>, StoreError> {
+    let row = users::table
+        .filter(users::id.eq(id.as_uuid()))
+        .filter(users::deleted_at.is_null())
+        .select(UserRow::as_select())
+        .first(tx.connection())
+        .optional()?;
+    row.map(|row| with_roles(tx, row)).transpose()
+}
+
+/// The same by login name, in whatever case it was typed.
+pub fn now_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserNow>, StoreError> {
+    row_by_name(tx, name)?.map(|row| with_roles(tx, row)).transpose()
+}
+
+fn row_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserRow>, StoreError> {
+    Ok(users::table
+        .filter(crate::lower(users::name).eq(name.as_str().to_ascii_lowercase()))
+        .filter(users::deleted_at.is_null())
+        .select(UserRow::as_select())
+        .first(tx.connection())
+        .optional()?)
+}
+
+fn with_roles(tx: &mut ReadTx<'_>, row: UserRow) -> Result<UserNow, StoreError> {
+    let rows: Vec<(String, String)> = members::table
+        .inner_join(workspaces::table.on(members::workspace_id.eq(workspaces::id)))
+        .filter(members::user_id.eq(row.id))
+        .filter(workspaces::deleted_at.is_null())
+        .select((workspaces::name, members::role))
+        .load(tx.connection())?;
+    let corrupt = |why: String| StoreError::Corrupt { table: "members", id: row.id.to_string(), why };
+    let roles: BTreeMap<WorkspaceName, Role> = rows
+        .iter()
+        .map(|(workspace, role)| {
+            let workspace = workspace.parse().map_err(|e: tok_model::name::NameError| corrupt(e.to_string()))?;
+            let role = role.parse().map_err(|e: tok_model::kind::UnknownWord| corrupt(e.to_string()))?;
+            Ok::<_, StoreError>((workspace, role))
+        })
+        .collect::<Result<_, _>>()?;
+    let enabled = row.disabled_at.is_none();
+    Ok(UserNow { id: UserId::from_uuid(row.id), name: name(&row.name, row.id)?, enabled, manager: row.manager, roles })
+}
+
+/// Makes a user, and the workspace of the same name that they own.
+pub fn create(
+    tx: &mut WriteTx<'_>,
+    permit: &Permit,
+    id: UserId,
+    workspace: WorkspaceId,
+    name: &UserName,
+    manager: bool,
+) -> Result<User, StoreError> {
+    manages(permit, "making a user")?;
+    let written = diesel::insert_into(users::table)
+        .values((
+            users::id.eq(id.as_uuid()),
+            users::name.eq(name.as_str()),
+            users::manager.eq(manager),
+            users::created_at.eq(permit.at()),
+        ))
+        .execute(tx.connection())?;
+    exactly(1, written, "the user was not written")?;
+    crate::workspaces::insert(tx, workspace, &WorkspaceName::from(name), Some(id), permit.at())?;
+    Ok(User { id, name: name.clone(), manager, created_at: permit.at(), disabled_at: None })
+}
+
+/// Every user, by name.
+pub fn list(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<Vec<User>, StoreError> {
+    manages(permit, "listing users")?;
+    users::table
+        .filter(users::deleted_at.is_null())
+        .order(users::name)
+        .select(UserRow::as_select())
+        .load(tx.connection())?
+        .into_iter()
+        .map(UserRow::into_user)
+        .collect()
+}
+
+/// One user by name. The permit is a manager's, or for that very user's profile.
+pub fn show(tx: &mut ReadTx<'_>, permit: &Permit, name: &UserName) -> Result<User, StoreError> {
+    let user = existing(tx, name)?;
+    match permit.need() {
+        Need::Server => Ok(user),
+        Need::Profile { user: own } if *own == user.id => Ok(user),
+        _ => Err(StoreError::Permit("seeing that user")),
+    }
+}
+
+/// Disables a user (their tokens stop working at once and keep), or enables them again.
+pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabled: bool) -> Result<User, StoreError> {
+    manages(permit, "disabling a user")?;
+    let user = existing(tx, name)?;
+    if user.disabled_at.is_none() == enabled {
+        let state = if enabled { "enabled" } else { "disabled" };
+        return Err(StoreError::Conflict { what: format!("the user {name} is {state} already") });
+    }
+    let disabled_at = (!enabled).then_some(permit.at());
+    let touched = diesel::update(users::table.find(user.id.as_uuid()))
+        .set(users::disabled_at.eq(disabled_at))
+        .execute(tx.connection())?;
+    exactly(1, touched, "somebody else changed the user; look again")?;
+    Ok(User { disabled_at, ..user })
+}
+
+/// Deletes a user: their tokens are ended, their memberships go, their name is free again. Returns the user and how
+/// many tokens ended. The workspace of the same name stays, with its repositories, for its other members.
+pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<(User, usize), StoreError> {
+    manages(permit, "deleting a user")?;
+    let user = existing(tx, name)?;
+    let reason = format!("the user {name} was deleted");
+    let ended = crate::tokens::end_all_of(tx, Owner::User(user.id), &permit.actor().describe(), &reason, permit.at())?;
+    diesel::delete(members::table.filter(members::user_id.eq(user.id.as_uuid()))).execute(tx.connection())?;
+    let touched = diesel::update(users::table.find(user.id.as_uuid()).filter(users::deleted_at.is_null()))
+        .set(users::deleted_at.eq(permit.at()))
+        .execute(tx.connection())?;
+    exactly(1, touched, "somebody else deleted the user")?;
+    Ok((user, ended))
+}
+
+/// How many users there are.
+pub fn count(tx: &mut ReadTx<'_>) -> Result<i64, StoreError> {
+    Ok(users::table.filter(users::deleted_at.is_null()).count().get_result(tx.connection())?)
+}
+
+pub(crate) fn existing(tx: &mut ReadTx<'_>, name: &UserName) -> Result<User, StoreError> {
+    row_by_name(tx, name)?.ok_or_else(|| StoreError::NotFound { what: format!("no user is named {name}") })?.into_user()
+}
+
+fn manages(permit: &Permit, what: &'static str) -> Result<(), StoreError> {
+    if *permit.need() == Need::Server { Ok(()) } else { Err(StoreError::Permit(what)) }
+}

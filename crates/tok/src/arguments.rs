@@ -1,0 +1,171 @@
+//! The command line as a whole: the flags that every command takes, and what happens when it cannot be read.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command as Tree, CommandFactory as _, Parser};
+
+use crate::commands::Command;
+use crate::exit::Failure;
+use crate::output::{self, Format};
+
+/// Access tokens for your git server
+///
+/// `tok` talks to the daemon `tokd` over a local socket. It looks at `--socket` or `TOK_SOCKET` and nowhere else if
+/// one of them is given; otherwise at `$XDG_RUNTIME_DIR/tok/agent.sock`, `/run/tok/tokd.sock`, and where `tokd dev`
+/// listens.
+///
+/// Who you are is your user on this machine, or the token in `TOK_TOKEN`.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not logged in, 4 not allowed, 5 not found or ambiguous,
+/// 6 daemon unreachable.
+///
+/// Examples:
+///
+///     $ tok token create "CI of acme/app" --expires 90d --scopes repo:read
+///     $ tok token list --expiring 14d
+///     $ tok git setup https://git.example.com
+#[derive(Debug, Parser)]
+#[command(name = "tok", version, verbatim_doc_comment, arg_required_else_help = true, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// The daemon's socket; no other is tried
+    #[arg(long, global = true, value_name = "PATH", env = "TOK_SOCKET", hide_env_values = true)]
+    pub(crate) socket: Option<PathBuf>,
+    /// Act as this user (managers only)
+    #[arg(long = "as", global = true, value_name = "USER", env = "TOK_USER", hide_env_values = true)]
+    pub(crate) act_as: Option<String>,
+    /// What to print on stdout; errors on stderr take the same form
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "TOK_OUTPUT",
+        hide_env_values = true,
+        default_value = "table"
+    )]
+    pub(crate) output: Format,
+    /// Never ask, even on a terminal
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The tree of commands, with help texts that fill whatever width there is.
+pub(crate) fn command() -> Tree {
+    flowing(Cli::command())
+}
+
+/// Joins the lines of each paragraph, which the source breaks where it likes; indented lines are examples and stay.
+fn flowing(command: Tree) -> Tree {
+    let about = command.get_long_about().map(|about| joined(&about.to_string()));
+    let command = match about {
+        Some(about) => command.long_about(about),
+        None => command,
+    };
+    command.mut_subcommands(flowing)
+}
+
+fn joined(text: &str) -> String {
+    let prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match lines.last_mut().filter(|last| prose(last) && prose(line)) {
+            Some(last) => last.extend([" ", line]),
+            None => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+/// The words that led to the command: `tok token create`.
+pub(crate) fn path(matches: &ArgMatches) -> String {
+    let mut words = vec!["tok"];
+    let mut here = matches;
+    while let Some((word, below)) = here.subcommand() {
+        words.push(word);
+        here = below;
+    }
+    words.join(" ")
+}
+
+/// Prints help or version on stdout, or says on stderr why the arguments make no sense.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+        _ => {}
+    }
+    // The format was not read; what is left is to look for it.
+    let asks_for_json = |argument: &str| matches!(argument, "json" | "--output=json");
+    let json = std::env::args_os().any(|argument| argument.to_str().is_some_and(asks_for_json))
+        || std::env::var_os("TOK_OUTPUT").is_some_and(|format| format == "json");
+    let text = error.render().to_string();
+    let (message, hint) = split(&text);
+    Failure::usage(message).hint(hint).report(if json { Format::Json } else { Format::Table })
+}
+
+/// clap's paragraphs: what is wrong, then tips, usage, and where to read on.
+fn split(text: &str) -> (String, String) {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let rest: Vec<_> = rest.lines().filter(|line| !line.is_empty()).map(|line| output::safe(line.trim())).collect();
+    let message: Vec<_> = message.lines().map(|line| output::safe(line.trim())).collect();
+    (message.join(" "), rest.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(arguments: &[&str]) -> (String, String) {
+        split(&command().try_get_matches_from(arguments).unwrap_err().render().to_string())
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_argument_is_one_line_with_where_to_look() {
+        let (message, hint) = fails(&["tok", "token", "create", "CI", "--kind", "gold"]);
+        assert!(message.starts_with("invalid value 'gold' for '--kind <KIND>'"), "{message}");
+        assert!(hint.contains("--help") && !hint.contains('\n'), "{hint}");
+        let (message, _) = fails(&["tok", "user", "create", "a\u{1b}[2Jb"]);
+        assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
+
+    #[test]
+    fn paragraphs_flow_and_examples_stay() {
+        assert_eq!(
+            joined("Make it\n\nOne line\nand another.\n\n    $ a\n    $ b"),
+            "Make it\n\nOne line and another.\n\n    $ a\n    $ b"
+        );
+    }
+
+    #[test]
+    fn the_path_is_what_was_typed() {
+        let matches = command().try_get_matches_from(["tok", "workspace", "member", "list", "acme"]).unwrap();
+        assert_eq!(path(&matches), "tok workspace member list");
+    }
+}

@@ -1,0 +1,133 @@
+//! `tok git`.
+
+mod config;
+mod helper;
+mod setup;
+mod unset;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tok_model::url::Origin;
+
+use self::config::{Change, GitConfig, Scope};
+use crate::context::Context;
+use crate::exit::Failure;
+
+/// Let git get its credentials from tok
+#[derive(Debug, Subcommand)]
+pub(crate) enum GitCommand {
+    Setup(setup::SetupArgs),
+    Unset(unset::UnsetArgs),
+}
+
+impl GitCommand {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Setup(arguments) => arguments.run(context).await,
+            Self::Unset(arguments) => arguments.run(context),
+        }
+    }
+}
+
+/// Which of git's files is written.
+#[derive(Debug, Clone, Copy, Args)]
+struct ScopeArgs {
+    /// Write the configuration of this machine instead of yours
+    #[arg(long)]
+    system: bool,
+    /// Write the configuration of the repository you are in instead of yours
+    #[arg(long, conflicts_with = "system")]
+    local: bool,
+}
+
+impl ScopeArgs {
+    fn scope(self) -> Scope {
+        match (self.system, self.local) {
+            (true, _) => Scope::System,
+            (_, true) => Scope::Local,
+            _ => Scope::Global,
+        }
+    }
+}
+
+/// The server of a URL, for git's configuration. The fault never repeats the URL, which may hold a password.
+fn server(url: &str) -> Result<Origin, Failure> {
+    let origin = Origin::parse(url).map_err(|why| {
+        Failure::usage(why).hint("give scheme, host and port alone, as in `tok git setup https://git.example.com`")
+    })?;
+    if origin.acceptable() {
+        Ok(origin)
+    } else {
+        Err(Failure::usage(format!(
+            "git would send tokens to {origin} in the clear, so the helper does not answer for it"
+        ))
+        .hint("use its https:// address; http:// is for servers on this machine"))
+    }
+}
+
+fn helper_key(server: &Origin) -> String {
+    format!("credential.{server}.helper")
+}
+
+fn path_key(server: &Origin) -> String {
+    format!("credential.{server}.useHttpPath")
+}
+
+/// What was or would be done to git's configuration.
+#[derive(Debug, Serialize)]
+struct Report {
+    url: String,
+    scope: &'static str,
+    dry_run: bool,
+    changed: bool,
+    commands: Vec<String>,
+}
+
+impl Report {
+    /// Makes the changes, unless this is a dry run.
+    fn carry_out(config: &GitConfig, server: &Origin, changes: &[Change], dry_run: bool) -> Result<Self, Failure> {
+        if !dry_run {
+            for change in changes {
+                config.apply(change)?;
+            }
+        }
+        Ok(Self {
+            url: server.to_string(),
+            scope: config.scope().as_str(),
+            dry_run,
+            changed: !dry_run && !changes.is_empty(),
+            commands: changes.iter().map(|change| change.command(config.scope())).collect(),
+        })
+    }
+
+    fn text(&self, done: &str, would: &str, nothing: &str) -> String {
+        let words = match (self.commands.is_empty(), self.dry_run) {
+            (true, _) => return format!("{nothing}\n"),
+            (false, true) => would,
+            (false, false) => done,
+        };
+        let commands: Vec<_> = self.commands.iter().map(|command| format!("  {command}\n")).collect();
+        format!("{words}\n{}", commands.concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_scheme_host_and_port_and_never_in_the_clear() {
+        assert_eq!(
+            helper_key(&server("https://Git.Example.com:443/").unwrap()),
+            "credential.https://git.example.com.helper"
+        );
+        assert_eq!(path_key(&server("http://127.0.0.1:7650").unwrap()), "credential.http://127.0.0.1:7650.useHttpPath");
+        for bad in
+            ["git.example.com", "https://git.example.com/acme", "http://git.example.com", "ssh://git.example.com"]
+        {
+            assert_eq!(server(bad).unwrap_err().exit(), 2, "{bad}");
+        }
+        let refusal = format!("{:?}", server("https://alice:hunter2@git.example.com").unwrap_err());
+        assert!(!refusal.contains("hunter2"), "{refusal}");
+    }
+}

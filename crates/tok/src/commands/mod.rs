@@ -1,0 +1,77 @@
+//! The commands, one file for each verb. The doc comment of its arguments is its help.
+
+mod audit;
+mod completions;
+mod git;
+mod internal_reference;
+mod repo;
+mod status;
+mod token;
+mod user;
+mod whoami;
+mod workspace;
+
+use clap::{Args, Subcommand};
+use tok_api::convert::PageAsk;
+
+use crate::context::Context;
+use crate::exit::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    #[command(subcommand)]
+    User(user::UserCommand),
+    #[command(subcommand)]
+    Workspace(workspace::WorkspaceCommand),
+    #[command(subcommand)]
+    Repo(repo::RepoCommand),
+    #[command(subcommand)]
+    Git(git::GitCommand),
+    Audit(audit::AuditArgs),
+    Whoami(whoami::WhoamiArgs),
+    Status(status::StatusArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    InternalReference(internal_reference::InternalReferenceArgs),
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Token(command) => command.run(context).await,
+            Self::User(command) => command.run(context).await,
+            Self::Workspace(command) => command.run(context).await,
+            Self::Repo(command) => command.run(context).await,
+            Self::Git(command) => command.run(context).await,
+            Self::Audit(arguments) => arguments.run(context).await,
+            Self::Whoami(arguments) => arguments.run(context).await,
+            Self::Status(arguments) => arguments.run(context).await,
+            Self::Completions(arguments) => arguments.run(),
+            Self::InternalReference(arguments) => arguments.run(),
+        }
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PageArgs {
+    /// At most so many [default: what the server thinks right]
+    #[arg(long, value_name = "N", env = "TOK_LIMIT", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Go on where another page ended
+    #[arg(long, env = "TOK_CURSOR", hide_env_values = true)]
+    cursor: Option<String>,
+}
+
+impl PageArgs {
+    fn ask(&self) -> PageAsk {
+        PageAsk { size: self.limit, cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()) }
+    }
+
+    /// The flags that the next page needs again, besides its cursor.
+    fn again(&self) -> String {
+        self.limit.map(|limit| format!(" --limit {limit}")).unwrap_or_default()
+    }
+}

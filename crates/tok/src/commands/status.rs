@@ -1,0 +1,96 @@
+//! `tok status`.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+use tok_api::convert::ServerStatus;
+use tok_model::clock::Period;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::{count, facts, safe};
+
+/// Say whether the daemon answers, and how it is
+///
+/// Examples:
+///
+///     $ tok status
+///     $ tok status --output json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct StatusArgs {}
+
+impl StatusArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let client = context.client().await?;
+        let status = client.server_status().await?;
+        let socket = client.socket().to_owned();
+        let client = json!({ "version": env!("CARGO_PKG_VERSION"), "socket": socket.display().to_string() });
+        context.out.show(&json!({ "client": client, "server": status }), || text(&status, &socket))
+    }
+}
+
+fn text(status: &ServerStatus, socket: &Path) -> String {
+    let given = |text: &Option<String>| text.as_deref().map(safe).unwrap_or_default();
+    let uptime = i64::try_from(status.uptime_seconds)
+        .ok()
+        .and_then(Period::from_seconds)
+        .map_or_else(|| "just started".to_owned(), |period| format!("up {period}"));
+    let contents = [
+        count(status.users, "user"),
+        count(status.workspaces, "workspace"),
+        match status.repositories {
+            1 => "1 repository".to_owned(),
+            many => format!("{many} repositories"),
+        },
+        count(status.live_tokens, "live token"),
+    ];
+    facts(&[
+        ("Server", format!("tokd {}, {uptime}", safe(&status.version))),
+        ("Client", concat!("tok ", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("Address", given(&status.listen_url)),
+        ("Socket", safe(&socket.display().to_string())),
+        (
+            "Store",
+            format!(
+                "{}, PostgreSQL {}, schema {}",
+                safe(&status.store),
+                safe(&status.postgres_version),
+                safe(&status.schema_version)
+            ),
+        ),
+        ("Git", given(&status.git_version)),
+        ("Git root", given(&status.git_root)),
+        ("Contents", contents.join(", ")),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_matters_on_one_screen() {
+        let status = ServerStatus {
+            version: "0.1.0".to_owned(),
+            protocol: 1,
+            uptime_seconds: 3_725,
+            listen_url: Some("http://127.0.0.1:7650".to_owned()),
+            socket: None,
+            store: "embedded".to_owned(),
+            postgres_version: "17.2".to_owned(),
+            schema_version: "20261122000000".to_owned(),
+            git_version: Some("2.47.3".to_owned()),
+            git_root: None,
+            users: 1,
+            workspaces: 2,
+            repositories: 1,
+            live_tokens: 0,
+        };
+        let text = text(&status, Path::new("/run/tok/tokd.sock"));
+        assert!(text.starts_with("Server:    tokd 0.1.0, up 1h2m5s\n"), "{text}");
+        assert!(text.contains("Store:     embedded, PostgreSQL 17.2, schema 20261122000000\n"), "{text}");
+        assert!(text.ends_with("Contents:  1 user, 2 workspaces, 1 repository, 0 live tokens\n"), "{text}");
+    }
+}

@@ -1,0 +1,42 @@
+//! `tok user create`.
+
+use clap::Args;
+use tok_model::name::UserName;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::safe;
+
+/// Make a user, and the workspace of the same name
+///
+/// The user needs no password: on this machine the system user of the same name is known by the local socket, and a
+/// manager can make a token for anybody with `--as`.
+///
+/// Examples:
+///
+///     $ tok user create alice
+///     $ tok user create bob --display-name "Bob Builder" --manager
+///     $ tok --as alice token create "Laptop"
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct CreateArgs {
+    /// Login name
+    name: UserName,
+    /// Let them administer the whole server
+    #[arg(long)]
+    manager: bool,
+    /// Their name for people
+    #[arg(long, value_name = "TEXT")]
+    display_name: Option<String>,
+}
+
+impl CreateArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let display_name = self.display_name.unwrap_or_default();
+        let user = context.client().await?.create_user(self.name, self.manager, display_name).await?;
+        context.out.show(&serde_json::json!({ "user": user }), || {
+            let what = if user.manager { "manager" } else { "user" };
+            format!("Created {what} {}\n  ID: {}\n", safe(&user.name), user.id)
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! `tok user delete`.
+
+use clap::Args;
+use tok_model::name::UserName;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::{count, safe};
+
+/// Delete a user and revoke their tokens
+///
+/// It takes effect on the next call of any of their tokens, and cannot be undone; `tok user disable` can. On a terminal
+/// you are asked first; elsewhere, and with `--output json`, `--force` is needed.
+///
+/// Examples:
+///
+///     $ tok user delete bob
+///     $ tok user delete --force bob
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct DeleteArgs {
+    /// Login name
+    name: UserName,
+    /// Do not ask
+    #[arg(long, short)]
+    force: bool,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl DeleteArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let consent = if self.dry_run { None } else { Some(context.consent(self.force)?) };
+        let plan = context.client().await?.delete_user(self.name.clone(), true).await;
+        let (user, tokens) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
+        let what = format!("user {} and revoke {}", safe(&user.name), count(tokens, "live token"));
+        let Some(consent) = consent else {
+            let json = serde_json::json!({ "user": user, "tokens_revoked": tokens, "deleted": false });
+            return context.out.show(&json, || format!("Would delete {what}\n"));
+        };
+        consent.ask(&format!("Delete {what}? This cannot be undone."))?;
+        let (user, tokens) = context.client().await?.delete_user(self.name, false).await?;
+        let json = serde_json::json!({ "user": user, "tokens_revoked": tokens, "deleted": true });
+        context
+            .out
+            .show(&json, || format!("Deleted user {} and revoked {}\n", safe(&user.name), count(tokens, "live token")))
+    }
+}

@@ -1,0 +1,105 @@
+//! What a command works with: the daemon, the output, the time, and a person to ask if there is one.
+
+use std::io::BufRead as _;
+use std::time::SystemTime;
+
+use secrecy::SecretString;
+use tok_api::client::{Caller, Client};
+use tok_api::endpoint::Surroundings;
+use tok_model::clock::Timestamp;
+
+use crate::arguments::Globals;
+use crate::exit::Failure;
+use crate::output::{Output, complain};
+
+/// What a command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) out: Output,
+    /// When the command began.
+    pub(crate) now: Timestamp,
+    /// Where to look for a daemon.
+    pub(crate) surroundings: Surroundings,
+    caller: Caller,
+    client: Option<Client>,
+}
+
+impl Context {
+    pub(crate) fn new(globals: &Globals) -> Result<Self, Failure> {
+        let act_as = match globals.act_as.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => Some(name.parse().map_err(|why| Failure::usage(format!("--as: {why}")))?),
+            None => None,
+        };
+        let socket = globals.socket.clone().filter(|path| !path.as_os_str().is_empty());
+        Ok(Self {
+            out: Output::new(globals.output, globals.quiet, globals.no_input),
+            now: now(),
+            surroundings: Surroundings::of_process(socket),
+            caller: Caller { token: token()?, act_as },
+            client: None,
+        })
+    }
+
+    /// The daemon; the first call connects.
+    pub(crate) async fn client(&mut self) -> Result<&mut Client, Failure> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => Client::connect(&self.surroundings, &self.caller).await?,
+        };
+        Ok(self.client.insert(client))
+    }
+
+    /// How this command may get consent to what cannot be undone. Fails at once if there is no way to get it.
+    pub(crate) fn consent(&self, force: bool) -> Result<Consent, Failure> {
+        if force {
+            Ok(Consent::Given)
+        } else if self.out.is_json() {
+            Err(Failure::usage("with `--output json` nobody is asked").hint("add `--force` if you are sure"))
+        } else if self.out.interactive {
+            Ok(Consent::Ask)
+        } else {
+            Err(Failure::usage("there is no terminal to ask on").hint("add `--force` if you are sure"))
+        }
+    }
+}
+
+/// How a command may get consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// `--force`.
+    Given,
+    /// From the person at the terminal.
+    Ask,
+}
+
+impl Consent {
+    /// Asks, if that is still needed. Anything but yes changes nothing.
+    pub(crate) fn ask(self, question: &str) -> Result<(), Failure> {
+        if self == Self::Given {
+            return Ok(());
+        }
+        complain(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        match (read, answer.trim().to_ascii_lowercase().as_str()) {
+            (Ok(_), "y" | "yes") => Ok(()),
+            _ => Err(Failure::cancelled()),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place of this program that asks the system for the time")]
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// The token of the environment. There is no flag for it: arguments are seen by others.
+fn token() -> Result<Option<SecretString>, Failure> {
+    match std::env::var("TOK_TOKEN") {
+        Ok(token) => Ok(Some(token).filter(|token| !token.is_empty()).map(SecretString::from)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Failure::usage("TOK_TOKEN has bytes in it that no token has").hint("set it again, or unset it"))
+        }
+    }
+}

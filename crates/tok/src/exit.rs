@@ -1,0 +1,234 @@
+//! How a command fails: what is said, and the exit code that scripts rely on.
+
+use std::process::ExitCode;
+use std::{fmt, io};
+
+use serde::Serialize;
+use tok_api::fault::{Fault, FaultCode};
+
+use crate::output::{self, Format};
+
+/// The exit codes, fixed for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It did not work out.
+    Failed = 1,
+    /// The arguments make no sense.
+    Usage = 2,
+    /// The daemon does not know the caller.
+    NotLoggedIn = 3,
+    /// The daemon knows the caller and says no.
+    NotAllowed = 4,
+    /// Nothing fits, or more than one thing does.
+    NotFound = 5,
+    /// No daemon, or one that cannot answer now.
+    Unreachable = 6,
+}
+
+impl From<FaultCode> for Exit {
+    fn from(code: FaultCode) -> Self {
+        match code {
+            FaultCode::InvalidArgument => Self::Usage,
+            FaultCode::Unauthenticated => Self::NotLoggedIn,
+            FaultCode::Forbidden => Self::NotAllowed,
+            FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
+            FaultCode::Unavailable => Self::Unreachable,
+            FaultCode::Conflict | FaultCode::Internal | FaultCode::TooLarge => Self::Failed,
+        }
+    }
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// With words on stderr.
+    Said(Box<Complaint>),
+    /// Everything has been said already.
+    Silent(Exit),
+    /// Whoever read stdout went away. Their business.
+    ReaderGone,
+}
+
+/// What is said.
+#[derive(Debug, Serialize)]
+pub(crate) struct Complaint {
+    #[serde(skip)]
+    exit: Exit,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    matches: Vec<String>,
+}
+
+impl Failure {
+    fn said(exit: Exit, code: &'static str, message: impl fmt::Display) -> Self {
+        let message = message.to_string();
+        Self::Said(Box::new(Complaint { exit, code, message, hint: None, field: None, matches: Vec::new() }))
+    }
+
+    /// The arguments make no sense, or not here.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::said(Exit::Usage, "usage", message)
+    }
+
+    /// Something on this side did not work.
+    pub(crate) fn local(message: impl fmt::Display) -> Self {
+        Self::said(Exit::Failed, "failed", message)
+    }
+
+    /// The person said no.
+    pub(crate) fn cancelled() -> Self {
+        Self::said(Exit::Failed, "cancelled", "nothing was changed")
+    }
+
+    /// The same, with what to do next.
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        let hint = hint.to_string();
+        if let Self::Said(complaint) = &mut self {
+            complaint.hint = Some(hint).filter(|hint| !hint.is_empty());
+        }
+        self
+    }
+
+    /// The same, with what to do next if nothing fits and nobody has said anything better.
+    pub(crate) fn hint_if_not_found(self, hint: &str) -> Self {
+        match &self {
+            Self::Said(complaint) if complaint.exit == Exit::NotFound && complaint.hint.is_none() => self.hint(hint),
+            _ => self,
+        }
+    }
+
+    /// The last resort: what to do next after a failure of this kind, whatever the command.
+    pub(crate) fn or_hint_for(self, command: &str) -> Self {
+        let Self::Said(complaint) = &self else { return self };
+        if complaint.hint.is_some() {
+            return self;
+        }
+        match complaint.exit {
+            Exit::Usage => self.hint(format!("`{command} --help` shows what it takes")),
+            Exit::NotLoggedIn => {
+                self.hint("put a token that works into TOK_TOKEN, or unset it to be known by your user on this machine")
+            }
+            Exit::NotAllowed => self.hint("`tok whoami` shows who you are to the daemon and what you may do"),
+            Exit::Unreachable => self.hint("`tok status` shows whether the daemon answers"),
+            Exit::NotFound | Exit::Failed => self,
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Self::Said(complaint) => complaint.exit as u8,
+            Self::Silent(exit) => *exit as u8,
+            Self::ReaderGone => 0,
+        }
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn report(&self, format: Format) -> ExitCode {
+        if let Self::Said(complaint) = self {
+            output::complain(&match format {
+                Format::Table => complaint.text(),
+                Format::Json => complaint.json(),
+            });
+        }
+        ExitCode::from(self.exit())
+    }
+}
+
+impl Complaint {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("error: {}", output::safe(&self.message))];
+        lines.extend(self.matches.iter().map(|line| format!("  {}", output::safe(line))));
+        lines.extend(self.hint.iter().map(|hint| format!("hint: {}", output::safe(hint))));
+        lines.join("\n") + "\n"
+    }
+
+    fn json(&self) -> String {
+        serde_json::json!({ "error": self }).to_string() + "\n"
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let Fault { code, message, hint, field, matches } = fault;
+        Self::Said(Box::new(Complaint { exit: code.into(), code: code.as_str(), message, hint, field, matches }))
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Of writing to stdout, the only thing that is not handled where it happens.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::ReaderGone
+        } else {
+            Self::local(format!("cannot write to stdout: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        for (code, exit) in [
+            (FaultCode::InvalidArgument, 2),
+            (FaultCode::Unauthenticated, 3),
+            (FaultCode::Forbidden, 4),
+            (FaultCode::NotFound, 5),
+            (FaultCode::Ambiguous, 5),
+            (FaultCode::Unavailable, 6),
+            (FaultCode::Conflict, 1),
+            (FaultCode::Internal, 1),
+            (FaultCode::TooLarge, 1),
+        ] {
+            assert_eq!(Failure::from(Fault::new(code, "x")).exit(), exit, "{code}");
+        }
+        assert_eq!(Failure::usage("x").exit(), 2);
+        assert_eq!(Failure::local("x").exit(), 1);
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit(), 0);
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit(), 1);
+    }
+
+    fn complaint(failure: Failure) -> Complaint {
+        match failure {
+            Failure::Said(complaint) => *complaint,
+            other => panic!("{other:?} says nothing"),
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_then_which_then_what_next() {
+        let fault = Fault::new(FaultCode::Ambiguous, "2 tokens begin with 1b4e")
+            .matches(vec!["1b4e28ba CI".to_owned(), "1b4e99ff \u{1b}[31mOld".to_owned()])
+            .hint("give more characters");
+        let complaint = complaint(fault.into());
+        assert_eq!(
+            complaint.text(),
+            "error: 2 tokens begin with 1b4e\n  1b4e28ba CI\n  1b4e99ff \\u{1b}[31mOld\nhint: give more characters\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&complaint.json()).unwrap();
+        assert_eq!(json["error"]["code"], "ambiguous");
+        assert_eq!(json["error"]["hint"], "give more characters");
+        assert_eq!(json["error"]["matches"][0], "1b4e28ba CI");
+    }
+
+    #[test]
+    fn every_refusal_has_something_to_try_next() {
+        for code in
+            [FaultCode::InvalidArgument, FaultCode::Unauthenticated, FaultCode::Forbidden, FaultCode::Unavailable]
+        {
+            let failure = Failure::from(Fault::new(code, "x")).or_hint_for("tok token list");
+            assert!(complaint(failure).hint.is_some(), "{code}");
+        }
+        let better = Failure::from(Fault::new(FaultCode::Forbidden, "x").hint("ask bob")).or_hint_for("tok");
+        assert_eq!(complaint(better).hint.as_deref(), Some("ask bob"));
+        let missing = Failure::from(Fault::new(FaultCode::NotFound, "x")).hint_if_not_found("`tok user list`");
+        assert_eq!(complaint(missing).hint.as_deref(), Some("`tok user list`"));
+    }
+}

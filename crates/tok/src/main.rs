@@ -1,0 +1,41 @@
+//! `tok`: access tokens for people and scripts. Arguments in, text or JSON and an exit code out.
+
+mod arguments;
+mod commands;
+mod context;
+mod exit;
+mod output;
+mod reference;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches as _;
+
+use crate::arguments::Cli;
+use crate::context::Context;
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let matches = match arguments::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return arguments::explain(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return arguments::explain(&error),
+    };
+    let format = cli.globals.output;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.or_hint_for(&arguments::path(&matches)).report(format),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local(format!("the runtime does not start: {error}")))?;
+    let mut context = Context::new(&cli.globals)?;
+    runtime.block_on(cli.command.run(&mut context))
+}

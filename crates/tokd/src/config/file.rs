@@ -1,0 +1,157 @@
+//! The configuration file as it is written, before anything is checked; and the variables that override it.
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::ConfigError;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) data_dir: Option<String>,
+    pub(super) store: Option<String>,
+    pub(super) database_url: Option<String>,
+    pub(super) database_url_file: Option<String>,
+    pub(super) database_connections: Option<u32>,
+    pub(super) pepper_file: Option<String>,
+    pub(super) embedded: Embedded,
+    pub(super) server: Server,
+    pub(super) ipc: Ipc,
+    pub(super) git: Git,
+    pub(super) tokens: Tokens,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Embedded {
+    pub(super) user: Option<String>,
+    pub(super) binaries: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) listen: Option<String>,
+    pub(super) public_url: Option<String>,
+    pub(super) aliases: Option<Vec<String>>,
+    pub(super) behind_proxy: Option<bool>,
+    pub(super) trusted_proxies: Option<Vec<String>>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) drain_timeout: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ipc {
+    pub(super) socket: Option<String>,
+    pub(super) mode: Option<String>,
+    pub(super) map_system_users: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Git {
+    pub(super) root: Option<String>,
+    pub(super) program: Option<String>,
+    pub(super) create_on_push: Option<bool>,
+    pub(super) max_push_size: Option<String>,
+    pub(super) max_processes: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tokens {
+    pub(super) default_lifetime: Option<String>,
+    pub(super) max_lifetime: Option<String>,
+    pub(super) git_lifetime: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) format: Option<String>,
+    pub(super) level: Option<String>,
+}
+
+/// Every key, with its section; the variable of `("server", "listen")` is `TOKD_SERVER_LISTEN`.
+pub(super) const KEYS: &[(&str, &str)] = &[
+    ("", "data_dir"),
+    ("", "store"),
+    ("", "database_url"),
+    ("", "database_url_file"),
+    ("", "database_connections"),
+    ("", "pepper_file"),
+    ("embedded", "user"),
+    ("embedded", "binaries"),
+    ("server", "listen"),
+    ("server", "public_url"),
+    ("server", "aliases"),
+    ("server", "behind_proxy"),
+    ("server", "trusted_proxies"),
+    ("server", "max_connections"),
+    ("server", "drain_timeout"),
+    ("ipc", "socket"),
+    ("ipc", "mode"),
+    ("ipc", "map_system_users"),
+    ("git", "root"),
+    ("git", "program"),
+    ("git", "create_on_push"),
+    ("git", "max_push_size"),
+    ("git", "max_processes"),
+    ("tokens", "default_lifetime"),
+    ("tokens", "max_lifetime"),
+    ("tokens", "git_lifetime"),
+    ("log", "format"),
+    ("log", "level"),
+];
+
+/// Keys whose value is a list; their variables hold it with commas.
+const LISTS: &[&str] = &["aliases", "trusted_proxies"];
+
+/// Variables of tokd's own that are no configuration keys.
+const OTHER_VARIABLES: &[&str] = &["TOKD_CONFIG"];
+
+impl File {
+    /// Reads the file's text and lays the variables over it.
+    pub(super) fn read(text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table: Table = text.parse().map_err(ConfigError::Syntax)?;
+        for (name, value) in variables {
+            if name.starts_with("TOKD_") && !OTHER_VARIABLES.contains(&name.as_str()) {
+                overlay(&mut table, &name, &value)?;
+            }
+        }
+        table.try_into().map_err(ConfigError::Syntax)
+    }
+}
+
+fn variable(section: &str, key: &str) -> String {
+    let joined = if section.is_empty() { key.to_owned() } else { format!("{section}_{key}") };
+    format!("TOKD_{}", joined.to_uppercase())
+}
+
+fn overlay(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
+    let (section, key) = KEYS
+        .iter()
+        .find(|(section, key)| variable(section, key) == name)
+        .ok_or_else(|| ConfigError::Variable(name.to_owned()))?;
+    let value = if LISTS.contains(key) {
+        Value::Array(
+            text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(|t| Value::String(t.into())).collect(),
+        )
+    } else if let Ok(flag) = text.parse::<bool>() {
+        Value::Boolean(flag)
+    } else if key.starts_with("max_") || *key == "database_connections" {
+        text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)
+    } else {
+        Value::String(text.to_owned())
+    };
+    let target = if section.is_empty() {
+        table
+    } else {
+        let slot = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+        slot.as_table_mut().ok_or_else(|| ConfigError::value(*section, "is a section, as in [server]"))?
+    };
+    target.insert((*key).to_owned(), value);
+    Ok(())
+}

@@ -1,0 +1,515 @@
+//! Configuration: `/etc/tok/tokd.toml`, `TOKD_…` variables over it, secrets by file, variable or systemd credential.
+//!
+//! Everything is checked here, before anything is started; each complaint names the key and says what it takes.
+
+mod file;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tok_model::clock::{Lifetime, Period};
+use tok_model::grant::Cidr;
+use tok_model::url::Origin;
+
+use file::File;
+
+/// Where the file is when nobody says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/tok/tokd.toml";
+/// Where repositories are served when nobody says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7650";
+const DEFAULT_DATA: &str = "/var/lib/tok";
+const DEFAULT_SOCKET: &str = "/run/tok/tokd.sock";
+/// The longest life of a git token, in seconds: one hour.
+const LONGEST_GIT_LIFETIME: i64 = 3600;
+/// The shortest, in seconds: an answer must have 60 s left when it is given.
+const SHORTEST_GIT_LIFETIME: i64 = 120;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("the configuration is not valid: {0}")]
+    Syntax(#[source] toml::de::Error),
+    /// A variable that overrides nothing.
+    #[error(
+        "the variable {0} sets no key of tokd's configuration; config/tokd.toml lists the keys, and TOKD_SERVER_LISTEN is the form"
+    )]
+    Variable(String),
+    /// A value that makes no sense.
+    #[error("the configuration key {key} {why}")]
+    Value {
+        /// Which key, with its section.
+        key: String,
+        /// What it takes.
+        why: String,
+    },
+}
+
+impl ConfigError {
+    fn value(key: impl Into<String>, why: impl ToString) -> Self {
+        Self::Value { key: key.into(), why: why.to_string() }
+    }
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where tokd keeps what is its own.
+    pub data: PathBuf,
+    /// Which database.
+    pub store: StoreChoice,
+    /// The most database connections, and so the most statements at a time.
+    pub database_connections: u32,
+    /// The pepper file.
+    pub pepper_file: PathBuf,
+    /// The remote address.
+    pub server: Server,
+    /// The local socket.
+    pub ipc: Ipc,
+    /// The git gateway; `None` is off.
+    pub git: Option<Git>,
+    /// Lifetimes.
+    pub tokens: Tokens,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Which database.
+#[derive(Debug, Clone)]
+pub enum StoreChoice {
+    /// A private cluster that tokd runs itself.
+    Embedded {
+        /// The system user that runs it, when tokd is root.
+        user: Option<String>,
+        /// Where PostgreSQL's programs are.
+        binaries: Option<PathBuf>,
+    },
+    /// A server that is there already.
+    Postgres {
+        /// A libpq URI.
+        url: SecretString,
+    },
+}
+
+/// The remote address.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What people clone from; `None` is `http://<listen>`.
+    pub public_url: Option<Origin>,
+    /// Further URLs of this server.
+    pub aliases: Vec<Origin>,
+    /// Whether a proxy in front adds TLS and says who calls.
+    pub behind_proxy: bool,
+    /// The proxies that are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// How long requests may take to finish after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// The local socket.
+#[derive(Debug, Clone)]
+pub struct Ipc {
+    /// Its path.
+    pub socket: PathBuf,
+    /// Its mode.
+    pub mode: u32,
+    /// Whether a system user is the tok user of the same name.
+    pub map_system_users: bool,
+}
+
+/// The git gateway.
+#[derive(Debug, Clone)]
+pub struct Git {
+    /// The directory of bare repositories.
+    pub root: PathBuf,
+    /// The git program; `None` looks on PATH.
+    pub program: Option<PathBuf>,
+    /// Whether a push by somebody who may write makes a missing repository.
+    pub create_on_push: bool,
+    /// The largest pack, in bytes.
+    pub max_push_size: u64,
+    /// The most git processes at a time.
+    pub max_processes: usize,
+}
+
+/// Lifetimes of tokens.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// When nobody says otherwise.
+    pub default_lifetime: Lifetime,
+    /// At most.
+    pub max_lifetime: Lifetime,
+    /// Of tokens minted for git.
+    pub git_lifetime: Period,
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// A level, or a filter such as `info,tokd=debug`.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads a configuration file with the variables over it. `None` reads [`DEFAULT_FILE`] if it is there.
+    pub fn load(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+        };
+        let text = match path {
+            Some(path) => read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => String::new(),
+        };
+        Self::parse(&text, variables)
+    }
+
+    /// Checks the text of a configuration file with the variables over it.
+    pub fn parse(text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        let variable = |name: &str| variables.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.clone());
+        let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let credential = |name: &str| credentials.as_ref().map(|dir| dir.join(name)).filter(|file| file.exists());
+        let database_url = variable("DATABASE_URL");
+        let file = File::read(text, variables.iter().cloned())?;
+        let data = absolute("data_dir", file.data_dir.as_deref().unwrap_or(DEFAULT_DATA))?;
+        let pepper_file = match (credential("pepper"), &file.pepper_file) {
+            (Some(file), _) => file,
+            (None, Some(path)) => absolute("pepper_file", path)?,
+            (None, None) => data.join("pepper"),
+        };
+        let url = match (database_url, &file.database_url, &file.database_url_file) {
+            (Some(url), _, _) => Some(SecretString::from(url)),
+            (None, Some(url), None) => Some(SecretString::from(url.as_str())),
+            (None, Some(_), Some(_)) => {
+                return Err(ConfigError::value("database_url", "and database_url_file exclude each other"));
+            }
+            (None, None, Some(path)) => Some(secret_file("database_url_file", &absolute("database_url_file", path)?)?),
+            (None, None, None) => {
+                credential("database-url").map(|path| secret_file("the credential database-url", &path)).transpose()?
+            }
+        };
+        Ok(Self {
+            store: store(file.store.as_deref(), url, &file.embedded)?,
+            database_connections: bounded("database_connections", file.database_connections.unwrap_or(8), 2, 100)?,
+            pepper_file,
+            server: server(file.server)?,
+            ipc: ipc(file.ipc)?,
+            git: git(file.git)?,
+            tokens: tokens(&file.tokens)?,
+            log: log(file.log)?,
+            data,
+        })
+    }
+
+    /// The configuration of `tokd dev`: nothing to configure.
+    pub fn dev(data: &Path, listen: SocketAddr, socket: Option<PathBuf>, git_root: Option<PathBuf>) -> Self {
+        Self {
+            data: data.to_owned(),
+            store: StoreChoice::Embedded { user: None, binaries: None },
+            database_connections: 8,
+            pepper_file: data.join("pepper"),
+            server: Server {
+                listen,
+                public_url: None,
+                aliases: Vec::new(),
+                behind_proxy: false,
+                trusted_proxies: Vec::new(),
+                max_connections: 1024,
+                drain_timeout: Duration::from_secs(30),
+            },
+            ipc: Ipc { socket: socket.unwrap_or_else(|| data.join("tokd.sock")), mode: 0o666, map_system_users: true },
+            git: Some(Git {
+                root: git_root.unwrap_or_else(|| data.join("git")),
+                program: None,
+                create_on_push: true,
+                max_push_size: 2 << 30,
+                max_processes: 64,
+            }),
+            tokens: Tokens {
+                default_lifetime: default_lifetime(),
+                max_lifetime: Lifetime::Never,
+                git_lifetime: default_git_lifetime(),
+            },
+            log: Log { format: LogFormat::Auto, level: "info".to_owned() },
+        }
+    }
+}
+
+fn default_lifetime() -> Lifetime {
+    Period::from_seconds(180 * 86_400).map_or(Lifetime::Never, Lifetime::For)
+}
+
+#[expect(clippy::expect_used, reason = "a constant within the limits of Period")]
+fn default_git_lifetime() -> Period {
+    Period::from_seconds(15 * 60).expect("15 minutes are a period")
+}
+
+fn absolute(key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+    if path.starts_with('/') {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(ConfigError::value(key, format!("takes an absolute path, not {path:?}")))
+    }
+}
+
+fn secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::value(key, format!("names {}, which cannot be read: {error}", path.display())))?;
+    let text = secrecy::zeroize::Zeroizing::new(text);
+    Ok(SecretString::from(text.trim()))
+}
+
+fn bounded<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, ConfigError> {
+    if least <= value && value <= most {
+        Ok(value)
+    } else {
+        Err(ConfigError::value(key, format!("takes {least} to {most}, not {value}")))
+    }
+}
+
+fn store(
+    choice: Option<&str>,
+    url: Option<SecretString>,
+    embedded: &file::Embedded,
+) -> Result<StoreChoice, ConfigError> {
+    match (choice, url) {
+        (Some("postgres") | None, Some(url)) => Ok(StoreChoice::Postgres { url }),
+        (Some("embedded") | None, None) => Ok(StoreChoice::Embedded {
+            user: embedded.user.clone(),
+            binaries: embedded.binaries.as_deref().map(|p| absolute("embedded.binaries", p)).transpose()?,
+        }),
+        (Some("embedded"), Some(_)) => Err(ConfigError::value(
+            "store",
+            "is \"embedded\", and a database URL is given as well: remove one of them (DATABASE_URL counts)",
+        )),
+        (Some("postgres"), None) => Err(ConfigError::value(
+            "store",
+            "is \"postgres\", which takes a database URL: set DATABASE_URL, database_url_file, or the systemd credential database-url",
+        )),
+        (Some(other), _) => {
+            Err(ConfigError::value("store", format!("takes \"embedded\" or \"postgres\", not {other:?}")))
+        }
+    }
+}
+
+fn origin(key: &str, url: &str) -> Result<Origin, ConfigError> {
+    let origin = Origin::parse(url).map_err(|why| ConfigError::value(key, format!("takes a URL: {why}")))?;
+    if origin.acceptable() {
+        Ok(origin)
+    } else {
+        Err(ConfigError::value(key, format!("takes an https URL ({url} would send tokens in the clear)")))
+    }
+}
+
+fn server(file: file::Server) -> Result<Server, ConfigError> {
+    let text = file.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+    let listen: SocketAddr = text.parse().map_err(|_| {
+        ConfigError::value("server.listen", format!("takes address:port, as in 127.0.0.1:7650, not {text:?}"))
+    })?;
+    let behind_proxy = file.behind_proxy.unwrap_or(false);
+    if !listen.ip().is_loopback() && !behind_proxy {
+        return Err(ConfigError::value(
+            "server.listen",
+            format!(
+                "is {listen}, which others reach, and tokens would travel in the clear: listen on 127.0.0.1 with a TLS proxy in front, or set server.behind_proxy = true if one is"
+            ),
+        ));
+    }
+    let proxies = file.trusted_proxies.unwrap_or_else(|| vec!["127.0.0.0/8".into(), "::1/128".into()]);
+    Ok(Server {
+        listen,
+        public_url: file.public_url.as_deref().map(|url| origin("server.public_url", url)).transpose()?,
+        aliases: file
+            .aliases
+            .unwrap_or_default()
+            .iter()
+            .map(|url| origin("server.aliases", url))
+            .collect::<Result<_, _>>()?,
+        behind_proxy,
+        trusted_proxies: proxies
+            .iter()
+            .map(|block| {
+                block
+                    .parse()
+                    .map_err(|e| ConfigError::value("server.trusted_proxies", format!("takes address blocks: {e}")))
+            })
+            .collect::<Result<_, _>>()?,
+        max_connections: bounded("server.max_connections", file.max_connections.unwrap_or(1024), 1, 100_000)?,
+        drain_timeout: period("server.drain_timeout", file.drain_timeout.as_deref().unwrap_or("30s"))?.duration(),
+    })
+}
+
+fn period(key: &str, text: &str) -> Result<Period, ConfigError> {
+    text.parse().map_err(|why| ConfigError::value(key, format!("takes a duration: {why}")))
+}
+
+fn ipc(file: file::Ipc) -> Result<Ipc, ConfigError> {
+    let mode = file.mode.as_deref().unwrap_or("0666");
+    let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o777);
+    Ok(Ipc {
+        socket: absolute("ipc.socket", file.socket.as_deref().unwrap_or(DEFAULT_SOCKET))?,
+        mode: bits.ok_or_else(|| {
+            ConfigError::value("ipc.mode", format!("takes octal digits, as in \"0666\", not {mode:?}"))
+        })?,
+        map_system_users: file.map_system_users.unwrap_or(true),
+    })
+}
+
+fn git(file: file::Git) -> Result<Option<Git>, ConfigError> {
+    let size = file.max_push_size.as_deref().unwrap_or("2GiB");
+    let max_push_size = bytes(size).ok_or_else(|| {
+        ConfigError::value("git.max_push_size", format!("takes a size such as \"500MiB\" or \"2GiB\", not {size:?}"))
+    })?;
+    let max_processes = bounded("git.max_processes", file.max_processes.unwrap_or(64), 1, 4096)?;
+    let Some(root) = file.root else { return Ok(None) };
+    Ok(Some(Git {
+        root: absolute("git.root", &root)?,
+        program: file.program.map(PathBuf::from).filter(|program| program != Path::new("git")),
+        create_on_push: file.create_on_push.unwrap_or(false),
+        max_push_size,
+        max_processes,
+    }))
+}
+
+/// `500MiB`, `2GiB`, `1000000`; `None` if it is no size.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    let count: u64 = digits.parse().ok()?;
+    count.checked_mul(1 << shift).filter(|size| *size > 0)
+}
+
+fn tokens(file: &file::Tokens) -> Result<Tokens, ConfigError> {
+    let lifetime = |key: &str, text: Option<&str>, default| match text {
+        None => Ok(default),
+        Some(text) => text
+            .parse::<Lifetime>()
+            .map_err(|why| ConfigError::value(key, format!("takes a duration or \"never\": {why}"))),
+    };
+    let default_lifetime = lifetime("tokens.default_lifetime", file.default_lifetime.as_deref(), default_lifetime())?;
+    let max_lifetime = lifetime("tokens.max_lifetime", file.max_lifetime.as_deref(), Lifetime::Never)?;
+    let git_lifetime = match file.git_lifetime.as_deref() {
+        None => default_git_lifetime(),
+        Some(text) => period("tokens.git_lifetime", text)?,
+    };
+    if !(SHORTEST_GIT_LIFETIME..=LONGEST_GIT_LIFETIME).contains(&git_lifetime.seconds()) {
+        return Err(ConfigError::value("tokens.git_lifetime", "takes 2m to 1h"));
+    }
+    Ok(Tokens { default_lifetime, max_lifetime, git_lifetime })
+}
+
+fn log(file: file::Log) -> Result<Log, ConfigError> {
+    let format = match file.format.as_deref() {
+        None | Some("auto") => LogFormat::Auto,
+        Some("human") => LogFormat::Human,
+        Some("json") => LogFormat::Json,
+        Some(other) => {
+            return Err(ConfigError::value(
+                "log.format",
+                format!("takes \"auto\", \"human\" or \"json\", not {other:?}"),
+            ));
+        }
+    };
+    let level = file.level.unwrap_or_else(|| "info".to_owned());
+    level.parse::<tracing_subscriber::filter::EnvFilter>().map_err(|why| {
+        ConfigError::value("log.level", format!("takes a level such as \"info\" or \"debug\": {why}"))
+    })?;
+    Ok(Log { format, level })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::parse(text, variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn defaults_are_safe_and_variables_win() {
+        let config = parse("", &[]).unwrap();
+        assert!(config.server.listen.ip().is_loopback() && config.git.is_none());
+        assert!(matches!(config.store, StoreChoice::Embedded { .. }));
+        let config = parse(
+            "[server]\nlisten = \"127.0.0.1:1\"",
+            &[
+                ("TOKD_SERVER_LISTEN", "127.0.0.1:2"),
+                ("TOKD_GIT_MAX_PROCESSES", "3"),
+                ("TOKD_GIT_ROOT", "/g"),
+                ("HOME", "/x"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.server.listen.port(), 2);
+        assert_eq!(config.git.unwrap().max_processes, 3);
+        assert!(matches!(parse("", &[("DATABASE_URL", "postgres://x")]).unwrap().store, StoreChoice::Postgres { .. }));
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_key() {
+        for (text, variables, says) in [
+            ("[server]\nlisten = \"0.0.0.0:80\"", &[][..], "server.listen"),
+            ("[server]\nlisten = \"nowhere\"", &[], "address:port"),
+            ("[server]\npublic_url = \"http://git.example.com\"", &[], "https"),
+            ("[sever]\n", &[], "sever"),
+            ("store = \"mysql\"", &[], "mysql"),
+            ("store = \"postgres\"", &[], "database-url"),
+            ("store = \"embedded\"", &[("DATABASE_URL", "x")], "remove one"),
+            ("data_dir = \"here\"", &[], "absolute"),
+            ("[git]\nroot = \"/g\"\nmax_push_size = \"2GB\"", &[], "2GB"),
+            ("[tokens]\ngit_lifetime = \"2h\"", &[], "2m to 1h"),
+            ("[ipc]\nmode = \"999\"", &[], "octal"),
+            ("[log]\nformat = \"xml\"", &[], "xml"),
+            ("", &[("TOKD_LISTEN", "x")], "TOKD_LISTEN"),
+            ("database_connections = 1", &[], "2 to 100"),
+        ] {
+            let error = parse(text, variables).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_database_url_never_prints() {
+        let config = parse("", &[("DATABASE_URL", "postgres://u:hunter2@h/d")]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Who may pass to git: the gateway's authentication and decision, before [`GitBackend`] runs anything.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use tok_api::fault::FaultCode;
+use tok_model::scope::RepoRight;
+use tok_model::url::GitPath;
+
+use super::backend::GitBackend;
+use super::call::{GitCall, GitRequest, GitService, NotServed};
+use crate::door::http::answer;
+use crate::door::http::source::Proxies;
+use crate::fault::chain;
+use crate::service::{Service, read_authorization};
+
+/// git over HTTP, for those who may.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    backend: GitBackend,
+}
+
+impl Gateway {
+    /// A gateway to this backend.
+    pub fn new(backend: GitBackend) -> Self {
+        Self { backend }
+    }
+
+    /// Answers one request for a repository.
+    pub async fn answer(
+        &self,
+        service: &Service,
+        proxies: &Proxies,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Body> {
+        let Ok(path) = GitPath::parse(request.uri().path()) else {
+            return answer::text(StatusCode::NOT_FOUND, "there is no such repository address");
+        };
+        let normal = path.to_string();
+        let tail = normal.strip_prefix(&format!("/{}.git/", path.repo())).unwrap_or_default();
+        let call = match GitCall::parse(request.method(), tail, request.uri().query()) {
+            Ok(call) => call,
+            Err(why) => return not_served(why),
+        };
+        let right = if call.service().writes() { RepoRight::Write } else { RepoRight::Read };
+        let source = proxies.source(request.headers(), peer);
+        let address = source.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let presented = read_authorization(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes));
+        let verdict = service.git_verdict(presented, source, path.repo(), right, command(call)).await;
+        let (permit, caller) = match verdict {
+            Ok(Ok(allowed)) => allowed,
+            Ok(Err(refusal)) => return answer::refused(&refusal, path.repo(), right),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "A git request could not be judged");
+                return answer::unavailable();
+            }
+        };
+        match service.ensure_repository(&permit).await {
+            Ok(true) => {}
+            Ok(false) => return answer::hidden(),
+            Err(fault) if fault.code == FaultCode::Unavailable => return answer::unavailable(),
+            Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
+        }
+        let user = caller.token().map_or_else(|| "tok".to_owned(), |token| token.owner_name.clone());
+        let request = GitRequest::new(path.repo().clone(), call, request, user, address);
+        match self.backend.serve(request).await {
+            Ok(response) => response,
+            Err(fault) => {
+                tracing::warn!(error = %chain(&fault), repo = %path.repo(), "git could not answer");
+                let mut response = answer::text(fault.status(), &fault.client_text());
+                if let Some(wait) = fault.retry_after() {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+                }
+                response
+            }
+        }
+    }
+}
+
+/// How the audit trail calls it.
+fn command(call: GitCall) -> &'static str {
+    match (call, call.service()) {
+        (GitCall::Advertise(_), GitService::UploadPack) => "upload-pack --advertise",
+        (GitCall::Advertise(_), GitService::ReceivePack) => "receive-pack --advertise",
+        (GitCall::Advertise(_), GitService::UploadArchive) => "upload-archive --advertise",
+        (GitCall::Exchange(_), service) => service.as_str().trim_start_matches("git-"),
+    }
+}
+
+fn not_served(why: NotServed) -> Response<Body> {
+    match why {
+        NotServed::Dumb => answer::text(StatusCode::FORBIDDEN, &why.to_string()),
+        NotServed::Unknown => answer::text(StatusCode::NOT_FOUND, &why.to_string()),
+        NotServed::Method => {
+            let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, &why.to_string());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+            response
+        }
+    }
+}

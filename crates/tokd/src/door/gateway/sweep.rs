@@ -1,0 +1,138 @@
+//! What a killed git leaves behind, and when it may be taken away.
+//!
+//! A git that is asked to stop (SIGTERM) cleans up after itself. One that was killed, or whose machine lost its power,
+//! leaves the quarantine of a half-received push (harmless, but as large as the push) and, if it died in the wrong
+//! microsecond, a `.lock` beside a reference, which would refuse every later push to that branch.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::fs;
+
+use super::repositories::{GROWING, Repositories, RepositoryFault, names};
+
+/// How old a leftover must be before it is one: git holds a lock for milliseconds and touches the quarantine of a
+/// living push far more often than this (a silent push is ended sooner, see `GatewayLimits::idle`).
+pub const LEFTOVER_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// What a sweep took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Half-received pushes.
+    pub quarantines: usize,
+    /// Locks whose holder is gone.
+    pub locks: usize,
+    /// Repositories that were never finished.
+    pub unfinished: usize,
+}
+
+impl Repositories {
+    /// Takes away what killed gits left, if nothing in it changed during `age` before `now`. Call it at start and
+    /// every few minutes, with [`LEFTOVER_AFTER`].
+    ///
+    /// # Errors
+    /// [`RepositoryFault`] if the root cannot be read; a single leftover that cannot be removed is logged and passed
+    /// over.
+    pub async fn sweep(&self, now: SystemTime, age: Duration) -> Result<Swept, RepositoryFault> {
+        let Some(before) = now.checked_sub(age) else { return Ok(Swept::default()) };
+        let mut swept = Swept::default();
+        for workspace in names(&self.root).await? {
+            let directory = self.root.join(&workspace);
+            if !is_directory(&directory).await {
+                continue;
+            }
+            for name in names(&directory).await?.iter().filter(|name| name.starts_with(GROWING)) {
+                swept.unfinished += usize::from(remove_old(&directory.join(name), before).await);
+            }
+        }
+        for repo in self.list(None).await? {
+            sweep_one(&self.path(&repo), before, &mut swept).await;
+        }
+        Ok(swept)
+    }
+}
+
+/// Takes away the quarantine of one push whose processes are gone. They were asked to, but receive-pack may have tried
+/// while index-pack was still writing there.
+pub(super) async fn discard(quarantine: &Path, repository: &Path) {
+    let ours = quarantine.parent() == Some(&repository.join("objects"));
+    let name = quarantine.file_name().and_then(|name| name.to_str());
+    if ours && name.is_some_and(is_quarantine) && is_directory(quarantine).await {
+        remove(quarantine).await;
+    }
+}
+
+async fn sweep_one(repo: &Path, before: SystemTime, swept: &mut Swept) {
+    let objects = repo.join("objects");
+    for name in names(&objects).await.unwrap_or_default() {
+        if is_quarantine(&name) {
+            swept.quarantines += usize::from(remove_old(&objects.join(name), before).await);
+        }
+    }
+    let mut waiting = vec![repo.join("refs")];
+    for name in names(repo).await.unwrap_or_default() {
+        if is_lock(&name) {
+            swept.locks += usize::from(remove_old(&repo.join(name), before).await);
+        }
+    }
+    while let Some(directory) = waiting.pop() {
+        for name in names(&directory).await.unwrap_or_default() {
+            let path = directory.join(&name);
+            if is_directory(&path).await {
+                waiting.push(path);
+            } else if is_lock(&name) {
+                swept.locks += usize::from(remove_old(&path, before).await);
+            }
+        }
+    }
+}
+
+/// The names git gives a receive-pack's quarantine; before 2.35 without the `tmp_objdir-`.
+fn is_quarantine(name: &str) -> bool {
+    name.starts_with("tmp_objdir-incoming-") || name.starts_with("incoming-")
+}
+
+/// No reference's name may end so, that is what git made the ending for.
+fn is_lock(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "lock")
+}
+
+async fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).await.is_ok_and(|found| found.is_dir())
+}
+
+/// Removes a file or a tree in which nothing changed since `before`.
+async fn remove_old(path: &Path, before: SystemTime) -> bool {
+    if newest(path).await.is_none_or(|changed| changed >= before) {
+        return false;
+    }
+    remove(path).await
+}
+
+async fn remove(path: &Path) -> bool {
+    let removed = if is_directory(path).await { fs::remove_dir_all(path).await } else { fs::remove_file(path).await };
+    match removed {
+        Ok(()) => {
+            tracing::info!(path = %path.display(), "removed what a killed git left");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a killed git left this and it cannot be removed");
+            false
+        }
+    }
+}
+
+/// When anything in a tree changed last. Nothing, if that cannot be known.
+async fn newest(path: &Path) -> Option<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut waiting: Vec<PathBuf> = vec![path.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::symlink_metadata(&path).await.ok()?;
+        newest = newest.max(metadata.modified().ok()?);
+        if metadata.is_dir() {
+            waiting.extend(names(&path).await.ok()?.into_iter().map(|name| path.join(name)));
+        }
+    }
+    Some(newest)
+}

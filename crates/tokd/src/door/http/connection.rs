@@ -1,0 +1,192 @@
+//! One connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hyper::body::{Body, Incoming};
+use hyper::http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+
+use super::in_flight::{Counted, CountedBody, InFlight};
+use super::limits::HttpLimits;
+use crate::door::prefixed::{HTTP2_PREFACE, recognise};
+
+/// How long a connection that has no request left may take to say goodbye (HTTP/2 waits for the client's answer).
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What a connection needs to know of the server.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    pub(super) limits: HttpLimits,
+    pub(super) in_flight: InFlight,
+    /// No new requests.
+    pub(super) stop: CancellationToken,
+    /// No requests at all.
+    pub(super) cut: CancellationToken,
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+impl Surroundings {
+    /// Serves a connection until either side ends it.
+    pub(super) async fn serve<S, B>(self, stream: TcpStream, peer: SocketAddr, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Fault>,
+    {
+        let cut = self.cut.clone();
+        tokio::select! {
+            result = self.speak(stream, service) => {
+                if let Err(error) = result {
+                    // A client that is slow, hostile or gone: nothing an admin could act on.
+                    tracing::debug!(%peer, error, "connection ended early");
+                }
+            }
+            () = cut.cancelled() => tracing::info!(%peer, "connection cut: it was not done when the time for stopping was"),
+        }
+    }
+
+    async fn speak<S, B>(self, stream: TcpStream, service: S) -> Result<(), Fault>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Fault>,
+    {
+        // Requests and answers are written whole; waiting for more to send only delays them.
+        stream.set_nodelay(true)?;
+        let first = tokio::select! {
+            first = timeout(self.limits.first_bytes, recognise(stream, &[HTTP2_PREFACE])) => first,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let (spoken, stream) = first.map_err(|_| "no first bytes in time")??;
+        let here = InFlight::default();
+        let counts = [here.clone(), self.in_flight.clone()];
+        let io = Impatient { inner: stream, limit: self.limits.unread, counts: counts.clone(), waiting: None };
+        let io = TokioIo::new(io);
+        let answer = service_fn(move |request| answer(service.clone(), request, counts.clone()));
+        if spoken.is_some() {
+            self.see_through(self.limits.http2().serve_connection(io, answer), here).await
+        } else {
+            self.see_through(self.limits.http1().serve_connection(io, answer), here).await
+        }
+    }
+
+    /// Runs a connection until it ends, has had no request for too long, or the server stops.
+    async fn see_through<C>(&self, connection: C, here: InFlight) -> Result<(), Fault>
+    where
+        C: GracefulConnection,
+        C::Error: Into<Fault>,
+    {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => return result.map_err(Into::into),
+            () = self.stop.cancelled() => {}
+            () = here.none_for(self.limits.idle) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            result = connection => result.map_err(Into::into),
+            () = here.none_for(GOODBYE) => Ok(()),
+        }
+    }
+}
+
+/// Answers one request. A panic on the way is this request's end and nobody else's.
+async fn answer<S, B>(
+    service: S,
+    request: Request<Incoming>,
+    counts: [InFlight; 2],
+) -> Result<Response<CountedBody<B>>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let counted = counts.each_ref().map(InFlight::enter);
+    let answering = AssertUnwindSafe(async move { service.oneshot(request).await }).catch_unwind();
+    Ok(match answering.await {
+        Ok(Ok(response)) => response.map(|body| CountedBody::service(body, counted)),
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            // What panicked, and where, the panic hook has logged already.
+            tracing::error!("a request's handler panicked; its client was answered 500");
+            let mut response = Response::new(CountedBody::words("tokd failed here; its log says why\n", counted));
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, plain);
+            response
+        }
+    })
+}
+
+/// A stream whose writes fail when the other side reads nothing for too long.
+struct Impatient<S> {
+    inner: S,
+    limit: Duration,
+    counts: [InFlight; 2],
+    /// While a write waits, its request counts, even if the answer's body was handed over completely.
+    waiting: Option<(Pin<Box<Sleep>>, [Counted; 2])>,
+}
+
+impl<S> Impatient<S> {
+    fn judge<T>(&mut self, written: Poll<Result<T, Error>>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let Self { limit, counts, waiting, .. } = self;
+        let begin = || (Box::pin(sleep(*limit)), counts.each_ref().map(InFlight::enter));
+        let (patience, _) = waiting.get_or_insert_with(begin);
+        patience.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the client does not read its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.judge(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<Result<usize, Error>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
+        self.judge(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

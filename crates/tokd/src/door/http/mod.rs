@@ -1,0 +1,9 @@
+//! The remote address.
+
+pub mod answer;
+mod connection;
+pub mod in_flight;
+pub mod limits;
+pub mod listener;
+pub mod router;
+pub mod source;

@@ -1,0 +1,10 @@
+//! The doors: everything that accepts a connection.
+
+pub mod authz;
+pub mod gate;
+pub mod gateway;
+pub mod http;
+pub mod prefixed;
+pub mod socket;
+#[cfg(test)]
+pub(crate) mod testing;

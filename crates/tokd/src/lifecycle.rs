@@ -1,0 +1,392 @@
+//! From a configuration to a running daemon and back to nothing.
+
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use secrecy::SecretString;
+use tok_api::convert::NewUser;
+use tok_model::audit::Source;
+use tok_model::clock::Clock as _;
+use tok_model::decide::{Bearer, Caller, OwnerNow};
+use tok_model::name::UserName;
+use tok_model::url::Origin;
+use tok_store::Store;
+use tok_store::embedded::{Cluster, ClusterOptions, DATABASE};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, StoreChoice};
+use crate::door::gateway::backend::{GatewayLimits, GitBackend};
+use crate::door::gateway::gate::Gateway;
+use crate::door::gateway::program::GitProgram;
+use crate::door::gateway::repositories::Repositories;
+use crate::door::gateway::sweep::LEFTOVER_AFTER;
+use crate::door::http::limits::HttpLimits;
+use crate::door::http::listener::HttpListener;
+use crate::door::http::router::Router;
+use crate::door::http::source::Proxies;
+use crate::door::socket::grpc::GrpcDoor;
+use crate::door::socket::helper;
+use crate::door::socket::listener::{LocalConnection, LocalListener, PeerCredentials, SocketLimits};
+use crate::executor::Executor;
+use crate::fault::chain;
+use crate::service::{Place, Service};
+
+/// How long a caller of the pool waits for a connection; the executor has one for each of its threads.
+const POOL_WAIT: Duration = Duration::from_millis(2500);
+/// How often leftovers of killed pushes are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
+/// An embedded cluster that ends by itself is started again, at most so often within [`RESTART_WINDOW`].
+const MOST_RESTARTS: usize = 3;
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// How the daemon was asked to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As configured.
+    Serve,
+    /// `tokd dev`.
+    Dev,
+}
+
+/// The database, and if it is ours, the cluster that must be stopped in the end.
+struct Database {
+    url: SecretString,
+    cluster: Option<Arc<Supervised>>,
+}
+
+/// An embedded cluster that is started again if it ends by itself.
+struct Supervised {
+    cluster: Mutex<Option<Cluster>>,
+    stopping: AtomicBool,
+}
+
+/// Brings the schema up to date and says what was done.
+pub fn migrate(config: &Config) -> Result<tok_store::Migrated> {
+    let database = Database::open(config)?;
+    let migrated = migrate_schema(&database);
+    database.close();
+    migrated
+}
+
+/// Runs until SIGTERM or Ctrl-C.
+pub fn run(config: &Config, mode: Mode) -> Result<()> {
+    keep_secrets_in();
+    private_directory(&config.data)?;
+    // Before the database, so that a port in use is said at once.
+    let (listener, inherited_socket) = sockets(config)?;
+    let database = Database::open(config)?;
+    let served = prepare(&database, config).and_then(|store| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(serve(config, mode, store, listener, inherited_socket))
+    });
+    database.close();
+    served
+}
+
+fn prepare(database: &Database, config: &Config) -> Result<(Store, Arc<tok_model::secret::Peppers>)> {
+    let migrated = migrate_schema(database)?;
+    for name in &migrated.run {
+        tracing::info!("Migrated the schema: {name}");
+    }
+    let store =
+        Store::connect(&database.url, config.database_connections, POOL_WAIT).context("the database cannot be used")?;
+    let peppers = crate::pepper::ready(&store, &config.pepper_file, SystemClock.now())?;
+    Ok((store, peppers))
+}
+
+fn migrate_schema(database: &Database) -> Result<tok_store::Migrated> {
+    use secrecy::ExposeSecret as _;
+    Ok(tok_store::migrate(database.url.expose_secret())?)
+}
+
+/// No core dump, no debugger of the same user: secrets stay in this process.
+fn keep_secrets_in() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let core = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    let dump = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if core.is_err() || dump.is_err() {
+        tracing::warn!("Core dumps could not be switched off for this process");
+    }
+}
+
+fn private_directory(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(path).with_context(|| {
+        format!("the data directory {} cannot be made: name another in data_dir or --data, or make it", path.display())
+    })
+}
+
+/// The sockets that systemd passed, by kind, else our own TCP listener.
+fn sockets(config: &Config) -> Result<(TcpListener, Option<std::os::unix::net::UnixListener>)> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let (mut tcp, mut unix) = (None, None);
+    for index in 0..passed.len() {
+        if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+            tcp = Some(listener);
+        } else if let Ok(Some(listener)) = passed.take_unix_listener(index) {
+            unix = Some(listener);
+        }
+    }
+    let tcp = match tcp {
+        Some(listener) => listener,
+        None => TcpListener::bind(config.server.listen).with_context(|| {
+            format!("cannot listen on {}: is another program using that port? `ss -ltnp` shows it; --listen or server.listen chooses another", config.server.listen)
+        })?,
+    };
+    Ok((tcp, unix))
+}
+
+impl Database {
+    fn open(config: &Config) -> Result<Self> {
+        match &config.store {
+            StoreChoice::Postgres { url } => Ok(Self { url: url.clone(), cluster: None }),
+            StoreChoice::Embedded { user, binaries } => {
+                let mut options = ClusterOptions::new(&config.data);
+                options.system_user.clone_from(user);
+                options.binaries.clone_from(binaries);
+                let cluster = Cluster::start(options)?;
+                let url = SecretString::from(cluster.url(DATABASE));
+                let cluster =
+                    Arc::new(Supervised { cluster: Mutex::new(Some(cluster)), stopping: AtomicBool::new(false) });
+                let watched = Arc::clone(&cluster);
+                std::thread::Builder::new().name("postgres-watch".to_owned()).spawn(move || watched.supervise())?;
+                Ok(Self { url, cluster: Some(cluster) })
+            }
+        }
+    }
+
+    fn close(self) {
+        if let Some(supervised) = self.cluster {
+            supervised.stop();
+        }
+    }
+}
+
+impl Supervised {
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Cluster>> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let cluster = self.held().take();
+        if let Some(cluster) = cluster {
+            let exit = cluster.stop();
+            tracing::debug!(?exit, "PostgreSQL stopped");
+        }
+    }
+
+    fn supervise(&self) {
+        let mut restarts: Vec<Instant> = Vec::new();
+        loop {
+            let Some(watch) = self.held().as_ref().map(Cluster::watch) else { return };
+            let exit = watch.wait();
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            tracing::error!(?exit, "PostgreSQL ended by itself; starting it again");
+            restarts.retain(|at| at.elapsed() < RESTART_WINDOW);
+            restarts.push(Instant::now());
+            let restarted = match &mut *self.held() {
+                Some(cluster) if restarts.len() <= MOST_RESTARTS => cluster.restart(),
+                _ => {
+                    return tracing::error!(
+                        "PostgreSQL keeps ending; tokd goes on without it and answers \"unavailable\""
+                    );
+                }
+            };
+            if let Err(error) = restarted {
+                return tracing::error!(error = %chain(&error), "PostgreSQL did not start again");
+            }
+        }
+    }
+}
+
+async fn serve(
+    config: &Config,
+    mode: Mode,
+    (store, peppers): (Store, Arc<tok_model::secret::Peppers>),
+    listener: TcpListener,
+    inherited_socket: Option<std::os::unix::net::UnixListener>,
+) -> Result<()> {
+    let stop = stop_signal()?;
+    let address = listener.local_addr()?;
+    let backend = gateway(config).await?;
+    let executor = Executor::start(&store, config.database_connections)?;
+    let place = place(config, address, backend.as_ref())?;
+    let public_url = place.public_url.clone();
+    let service = Arc::new(Service::new(executor, peppers, Box::new(SystemClock), config.tokens.clone(), place));
+    if mode == Mode::Dev {
+        first_manager(&service).await?;
+    }
+    let local = match inherited_socket {
+        Some(socket) => LocalListener::inherited(socket, SocketLimits::default())?,
+        None => LocalListener::bind(&config.ipc.socket, config.ipc.mode, SocketLimits::default()).await?,
+    };
+    let http = HttpListener::new(listener, limits(config))?;
+    let router = Arc::new(Router {
+        service: Arc::clone(&service),
+        gateway: backend.clone().map(Gateway::new),
+        proxies: Proxies {
+            trusted: if config.server.behind_proxy { config.server.trusted_proxies.clone() } else { Vec::new() },
+        },
+    });
+
+    let upkeep = tokio::spawn(upkeep(Arc::clone(&service), backend.clone(), stop.clone()));
+    let grpc = GrpcDoor::new(Arc::clone(&service)).map_err(|error| anyhow!("gRPC reflection: {error}"))?;
+    let (local_service, local_stop) = (Arc::clone(&service), stop.clone());
+    let handle = move |connection: LocalConnection, peer: PeerCredentials| {
+        let (service, grpc, stop) = (Arc::clone(&local_service), grpc.clone(), local_stop.clone());
+        async move {
+            match connection {
+                LocalConnection::Grpc(stream) => grpc.serve(stream, peer, stop).await,
+                LocalConnection::Helper(stream) => helper::serve(service, stream, peer).await,
+                LocalConnection::Unknown(_) => tracing::debug!(peer.uid, "A local client spoke neither gRPC nor tok/1"),
+            }
+        }
+    };
+    let local = tokio::spawn(local.serve(handle, stop.clone(), config.server.drain_timeout));
+    let service_for = move |peer: std::net::SocketAddr| {
+        let router = Arc::clone(&router);
+        tower::service_fn(move |request| {
+            let router = Arc::clone(&router);
+            async move { router.answer(request, peer).await }
+        })
+    };
+    announce(config, mode, &public_url);
+    let drained = http.serve(service_for, stop.clone(), config.server.drain_timeout).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if drained.cut > 0 {
+        tracing::warn!("{} connections were cut: they were not done within the drain timeout", drained.cut);
+    }
+    let _ = local.await;
+    let _ = upkeep.await;
+    if let Some(backend) = backend {
+        backend.idle().await;
+    }
+    // After the last request: nothing that was used goes unrecorded.
+    if let Err(error) = service.flush_uses().await {
+        tracing::error!(error = %chain(&error), "The last uses could not be recorded");
+    }
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the ready line is for whoever started `tokd dev`, and is its only output")]
+fn announce(config: &Config, mode: Mode, url: &Origin) {
+    let socket = config.ipc.socket.display();
+    if mode == Mode::Dev {
+        println!("ready {url} socket {socket}");
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(%url, socket = %socket, "Ready at {url}, local socket {socket}");
+}
+
+fn stop_signal() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("Stopping: no new requests; those under way may finish");
+        asked.cancel();
+    });
+    Ok(stop)
+}
+
+async fn gateway(config: &Config) -> Result<Option<GitBackend>> {
+    let Some(git) = &config.git else { return Ok(None) };
+    let program = GitProgram::find(git.program.as_deref()).await?;
+    let repositories = Repositories::open(&git.root, program).await?;
+    let limits =
+        GatewayLimits { children: git.max_processes, largest_push: git.max_push_size, ..GatewayLimits::default() };
+    Ok(Some(GitBackend::new(repositories, limits)))
+}
+
+fn place(config: &Config, address: std::net::SocketAddr, backend: Option<&GitBackend>) -> Result<Place> {
+    let own = |host: &str| Origin::parse(&format!("http://{host}:{}", address.port())).map_err(|why| anyhow!("{why}"));
+    let listen = own(&if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() })?;
+    let public_url = config.server.public_url.clone().unwrap_or_else(|| listen.clone());
+    let mut origins = vec![public_url.clone()];
+    origins.extend(config.server.aliases.iter().cloned());
+    if address.ip().is_loopback() && config.server.public_url.is_none() {
+        origins.extend([listen, own("localhost")?]);
+    }
+    Ok(Place {
+        public_url,
+        origins,
+        socket: config.ipc.socket.clone(),
+        store: match config.store {
+            StoreChoice::Embedded { .. } => "embedded",
+            StoreChoice::Postgres { .. } => "postgres",
+        },
+        repositories: backend.map(|backend| backend.repositories().clone()),
+        git_version: backend.map(|backend| backend.repositories().git_version()),
+        create_on_push: config.git.as_ref().is_some_and(|git| git.create_on_push),
+        map_system_users: config.ipc.map_system_users,
+        own_uid: rustix::process::geteuid().as_raw(),
+        started: Instant::now(),
+    })
+}
+
+fn limits(config: &Config) -> HttpLimits {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let children = config.git.as_ref().map_or(0, |git| git.max_processes);
+    let limits = HttpLimits { connections: config.server.max_connections, ..HttpLimits::default() };
+    limits.within_descriptors(descriptors, children)
+}
+
+/// `tokd dev` on an empty store: whoever started it becomes the first manager.
+async fn first_manager(service: &Service) -> Result<()> {
+    let uid = rustix::process::geteuid().as_raw();
+    let source = Source { uid: Some(uid), ..Source::default() };
+    let caller = Caller { bearer: Bearer::LocalPeer { manager: true }, owner: OwnerNow::Nobody, source };
+    let page = tok_api::convert::PageAsk::default();
+    if !service.list_users(&caller, page).await?.rows.is_empty() {
+        return Ok(());
+    }
+    let login =
+        nix::unistd::User::from_uid(uid.into()).ok().flatten().and_then(|user| user.name.parse::<UserName>().ok());
+    let name = match login {
+        Some(name) => name,
+        None => "manager".parse().map_err(|why| anyhow!("{why}"))?,
+    };
+    service.create_user(&caller, NewUser { name: name.clone(), manager: true, display_name: String::new() }).await?;
+    tracing::info!("Made {name} the first manager");
+    Ok(())
+}
+
+/// What goes on beside the requests.
+async fn upkeep(service: Arc<Service>, backend: Option<GitBackend>, stop: CancellationToken) {
+    let mut flush = tokio::time::interval(crate::uses::EVERY);
+    flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = flush.tick() => {
+                if let Err(error) = service.flush_uses().await {
+                    tracing::warn!(error = %chain(&error), "Uses of tokens wait for the database");
+                }
+            }
+            _ = sweep.tick() => {
+                if let Some(backend) = &backend {
+                    let now: std::time::SystemTime = SystemClock.now().into();
+                    match backend.repositories().sweep(now, LEFTOVER_AFTER).await {
+                        Ok(swept) => tracing::debug!(?swept, "Looked for leftovers of killed pushes"),
+                        Err(error) => tracing::warn!(error = %chain(&error), "Leftovers of killed pushes could not be looked for"),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The daemon: who is calling, may they, do it, record it.
+
+mod args;
+mod clock;
+mod config;
+mod door;
+mod executor;
+mod fault;
+mod lifecycle;
+mod pepper;
+mod service;
+mod telemetry;
+mod uses;
+mod verdicts;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+
+use args::{Args, Command};
+use config::Config;
+use lifecycle::Mode;
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a daemon that cannot run, for whoever started it")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("tokd: {error:#}");
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve { config } => {
+            let config = load(config.as_deref())?;
+            telemetry::start(&config.log);
+            lifecycle::run(&config, Mode::Serve)
+        }
+        Command::Dev { data, listen, socket, git_root } => {
+            let data = data.map_or_else(default_data, Ok)?;
+            let data = std::path::absolute(&data)?;
+            anyhow::ensure!(
+                listen.ip().is_loopback(),
+                "tokd dev speaks plain HTTP, so it listens on this machine only: use 127.0.0.1, or `tokd serve` behind a TLS proxy"
+            );
+            let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
+            let config = Config::dev(&data, listen, absolute(socket)?, absolute(git_root)?);
+            telemetry::start(&config.log);
+            lifecycle::run(&config, Mode::Dev)
+        }
+        Command::Migrate { config } => {
+            let config = load(config.as_deref())?;
+            telemetry::start(&config.log);
+            let migrated = lifecycle::migrate(&config)?;
+            say(&match migrated.run.len() {
+                0 => format!("the schema is up to date (version {})", migrated.version),
+                count => format!("ran {count} migrations; the schema is at version {}", migrated.version),
+            });
+            Ok(())
+        }
+        Command::CheckConfig { config } => {
+            load(config.as_deref())?;
+            say("the configuration is all right");
+            Ok(())
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to a question asked on the command line")]
+fn say(words: &str) {
+    println!("{words}");
+}
+
+fn load(path: Option<&Path>) -> Result<Config> {
+    Ok(Config::load(path, std::env::vars())?)
+}
+
+/// The XDG state directory, or `/var/lib/tok` for root.
+fn default_data() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/tok"));
+    }
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("tok"))
+        .context("neither XDG_STATE_HOME nor HOME is set: say where to keep the data with --data")
+}

@@ -1,0 +1,195 @@
+//! Who is calling: from what they presented to a [`Caller`] that can be decided about.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::audit::Source;
+use tok_model::decide::{Bearer, Caller, OwnerNow, Refusal, Rule};
+use tok_model::name::UserName;
+use tok_model::secret::{Pepper, Plaintext};
+use tok_store::StoreError;
+
+use super::Service;
+use crate::fault::IntoFault;
+use crate::verdicts::Facts;
+
+/// What a request presented.
+pub enum Presented {
+    /// Nothing, or an empty password as git tries it when the URL has a user name.
+    Nothing,
+    /// Something that cannot be a token of ours: a typing error, another system's secret.
+    NotOurs,
+    /// Text of the right form.
+    Token(Plaintext),
+}
+
+/// Reads an `Authorization` header: `Bearer <token>` (RFC 6750 section 2.1), or Basic (RFC 7617) with the token as the
+/// password under any user name, or as the user name with an empty password or `x-oauth-basic`.
+pub fn read_authorization(header: Option<&[u8]>) -> Presented {
+    let Some(text) = header.map(std::str::from_utf8) else { return Presented::Nothing };
+    let Some((scheme, rest)) = text.ok().and_then(|t| t.trim().split_once(' ')) else { return Presented::NotOurs };
+    let read = |text: &str| Plaintext::parse(text).map_or(Presented::NotOurs, Presented::Token);
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        return read(rest.trim());
+    }
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return Presented::NotOurs;
+    }
+    let Ok(decoded) = STANDARD.decode(rest.trim()).map(Zeroizing::new) else { return Presented::NotOurs };
+    let Some((user, password)) = std::str::from_utf8(&decoded).ok().and_then(|pair| pair.split_once(':')) else {
+        return Presented::NotOurs;
+    };
+    match password {
+        "" | "x-oauth-basic" => match read(user) {
+            Presented::NotOurs if password.is_empty() => Presented::Nothing,
+            read => read,
+        },
+        _ => read(password),
+    }
+}
+
+impl Service {
+    /// The caller behind a presented token. `Err` is "cannot know now"; `Ok(Err(…))` is "no".
+    pub async fn caller_by_token(
+        &self,
+        presented: Presented,
+        source: Source,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        let text = match presented {
+            Presented::Nothing => return Ok(Ok(Caller::anonymous(source))),
+            Presented::NotOurs => return Ok(Err(Rule::UnknownToken.into())),
+            Presented::Token(text) => text,
+        };
+        let found = self.facts(&text).await?;
+        Ok(match found {
+            Some(Facts { token, owner }) => Ok(Caller { bearer: Bearer::Token(token), owner, source }),
+            None => Err(Rule::UnknownToken.into()),
+        })
+    }
+
+    async fn facts(&self, text: &Plaintext) -> Result<Option<Facts>, StoreError> {
+        let digest = text.digest(self.peppers.current());
+        if let Some(facts) = self.verdicts.known(&digest) {
+            return Ok(Some(facts));
+        }
+        let generation = self.verdicts.generation();
+        let read = Instant::now();
+        let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
+        let found =
+            self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
+        let facts = found.into_iter().next().map(|(_, token, owner)| Facts { token: Arc::new(token), owner });
+        if let Some(facts) = &facts {
+            self.verdicts.remember(digest, facts.clone(), generation, read);
+        }
+        Ok(facts)
+    }
+
+    /// The caller behind a peer of the local socket: root and the daemon's own user are managers, others the tok user of
+    /// their system name. `acting_as` is for managers, who then have that user's authority and no more.
+    pub async fn caller_by_peer(
+        &self,
+        uid: u32,
+        acting_as: Option<UserName>,
+        agent: Option<String>,
+    ) -> Result<Caller, Fault> {
+        let manager = uid == 0 || uid == self.place.own_uid;
+        let source = Source { address: None, uid: Some(uid), agent };
+        let map = self.place.map_system_users || manager;
+        let wanted = acting_as.clone();
+        let (user, own) = self
+            .run(move |store| {
+                let own = if map { system_name(uid) } else { None };
+                let name = wanted.as_ref().or(own.as_ref()).cloned();
+                let user = match &name {
+                    Some(name) => store.read(|tx| tok_store::users::now_by_name(tx, name))?,
+                    None => None,
+                };
+                Ok((user, own))
+            })
+            .await?;
+        match acting_as {
+            Some(name) if !manager && own.as_ref() != Some(&name) => {
+                Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
+                    .hint("leave out --as and TOK_USER, or run this as root"))
+            }
+            Some(name) if user.is_none() => Err(Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
+                .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))),
+            acting_as => Ok(Caller {
+                bearer: Bearer::LocalPeer { manager: manager && acting_as.is_none() },
+                owner: user.map_or(OwnerNow::Nobody, |user| OwnerNow::User(Arc::new(user))),
+                source,
+            }),
+        }
+    }
+
+    /// The caller of the local API: by token if one was sent, else by peer.
+    pub async fn caller_local(
+        &self,
+        uid: u32,
+        authorization: Option<&[u8]>,
+        acting_as: Option<UserName>,
+        agent: Option<String>,
+    ) -> Result<Caller, Fault> {
+        let presented = read_authorization(authorization);
+        if matches!(presented, Presented::Nothing) {
+            return self.caller_by_peer(uid, acting_as, agent).await;
+        }
+        if acting_as.is_some() {
+            return Err(Fault::new(
+                FaultCode::InvalidArgument,
+                "a token acts for its owner, so --as cannot go with it",
+            )
+            .hint("leave out --as and TOK_USER, or unset TOK_TOKEN"));
+        }
+        let source = Source { address: None, uid: Some(uid), agent };
+        let caller = self.caller_by_token(presented, source).await.map_err(IntoFault::into_fault)?;
+        caller.map_err(IntoFault::into_fault)
+    }
+}
+
+/// The login name of a user ID, if it can be a tok user's.
+fn system_name(uid: u32) -> Option<UserName> {
+    nix::unistd::User::from_uid(uid.into()).ok().flatten()?.name.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tok_model::kind::TokenKind;
+
+    fn token_in(header: &str) -> Option<bool> {
+        match read_authorization(Some(header.as_bytes())) {
+            Presented::Nothing => None,
+            Presented::NotOurs => Some(false),
+            Presented::Token(_) => Some(true),
+        }
+    }
+
+    #[test]
+    fn every_presentation_of_a_token_is_read() {
+        let text = Plaintext::mint(TokenKind::Personal, &mut super::super::rng());
+        let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
+        let token = text.reveal();
+        for header in [
+            format!("Bearer {token}"),
+            format!("bearer {token}"),
+            basic(format!("anyone:{token}")),
+            basic(format!(":{token}")),
+            basic(format!("{token}:")),
+            basic(format!("{token}:x-oauth-basic")),
+        ] {
+            assert_eq!(token_in(&header), Some(true));
+        }
+        // libcurl first tries the URL's user name with an empty password: that is nobody, not a wrong password.
+        assert_eq!(token_in(&basic("alice:".into())), None);
+        for wrong in
+            ["Bearer", "Bearer x", "Digest abc", "Basic !!!", &basic("nocolon".into()), &basic("a:b".into()), ""]
+        {
+            assert_eq!(token_in(wrong), Some(false), "{wrong}");
+        }
+    }
+}

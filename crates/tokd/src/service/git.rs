@@ -1,0 +1,289 @@
+//! Tokens minted just in time for git, and what a presented token may do with a repository.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::TimeDelta;
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::audit::{Action, AuditEvent, Source};
+use tok_model::clock::Timestamp;
+use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
+use tok_model::grant::Grant;
+use tok_model::id::TokenId;
+use tok_model::kind::{Permission, TokenKind};
+use tok_model::name::RepoPath;
+use tok_model::scope::RepoRight;
+use tok_model::secret::{PepperId, Plaintext};
+use tok_model::token::{Owner, Token};
+use tok_store::tokens::NewToken;
+use tok_store::{StoreError, WriteTx};
+
+use super::{Service, rng};
+use crate::door::gateway::repositories::Created;
+use crate::fault::IntoFault;
+
+/// An answer must have this much left, so that no clone starts with a token about to end.
+const LEAST_LEFT: TimeDelta = TimeDelta::seconds(60);
+/// Entries of the cache beyond which those that ended are swept out.
+const SWEEP_ABOVE: usize = 1000;
+
+/// What a helper asks for, after everything about it has been read and checked.
+#[derive(Debug, Clone)]
+pub struct GitWish {
+    /// The repository.
+    pub repo: RepoPath,
+    /// Read or push.
+    pub permission: Permission,
+    /// The token that git was refused with a moment ago, if this is its second try.
+    pub failed: Option<TokenId>,
+}
+
+/// A git token ready to be answered.
+#[derive(Clone)]
+pub struct GitToken {
+    /// Its text.
+    pub text: Arc<Plaintext>,
+    /// Its ID.
+    pub id: TokenId,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    owner: Owner,
+    uid: Option<u32>,
+    through: Option<TokenId>,
+    repo: RepoPath,
+    permission: Permission,
+}
+
+/// One place for each thing that can be asked for. Its lock is the single flight: whoever comes while one mints waits
+/// for that one's token.
+type Slot = Arc<tokio::sync::Mutex<Option<(GitToken, u64)>>>;
+
+/// The unexpired git tokens that this daemon minted, by what they are for.
+#[derive(Default)]
+pub(super) struct MintedTokens {
+    slots: Mutex<HashMap<Key, Slot>>,
+    generation: AtomicU64,
+}
+
+impl MintedTokens {
+    /// Authority may have been taken from somebody, or a token ended: mint anew.
+    pub(super) fn forget_all(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn slot(&self, key: Key, now: Timestamp) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() > SWEEP_ABOVE {
+            slots.retain(|_, slot| {
+                slot.try_lock().map_or(true, |held| held.as_ref().is_some_and(|(token, _)| token.expires_at > now))
+            });
+        }
+        Arc::clone(slots.entry(key).or_default())
+    }
+}
+
+impl Service {
+    /// A git token for exactly this repository and right: the unexpired one minted before, or a new one.
+    pub async fn git_token(&self, caller: &Caller, wish: &GitWish) -> Result<GitToken, Fault> {
+        // Also when a token is kept already: what was allowed a moment ago may not be now.
+        let need = Need::Repository { repo: wish.repo.clone(), right: wish.permission.right() };
+        self.permit(caller, need)?;
+        let owner = self.git_owner(caller)?;
+        let key = Key {
+            owner,
+            uid: caller.source.uid,
+            through: caller.token().map(|token| token.id),
+            repo: wish.repo.clone(),
+            permission: wish.permission,
+        };
+        let slot = self.minted.slot(key, self.now());
+        let mut held = slot.lock().await;
+        let generation = self.minted.generation.load(Ordering::SeqCst);
+        let now = self.now();
+        if let Some((token, minted_in)) = &*held
+            && *minted_in == generation
+            && token.expires_at - now >= LEAST_LEFT
+            && wish.failed != Some(token.id)
+        {
+            return Ok(token.clone());
+        }
+        *held = None;
+        let token = self.mint_git(caller, owner, wish, now).await?;
+        *held = Some((token.clone(), generation));
+        Ok(token)
+    }
+
+    /// Drops a kept token that git says was refused. Revokes nothing: a 401 has other causes, too.
+    pub fn drop_git_token(&self, text: &Plaintext) {
+        let slots: Vec<Slot> =
+            self.minted.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for slot in slots {
+            if let Ok(mut held) = slot.try_lock()
+                && held.as_ref().is_some_and(|(token, _)| {
+                    token.text.digest(self.peppers.current()) == text.digest(self.peppers.current())
+                })
+            {
+                *held = None;
+            }
+        }
+    }
+
+    fn git_owner(&self, caller: &Caller) -> Result<Owner, Fault> {
+        caller.owner_id().ok_or_else(|| match &caller.owner {
+            OwnerNow::Nobody => {
+                Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user").hint(
+                    "name one in the URL (http://<user>@host/…) or in TOK_USER, or make one: tok user create <name>",
+                )
+            }
+            _ => Fault::new(FaultCode::Forbidden, "this credential cannot mint git tokens"),
+        })
+    }
+
+    async fn mint_git(&self, caller: &Caller, owner: Owner, wish: &GitWish, now: Timestamp) -> Result<GitToken, Fault> {
+        let parents_end = caller.token().and_then(|token| token.expires_at);
+        let expires_at = (now + self.policy.git_lifetime.delta()).min(parents_end.unwrap_or(Timestamp::MAX_UTC));
+        if expires_at - now < LEAST_LEFT {
+            return Err(Fault::new(FaultCode::Forbidden, "your token ends within a minute, too soon to mint from")
+                .hint("make another: tok token create <name>"));
+        }
+        let mint = |grant, expires_at| Need::Mint(MintRequest { owner, grant, expires_at, allow_from: Vec::new() });
+        let grant = Grant::Git { repo: wish.repo.clone(), permission: wish.permission };
+        let permit = self.permit(caller, mint(grant, Some(expires_at)))?;
+        let text = Arc::new(Plaintext::mint(TokenKind::Git, &mut rng()));
+        let pepper = self.peppers.current();
+        let row = row(&text, pepper.id(), text.digest(pepper), format!("git {} {}", wish.permission, wish.repo));
+        let repo = wish.repo.clone();
+        let parent = match caller.token() {
+            Some(token) => Parent::Token(token.id),
+            None => {
+                let session = Plaintext::mint(TokenKind::Session, &mut rng());
+                let uid = caller.source.uid.unwrap_or(u32::MAX);
+                let name = format!("local login of {}", caller.source.describe());
+                let mut session_row = self::row(&session, pepper.id(), session.digest(pepper), name);
+                session_row.local_uid = Some(uid);
+                Parent::LocalLogin {
+                    uid,
+                    permit: Box::new(self.permit(caller, mint(Grant::Session, None))?),
+                    row: session_row,
+                }
+            }
+        };
+        let token = self.run(move |store| mint_under(store, &permit, parent, row, &repo)).await?;
+        let shown = &token.shown_prefix;
+        tracing::info!(token.id = %token.id, user = %token.owner_name, repo = %wish.repo, right = %wish.permission, "Minted {shown}… to {} {}", wish.permission, wish.repo);
+        Ok(GitToken { text, id: token.id, expires_at })
+    }
+
+    /// May the holder of this do that with a repository? Records the use. `Err` is "cannot know now".
+    pub async fn git_verdict(
+        &self,
+        presented: super::Presented,
+        source: Source,
+        repo: &RepoPath,
+        right: RepoRight,
+        command: &'static str,
+    ) -> Result<Result<(Permit, Caller), Refusal>, StoreError> {
+        let caller = match self.caller_by_token(presented, source).await? {
+            Ok(caller) => caller,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let now = self.now();
+        let verdict = decide(&caller, Need::Repository { repo: repo.clone(), right }, now);
+        let refused = verdict.as_ref().err().map(ToString::to_string);
+        self.uses.note(caller.actor(), Some(repo.clone()), command, refused, now);
+        Ok(verdict.map(|permit| (permit, caller)))
+    }
+
+    /// Makes a repository for its first push, if this server does that, and writes it down. `false`: it does not exist.
+    pub async fn ensure_repository(&self, permit: &Permit) -> Result<bool, Fault> {
+        let Need::Repository { repo, right } = permit.need() else { return Ok(false) };
+        let Some(repositories) = &self.place.repositories else { return Ok(false) };
+        if repositories.exists(repo).await.map_err(IntoFault::into_fault)? {
+            return Ok(true);
+        }
+        if *right < RepoRight::Write || !self.place.create_on_push {
+            return Ok(false);
+        }
+        let name = repo.workspace.clone();
+        if self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &name))).await?.is_none() {
+            return Ok(false);
+        }
+        if repositories.create(repo).await.map_err(IntoFault::into_fault)? == Created::New {
+            let event = AuditEvent::done(Action::RepoCreate, permit.actor().clone()).repo(repo.clone());
+            let at = permit.at();
+            self.run(move |store| store.write(|tx: WriteTx<'_>| tx.commit(event, at))).await?;
+            tracing::info!(%repo, "Made the repository {repo} for its first push");
+        }
+        Ok(true)
+    }
+}
+
+/// What the git token is made through.
+enum Parent {
+    Token(TokenId),
+    /// The session that stands for the local user's login; made if there is none.
+    LocalLogin {
+        uid: u32,
+        permit: Box<Permit>,
+        row: NewToken,
+    },
+}
+
+fn row(text: &Plaintext, pepper: PepperId, digest: tok_model::secret::Digest, name: String) -> NewToken {
+    NewToken {
+        id: TokenId::random(&mut rng()),
+        digest,
+        pepper,
+        shown_prefix: text.shown_prefix(),
+        name,
+        description: String::new(),
+        parent: None,
+        local_uid: None,
+    }
+}
+
+/// Token, if need be the login it is made through, and their trail: one transaction.
+fn mint_under(
+    store: &tok_store::Store,
+    permit: &Permit,
+    parent: Parent,
+    mut new: NewToken,
+    repo: &RepoPath,
+) -> Result<Token, StoreError> {
+    let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("minting")) };
+    let owner = request.owner;
+    store.write(|mut tx| {
+        let mut opened = None;
+        let parent = match parent {
+            Parent::Token(id) => id,
+            Parent::LocalLogin { uid, permit, row } => match tok_store::tokens::local_session(&mut tx, owner, uid)? {
+                Some(session) => session.id,
+                None => {
+                    let session = tok_store::tokens::create(&mut tx, &permit, row)?;
+                    let event = AuditEvent::done(Action::SessionOpen, permit.actor().clone()).token(session.id);
+                    opened = Some(event.detail(session.name.clone()));
+                    session.id
+                }
+            },
+        };
+        new.parent = Some(parent);
+        let token = tok_store::tokens::create(&mut tx, permit, new)?;
+        let mut actor = permit.actor().clone();
+        actor.parent = Some(parent);
+        actor.token_prefix = Some(token.shown_prefix.clone());
+        let detail =
+            format!("{} until {}", token.name, token.expires_at.map(|end| end.to_rfc3339()).unwrap_or_default());
+        let minted = AuditEvent::done(Action::TokenMint, actor).token(token.id).repo(repo.clone()).detail(detail);
+        let events = match opened {
+            Some(opened) => tok_model::audit::AuditEvents::new(opened, [minted]),
+            None => minted.into(),
+        };
+        tx.commit(events, permit.at())?;
+        Ok(token)
+    })
+}

@@ -1,0 +1,309 @@
+//! Users, workspaces and members.
+
+use tok_api::convert::{
+    MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, PageAsk, PageOf, UserRecord, WorkspaceRecord,
+};
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::audit::{Action, AuditEvent};
+use tok_model::decide::{Caller, Need};
+use tok_model::id::{UserId, WorkspaceId};
+use tok_model::name::{UserName, WorkspaceName};
+use tok_store::users::User;
+use tok_store::workspaces::{Member, Workspace};
+
+use super::server::memberships;
+use super::tokens::page_size;
+use super::{Service, rng};
+use crate::fault::IntoFault;
+
+impl Service {
+    /// Makes a user and the workspace of the same name.
+    pub async fn create_user(&self, caller: &Caller, new: NewUser) -> Result<UserRecord, Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        let (id, workspace) = (UserId::random(&mut rng()), WorkspaceId::random(&mut rng()));
+        let user = self
+            .run(move |store| {
+                store.write(|mut tx| {
+                    let user = tok_store::users::create(&mut tx, &permit, id, workspace, &new.name, new.manager)?;
+                    let actor = permit.actor().clone();
+                    let made = AuditEvent::done(Action::UserCreate, actor)
+                        .subject(id, user.name.clone())
+                        .workspace(WorkspaceName::from(&new.name))
+                        .detail(if user.manager { "a manager" } else { "" });
+                    tx.commit(made, permit.at())?;
+                    Ok(user)
+                })
+            })
+            .await?;
+        Ok(user_record(user, 0))
+    }
+
+    /// Every user, by name.
+    pub async fn list_users(&self, caller: &Caller, page: PageAsk) -> Result<PageOf<UserRecord>, Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        let (users, live) = self
+            .run(move |store| {
+                store.read(|tx| {
+                    let users = tok_store::users::list(tx, &permit)?;
+                    let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
+                    let live = tok_store::tokens::count_live_by_user(tx, &permit, &ids)?;
+                    Ok((users, live))
+                })
+            })
+            .await?;
+        let rows = users.into_iter().map(|user| {
+            let count = live.get(&user.id).copied().unwrap_or(0);
+            user_record(user, count)
+        });
+        page_by_name(rows, &page, |user| &user.name)
+    }
+
+    /// One user and where they belong: for managers, and for themselves.
+    pub async fn show_user(
+        &self,
+        caller: &Caller,
+        name: UserName,
+    ) -> Result<(UserRecord, Vec<MembershipRecord>), Fault> {
+        let permit = match caller.user() {
+            Some(own) if own.name == name => self.permit(caller, Need::Profile { user: own.id })?,
+            _ => self.permit(caller, Need::Server)?,
+        };
+        let (user, now, live) = self
+            .run(move |store| {
+                store.read(|tx| {
+                    let user = tok_store::users::show(tx, &permit, &name)?;
+                    let live = tok_store::tokens::count_live_by_user(tx, &permit, &[user.id])?;
+                    let now = tok_store::users::now(tx, user.id)?;
+                    Ok((user, now, live.into_values().next().unwrap_or(0)))
+                })
+            })
+            .await?;
+        Ok((user_record(user, live), now.as_ref().map(memberships).unwrap_or_default()))
+    }
+
+    /// Disables a user, at once, or enables them again.
+    pub async fn set_user_enabled(&self, caller: &Caller, name: UserName, enabled: bool) -> Result<UserRecord, Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        let action = if enabled { Action::UserEnable } else { Action::UserDisable };
+        let (user, live) = self
+            .run_and_forget(move |store| {
+                store.write(|mut tx| {
+                    let user = tok_store::users::set_enabled(&mut tx, &permit, &name, enabled)?;
+                    let live = tok_store::tokens::count_live_by_user(&mut tx, &permit, &[user.id])?;
+                    let event = AuditEvent::done(action, permit.actor().clone()).subject(user.id, user.name.clone());
+                    tx.commit(event, permit.at())?;
+                    Ok((user, live.into_values().next().unwrap_or(0)))
+                })
+            })
+            .await?;
+        Ok(user_record(user, live))
+    }
+
+    /// Deletes a user and ends their tokens; the answer says how many. A dry run only says what it would be.
+    pub async fn delete_user(
+        &self,
+        caller: &Caller,
+        name: UserName,
+        dry_run: bool,
+    ) -> Result<(UserRecord, u32), Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        if dry_run {
+            let (user, _) = self.show_user(caller, name).await?;
+            let live = user.live_tokens;
+            return Ok((user, live));
+        }
+        let (user, ended) = self
+            .run_and_forget(move |store| {
+                store.write(|mut tx| {
+                    let (user, ended) = tok_store::users::delete(&mut tx, &permit, &name)?;
+                    let event = AuditEvent::done(Action::UserDelete, permit.actor().clone())
+                        .subject(user.id, user.name.clone())
+                        .detail(format!("with {ended} live tokens"));
+                    tx.commit(event, permit.at())?;
+                    Ok((user, ended))
+                })
+            })
+            .await?;
+        Ok((user_record(user, 0), u32::try_from(ended).unwrap_or(u32::MAX)))
+    }
+
+    /// Makes a workspace. Its owner is who was named, else the caller, if the caller is a user.
+    pub async fn create_workspace(&self, caller: &Caller, new: NewWorkspace) -> Result<WorkspaceRecord, Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        let owner = new.owner.or_else(|| caller.user().map(|user| user.name.clone()));
+        let id = WorkspaceId::random(&mut rng());
+        let workspace = self
+            .run(move |store| {
+                store.write(|mut tx| {
+                    let workspace = tok_store::workspaces::create(&mut tx, &permit, id, &new.name, owner.as_ref())?;
+                    let event = AuditEvent::done(Action::WorkspaceCreate, permit.actor().clone());
+                    tx.commit(event.workspace(new.name), permit.at())?;
+                    Ok(workspace)
+                })
+            })
+            .await?;
+        self.workspace_record(workspace).await
+    }
+
+    /// The workspaces that the caller may see: every one for managers, else those they are members of.
+    pub async fn list_workspaces(&self, caller: &Caller, page: PageAsk) -> Result<PageOf<WorkspaceRecord>, Fault> {
+        let found = match (self.permit(caller, Need::Server), caller.user()) {
+            (Ok(permit), _) => self.run(move |store| store.read(|tx| tok_store::workspaces::list(tx, &permit))).await?,
+            (Err(_), Some(user)) => {
+                let permit = self.permit(caller, Need::Profile { user: user.id })?;
+                self.run(move |store| store.read(|tx| tok_store::workspaces::list_of(tx, &permit))).await?
+            }
+            (Err(fault), None) => return Err(fault),
+        };
+        let mut rows = Vec::with_capacity(found.len());
+        for workspace in found {
+            rows.push(self.workspace_record(workspace).await?);
+        }
+        page_by_name(rows.into_iter(), &page, |workspace| &workspace.name)
+    }
+
+    /// Deletes a workspace that has no repositories left, and ends its tokens; the answer says how many.
+    pub async fn delete_workspace(
+        &self,
+        caller: &Caller,
+        name: WorkspaceName,
+        dry_run: bool,
+    ) -> Result<(WorkspaceRecord, u32), Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        let wanted = name.clone();
+        let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?;
+        let found = found.ok_or_else(|| Fault::new(FaultCode::NotFound, format!("no workspace is named {name}")))?;
+        let record = self.workspace_record(found).await?;
+        if record.repositories > 0 {
+            let count = record.repositories;
+            return Err(Fault::new(
+                FaultCode::Conflict,
+                format!("the workspace {name} still has {count} repositories"),
+            )
+            .hint(format!(
+                "move or remove them first; `tok repo list` shows them and tokd's git.root has them under {name}/"
+            )));
+        }
+        if dry_run {
+            return Ok((record, 0));
+        }
+        let (_, ended) = self
+            .run_and_forget(move |store| {
+                store.write(|mut tx| {
+                    let done = tok_store::workspaces::delete(&mut tx, &permit, &name)?;
+                    let event = AuditEvent::done(Action::WorkspaceDelete, permit.actor().clone())
+                        .detail(format!("with {} live tokens", done.1));
+                    tx.commit(event.workspace(name), permit.at())?;
+                    Ok(done)
+                })
+            })
+            .await?;
+        Ok((record, u32::try_from(ended).unwrap_or(u32::MAX)))
+    }
+
+    /// Gives a user a role in a workspace, or another role than the one they have.
+    pub async fn add_member(&self, caller: &Caller, new: NewMember) -> Result<MemberRecord, Fault> {
+        let permit = self.permit(caller, Need::ManageWorkspace { workspace: new.workspace.clone() })?;
+        let workspace = new.workspace.clone();
+        let member = self
+            .run_and_forget(move |store| {
+                store.write(|mut tx| {
+                    let (id, member) = tok_store::workspaces::add_member(&mut tx, &permit, &new.user, new.role)?;
+                    let event = AuditEvent::done(Action::MemberAdd, permit.actor().clone())
+                        .subject(id, new.user)
+                        .workspace(new.workspace)
+                        .detail(format!("as {}", new.role));
+                    tx.commit(event, permit.at())?;
+                    Ok(member)
+                })
+            })
+            .await?;
+        Ok(member_record(&workspace, member))
+    }
+
+    /// Takes a user out of a workspace; takes effect on their next call.
+    pub async fn remove_member(
+        &self,
+        caller: &Caller,
+        workspace: WorkspaceName,
+        user: UserName,
+    ) -> Result<MemberRecord, Fault> {
+        let permit = self.permit(caller, Need::ManageWorkspace { workspace: workspace.clone() })?;
+        let name = workspace.clone();
+        let member = self
+            .run_and_forget(move |store| {
+                store.write(|mut tx| {
+                    let (id, member) = tok_store::workspaces::remove_member(&mut tx, &permit, &user)?;
+                    let event = AuditEvent::done(Action::MemberRemove, permit.actor().clone())
+                        .subject(id, user)
+                        .workspace(name)
+                        .detail(format!("was {}", member.role));
+                    tx.commit(event, permit.at())?;
+                    Ok(member)
+                })
+            })
+            .await?;
+        Ok(member_record(&workspace, member))
+    }
+
+    /// The members of a workspace, by name.
+    pub async fn list_members(&self, caller: &Caller, workspace: WorkspaceName) -> Result<Vec<MemberRecord>, Fault> {
+        let permit = self.permit(caller, Need::SeeWorkspace { workspace: workspace.clone() })?;
+        let members = self.run(move |store| store.read(|tx| tok_store::workspaces::list_members(tx, &permit))).await?;
+        Ok(members.into_iter().map(|member| member_record(&workspace, member)).collect())
+    }
+
+    async fn workspace_record(&self, workspace: Workspace) -> Result<WorkspaceRecord, Fault> {
+        let repositories = match &self.place.repositories {
+            Some(repositories) => repositories.list(Some(&workspace.name)).await.map_err(IntoFault::into_fault)?.len(),
+            None => 0,
+        };
+        Ok(WorkspaceRecord {
+            id: workspace.id,
+            name: workspace.name.to_string(),
+            owner: workspace.owner.map(|owner| owner.to_string()),
+            created_at: workspace.created_at,
+            members: u32::try_from(workspace.members).unwrap_or(u32::MAX),
+            repositories: u32::try_from(repositories).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+fn user_record(user: User, live: i64) -> UserRecord {
+    UserRecord {
+        id: user.id,
+        name: user.name.to_string(),
+        display_name: String::new(),
+        manager: user.manager,
+        created_at: user.created_at,
+        disabled_at: user.disabled_at,
+        live_tokens: u32::try_from(live).unwrap_or(u32::MAX),
+    }
+}
+
+fn member_record(workspace: &WorkspaceName, member: Member) -> MemberRecord {
+    MemberRecord {
+        workspace: workspace.to_string(),
+        user: member.user.to_string(),
+        role: member.role,
+        owner: member.owner,
+        added_at: member.added_at,
+    }
+}
+
+/// One page of rows in the order of their names; the cursor is the last name of the page before.
+fn page_by_name<T>(
+    rows: impl Iterator<Item = T>,
+    page: &PageAsk,
+    name: impl Fn(&T) -> &String,
+) -> Result<PageOf<T>, Fault> {
+    let size = usize::from(page_size(page.size)?.rows());
+    let mut rows: Vec<T> = rows.collect();
+    rows.sort_by(|a, b| name(a).cmp(name(b)));
+    let beyond = |row: &T| page.cursor.as_ref().is_none_or(|cursor| name(row) > cursor);
+    let mut rows: Vec<T> = rows.into_iter().filter(beyond).take(size + 1).collect();
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let next_cursor = rows.last().filter(|_| more).map(|row| name(row).clone());
+    Ok(PageOf { rows, next_cursor })
+}

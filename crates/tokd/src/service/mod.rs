@@ -1,0 +1,132 @@
+//! One function per operation: who is calling, may they, do it, record it. The doors only translate.
+
+mod audit;
+mod caller;
+mod git;
+mod identity;
+mod server;
+mod tokens;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
+use tok_api::fault::Fault;
+use tok_model::clock::{Clock, Timestamp};
+use tok_model::decide::{Caller, Need, Permit, decide};
+use tok_model::secret::Peppers;
+use tok_model::url::Origin;
+use tok_store::{Store, StoreError};
+
+use crate::config::Tokens;
+use crate::door::gateway::repositories::Repositories;
+use crate::executor::Executor;
+use crate::fault::IntoFault;
+use crate::uses::Uses;
+use crate::verdicts::Verdicts;
+
+pub use caller::{Presented, read_authorization};
+pub use git::GitWish;
+pub use tokens::effective_scopes;
+
+/// What the operations need. One for the daemon, shared by all doors.
+pub struct Service {
+    executor: Executor,
+    peppers: Arc<Peppers>,
+    clock: Box<dyn Clock>,
+    policy: Tokens,
+    verdicts: Verdicts,
+    minted: git::MintedTokens,
+    uses: Uses,
+    place: Place,
+}
+
+/// Where the daemon is and what it serves: what status shows and the helper is matched against.
+pub struct Place {
+    /// What people clone from.
+    pub public_url: Origin,
+    /// Every URL that is this server, the public one first.
+    pub origins: Vec<Origin>,
+    /// The local socket.
+    pub socket: PathBuf,
+    /// `embedded` or `postgres`.
+    pub store: &'static str,
+    /// The repositories, if the gateway is on.
+    pub repositories: Option<Repositories>,
+    /// git's version, if the gateway is on.
+    pub git_version: Option<String>,
+    /// Whether a push may make a repository.
+    pub create_on_push: bool,
+    /// Whether a system user is the tok user of the same name.
+    pub map_system_users: bool,
+    /// The daemon's own user ID.
+    pub own_uid: u32,
+    /// When it started.
+    pub started: Instant,
+}
+
+impl Service {
+    /// A service on this store.
+    pub fn new(executor: Executor, peppers: Arc<Peppers>, clock: Box<dyn Clock>, policy: Tokens, place: Place) -> Self {
+        Self {
+            executor,
+            peppers,
+            clock,
+            policy,
+            verdicts: Verdicts::default(),
+            minted: git::MintedTokens::default(),
+            uses: Uses::default(),
+            place,
+        }
+    }
+
+    /// Where the daemon is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.executor.run(Store::ping).await
+    }
+
+    /// Writes the uses that have gathered.
+    pub async fn flush_uses(&self) -> Result<(), StoreError> {
+        self.uses.flush(&self.executor).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Asks the one decision, for an operation that answers with a [`Fault`].
+    fn permit(&self, caller: &Caller, need: Need) -> Result<Permit, Fault> {
+        decide(caller, need, self.now()).map_err(IntoFault::into_fault)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.executor.run(job).await.map_err(IntoFault::into_fault)
+    }
+
+    /// The same for a change that may take authority away: nothing read before is served after it.
+    async fn run_and_forget<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let done = self.executor.run(job).await;
+        // Also after a failure: a commit whose answer was lost may have happened.
+        self.verdicts.forget_all();
+        self.minted.forget_all();
+        done.map_err(IntoFault::into_fault)
+    }
+}
+
+/// Secrets come straight from the operating system's generator; a failing one is no reason to go on.
+fn rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}

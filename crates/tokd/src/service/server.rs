@@ -1,0 +1,125 @@
+//! How the server is, and who the caller is to it.
+
+use tok_api::convert::{MembershipRecord, PageAsk, PageOf, RepositoryRecord, ServerStatus, TokenRecord, Whoami};
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::decide::{Caller, Need, UserNow, decide, highest_right};
+use tok_model::name::{RepoPath, WorkspaceName};
+
+use super::Service;
+use super::tokens::page_size;
+use crate::fault::IntoFault;
+
+impl Service {
+    /// Who the caller is.
+    pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Fault> {
+        self.permit(caller, Need::Identity)?;
+        let now = self.now();
+        let via = match caller.token() {
+            Some(token) => format!("token {}…", token.shown_prefix),
+            None => match caller.source.uid {
+                Some(uid) => format!("local socket, uid {uid}"),
+                None => caller.source.describe(),
+            },
+        };
+        Ok(Whoami {
+            user: caller.user().map(|user| user.name.to_string()),
+            manager: decide(caller, Need::Server, now).is_ok(),
+            via,
+            peer_uid: caller.source.uid,
+            token: caller.token().map(|token| TokenRecord::of(token, now)),
+            memberships: caller.user().map(|user| memberships(user)).unwrap_or_default(),
+        })
+    }
+
+    /// How the server is.
+    pub async fn status(&self, caller: &Caller) -> Result<ServerStatus, Fault> {
+        self.permit(caller, Need::Identity)?;
+        let place = self.place();
+        let server = self.permit(caller, Need::Server).ok();
+        let may_know = server.is_some();
+        let (postgres_version, users, workspaces, live_tokens) = self
+            .run(move |store| {
+                store.read(|tx| {
+                    let live = match &server {
+                        Some(permit) => tok_store::tokens::count_live(tx, permit)?,
+                        None => 0,
+                    };
+                    Ok((tx.server_version()?, tok_store::users::count(tx)?, tok_store::workspaces::count(tx)?, live))
+                })
+            })
+            .await?;
+        let repositories = match &place.repositories {
+            Some(repositories) if may_know => repositories.list(None).await.map_err(IntoFault::into_fault)?.len(),
+            _ => 0,
+        };
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok(ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: tok_api::wire::PROTOCOL,
+            uptime_seconds: place.started.elapsed().as_secs(),
+            listen_url: Some(place.public_url.to_string()),
+            socket: Some(place.socket.display().to_string()),
+            store: place.store.to_owned(),
+            postgres_version,
+            schema_version: tok_store::newest_version(),
+            git_version: place.git_version.clone(),
+            git_root: place.repositories.as_ref().filter(|_| may_know).map(|r| r.root().display().to_string()),
+            users: count(users),
+            workspaces: count(workspaces),
+            repositories: repositories as u64,
+            live_tokens: count(live_tokens),
+        })
+    }
+
+    /// The repositories that the caller may see, by path.
+    pub async fn list_repositories(
+        &self,
+        caller: &Caller,
+        page: PageAsk,
+        workspace: Option<WorkspaceName>,
+    ) -> Result<PageOf<RepositoryRecord>, Fault> {
+        self.permit(caller, Need::Identity)?;
+        let Some(repositories) = &self.place.repositories else {
+            return Err(Fault::new(FaultCode::NotFound, "this tokd serves no repositories itself")
+                .hint("set git.root in tokd's configuration to let it"));
+        };
+        let now = self.now();
+        let after: Option<RepoPath> = page
+            .cursor
+            .map(|text| text.parse().map_err(|_| Fault::field("cursor", "this is no cursor of the repository list")))
+            .transpose()?;
+        let mut seen: Vec<RepoPath> = repositories.list(workspace.as_ref()).await.map_err(IntoFault::into_fault)?;
+        seen.retain(|repo| highest_right(caller, repo, now).is_some());
+        seen.sort();
+        let size = usize::from(page_size(page.size)?.rows());
+        let mut rows: Vec<RepoPath> =
+            seen.into_iter().filter(|repo| after.as_ref().is_none_or(|after| repo > after)).take(size + 1).collect();
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next_cursor = rows.last().filter(|_| more).map(ToString::to_string);
+        let mut records = Vec::with_capacity(rows.len());
+        for repo in rows {
+            let created_at = repositories.created_at(&repo).await.map_err(IntoFault::into_fault)?;
+            records.push(RepositoryRecord {
+                url: Some(format!("{}/{repo}.git", self.place.public_url)),
+                workspace: repo.workspace.to_string(),
+                name: repo.repo.to_string(),
+                created_at,
+                last_push_at: None,
+            });
+        }
+        Ok(PageOf { rows: records, next_cursor })
+    }
+}
+
+/// A user's places, by workspace.
+pub(super) fn memberships(user: &UserNow) -> Vec<MembershipRecord> {
+    user.roles
+        .iter()
+        .map(|(workspace, role)| MembershipRecord {
+            workspace: workspace.to_string(),
+            role: *role,
+            owner: WorkspaceName::from(&user.name) == *workspace,
+        })
+        .collect()
+}

@@ -1,0 +1,63 @@
+# `./dev RECIPE` installs what a recipe needs and runs it; with everything in place, `just RECIPE` does the same.
+
+set positional-arguments
+
+[private]
+default:
+    @just --justfile '{{ justfile() }}' --list --unsorted
+
+# Everything that must hold: format, lints, docs, walls, and every test
+test: fmt-check lint doc deny walls build
+    cargo test --workspace --locked --doc
+    cargo test --workspace --locked --tests --no-fail-fast
+
+# The quick look while writing: format and lints
+check: fmt-check lint
+
+# Unit and property tests only: no servers, a few seconds once built
+unit *ARGS:
+    cargo test --workspace --locked --lib --bins -- "$@"
+
+# Real PostgreSQL, daemon, helper and git; ARGS are the test runner's (a filter, --nocapture)
+e2e *ARGS: build
+    cargo test --workspace --locked --test it -- "$@"
+
+# Build the three binaries
+build:
+    cargo build --locked
+
+# Push, clone and fetch through the whole product, shown step by step; --keep leaves it running
+demo *ARGS: build
+    tests/demo.sh "$@"
+
+# Measure, and say which numbers miss their goal
+bench *ARGS:
+    cargo run --release --locked --package tok-tests --bin bench -- "$@"
+
+# Make the .deb
+package *ARGS:
+    packaging/build-deb.sh "$@"
+
+# Write all code in the one format
+fmt:
+    cargo fmt --all
+
+# Clippy over everything; a warning is an error
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The API's documentation; a broken link is an error
+doc:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+# Who may depend on what, licences and sources of every dependency (deny.toml)
+deny:
+    cargo-deny --locked check -D unused-wrapper bans licenses sources
+
+# The arrows between our own crates, and what each must never reach
+walls:
+    tests/walls.sh
+
+[private]
+fmt-check:
+    cargo fmt --all --check

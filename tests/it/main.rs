@@ -1,0 +1,14 @@
+//! The product, judged from outside: real PostgreSQL, the three binaries, real git.
+//!
+//! One module a topic; each test's name says what holds. `incident_NN_…` is the test that would have caught an incident
+//! of another product, numbered as in the list that the design keeps of them.
+
+mod authority;
+mod cli;
+mod config;
+mod durability;
+mod git_protocol;
+mod healing;
+mod helper_protocol;
+mod kit;
+mod main_job;

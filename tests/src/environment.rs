@@ -1,0 +1,442 @@
+//! Everything that one test has for itself, and what must hold when it is over.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::call::Call;
+use crate::daemon::{Daemon, Recipe, Refused};
+use crate::git::Git;
+use crate::helper::{self, Answer, Conversation};
+use crate::http::{Reply, Request};
+use crate::postgres;
+use crate::processes::Process;
+use crate::secrets::Canaries;
+use crate::{binaries, processes};
+
+/// A temporary directory, a home, a data directory, perhaps a running daemon.
+pub struct Environment {
+    root: TempDir,
+    canaries: Arc<Canaries>,
+    daemon: Mutex<Option<Daemon>>,
+    /// The address of the first start; later starts take it again, so that remotes stay right.
+    address: OnceLock<SocketAddr>,
+    traces: AtomicUsize,
+    data: PathBuf,
+}
+
+impl Environment {
+    /// Directories, and nothing that runs.
+    pub fn new() -> Self {
+        // The path is short: a socket's has 107 bytes at most.
+        let root = tempfile::Builder::new().prefix("tokt-").tempdir_in("/tmp").expect("there is a /tmp");
+        // PostgreSQL runs as another user when root starts it, but needs no way here: it inherits its directory.
+        for name in ["home", "home/run", "traces", "work"] {
+            fs::create_dir(root.path().join(name)).expect("the directory is ours");
+        }
+        let settings = "[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[advice]\n\tdetachedHead = false\n";
+        fs::write(root.path().join("home/.gitconfig"), settings).expect("the directory is ours");
+        let canaries = Arc::new(Canaries::new(root.path()));
+        let data = root.path().join("data");
+        Self { canaries, data, root, daemon: Mutex::default(), address: OnceLock::new(), traces: AtomicUsize::new(0) }
+    }
+
+    /// With a running `tokd dev`, and git set up for it.
+    pub fn dev() -> Self {
+        let environment = Self::new();
+        environment.adopt_template();
+        environment.start();
+        environment.tok(&["git", "setup", &environment.url()]).ok();
+        environment
+    }
+
+    /// The directory of this test.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A path below it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Where work trees go.
+    pub fn work(&self, name: &str) -> PathBuf {
+        self.root.path().join("work").join(name)
+    }
+
+    /// The data directory of the daemon.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The home of everything that runs here.
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// The secrets of this test.
+    pub fn canaries(&self) -> &Canaries {
+        &self.canaries
+    }
+
+    // ---- the daemon ------------------------------------------------------------------------------------------------
+
+    /// `tokd dev` on this data directory, and on the same address as before.
+    pub fn recipe(&self) -> Recipe {
+        let address = self.address.get().map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
+        let data = self.data.to_string_lossy().into_owned();
+        let arguments = ["dev", "--data", &data, "--listen", &address].map(str::to_owned).to_vec();
+        Recipe { arguments, variables: Vec::new(), log: self.path("tokd.log"), home: self.home() }
+    }
+
+    /// `tokd serve` with a configuration of which only the rest is given: data directory, address and socket are this
+    /// environment's.
+    pub fn serve_recipe(&self, configuration: &str) -> Recipe {
+        let path = self.path("tokd.toml");
+        fs::write(&path, configuration).expect("the directory is ours");
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let address = self.address.get().map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
+        let variables = [
+            ("TOKD_DATA_DIR", text(&self.data)),
+            ("TOKD_SERVER_LISTEN", address),
+            ("TOKD_IPC_SOCKET", text(&self.path("tokd.sock"))),
+            ("TOKD_GIT_ROOT", text(&self.data.join("git"))),
+        ];
+        Recipe {
+            arguments: vec!["serve".to_owned(), "--config".to_owned(), text(&path)],
+            variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            log: self.path("tokd.log"),
+            home: self.home(),
+        }
+    }
+
+    /// Starts `tokd dev`.
+    pub fn start(&self) {
+        self.start_with(&self.recipe());
+    }
+
+    /// Starts a daemon in some other way.
+    pub fn start_with(&self, recipe: &Recipe) {
+        let daemon = recipe.start().unwrap_or_else(|refused| panic!("tokd did not start: {}", refused.said));
+        let address = *self.address.get_or_init(|| daemon.address());
+        assert_eq!(daemon.address(), address, "tokd listens where it was told to");
+        let pepper = self.data.join("pepper");
+        let text = fs::read_to_string(&pepper).unwrap_or_default();
+        for key in text.lines().filter_map(|line| line.split_once(':').map(|(_, key)| key.trim())) {
+            self.canaries.register_file("the pepper", key, &pepper);
+        }
+        let mut running = self.running();
+        assert!(running.is_none(), "one environment has one daemon");
+        *running = Some(daemon);
+    }
+
+    /// Starts `tokd dev` and expects that it refuses.
+    pub fn start_fails(&self) -> Refused {
+        match self.recipe().start() {
+            Ok(_) => panic!("tokd should have refused to start"),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Stops the daemon as systemd does; it must end with 0 and leave nothing running.
+    pub fn stop(&self) {
+        self.take_daemon().stop();
+    }
+
+    /// Kills the daemon.
+    pub fn kill(&self) {
+        self.take_daemon().kill();
+    }
+
+    /// Takes the daemon out of the environment.
+    pub fn take_daemon(&self) -> Daemon {
+        self.running().take().expect("a daemon runs")
+    }
+
+    /// The daemon's process number.
+    pub fn pid(&self) -> i32 {
+        self.running().as_ref().expect("a daemon runs").pid()
+    }
+
+    /// What the daemon said so far, in all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("tokd.log")).unwrap_or_default()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Daemon>> {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- where things are ------------------------------------------------------------------------------------------
+
+    /// The address of the remote listener.
+    pub fn address(&self) -> SocketAddr {
+        *self.address.get().expect("a daemon was started")
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// `127.0.0.1:<port>`, as git's `host` line has it.
+    pub fn host(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// The URL of a repository.
+    pub fn repository(&self, repo: &str) -> String {
+        format!("{}/{repo}.git", self.url())
+    }
+
+    /// The URL of a repository with a user name in it.
+    pub fn repository_as(&self, user: &str, repo: &str) -> String {
+        format!("http://{user}@{}/{repo}.git", self.address())
+    }
+
+    /// Where the server keeps a repository.
+    pub fn on_server(&self, repo: &str) -> PathBuf {
+        self.data.join("git").join(format!("{repo}.git"))
+    }
+
+    /// The daemon's local socket.
+    pub fn socket(&self) -> PathBuf {
+        self.running().as_ref().map_or_else(|| self.data.join("tokd.sock"), |daemon| daemon.socket().to_owned())
+    }
+
+    // ---- what runs here --------------------------------------------------------------------------------------------
+
+    /// Any program, in this test's surroundings.
+    pub fn call(&self, program: impl Into<PathBuf>) -> Call {
+        Call::new(program, &self.path("work"), &self.home(), &self.canaries).variable("TOK_SOCKET", self.socket())
+    }
+
+    /// `tok`. What makes a token may show it; every other output is looked through for secrets.
+    pub fn tok(&self, arguments: &[&str]) -> Call {
+        let call = self.call(binaries::path("tok")).arguments(arguments.iter().copied());
+        if arguments.windows(2).any(|pair| matches!(pair, ["token", "create" | "rotate"])) {
+            call.shows_secret()
+        } else {
+            call
+        }
+    }
+
+    /// Makes a personal token with `tok` and gives its text.
+    #[track_caller]
+    pub fn token(&self, user: &str, arguments: &[&str]) -> String {
+        let call = self.tok(&["token", "create", "a test's"]).arguments(arguments.iter().copied()).acting_as(user);
+        call.ok().line().to_owned()
+    }
+
+    /// git, in a directory.
+    pub fn git(&self, directory: &Path, arguments: &[&str]) -> Git {
+        let traces = self.path(&format!("traces/{}", self.traces.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&traces).expect("the directory is ours");
+        let mut git = Git::new(self.call("git").directory(directory), traces);
+        for argument in arguments {
+            git = git.argument(argument);
+        }
+        git
+    }
+
+    /// `git-credential-tok`, without its operation.
+    pub fn helper(&self) -> Call {
+        self.call(binaries::path("git-credential-tok"))
+    }
+
+    /// A conversation with the helper.
+    pub fn conversation(&self) -> Conversation {
+        Conversation::new(self.helper())
+    }
+
+    /// What the helper answers to these lines, in a conversation of its own.
+    #[track_caller]
+    pub fn get(&self, lines: &str) -> Answer {
+        self.conversation().get(lines)
+    }
+
+    /// The lines that a new git sends for a repository after the server's challenge, without the blank line.
+    pub fn challenged(&self, repo: &str, right: &str) -> String {
+        format!(
+            "capability[]=authtype\ncapability[]=state\nprotocol=http\nhost={}\npath={repo}.git\n\
+             wwwauth[]=Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"repo:{right}\", resource=\"{repo}\"\n",
+            self.host()
+        )
+    }
+
+    /// The text of a git token of this user for a repository, `read` or `write`, as the helper gets it.
+    #[track_caller]
+    pub fn git_token(&self, user: &str, repo: &str, right: &str) -> String {
+        let call = self.helper().acting_as(user).argument("get").input(self.challenged(repo, right) + "\n");
+        let finished = call.shows_secret().ok();
+        helper::answer(&finished).token().to_owned()
+    }
+
+    /// Sends a request to the daemon.
+    pub fn send(&self, request: &Request) -> Reply {
+        request.send(self.address())
+    }
+
+    /// The rows of a query on the daemon's own database.
+    #[track_caller]
+    pub fn rows(&self, query: &str) -> Vec<Value> {
+        postgres::rows(&postgres::embedded_url(&self.data), query)
+    }
+
+    /// The number in the only row of a query such as `SELECT count(*) AS count FROM tokens`.
+    #[track_caller]
+    pub fn count(&self, query: &str) -> i64 {
+        let rows = self.rows(query);
+        rows.first().and_then(|row| row["count"].as_i64()).unwrap_or_else(|| panic!("no count: {rows:?}"))
+    }
+
+    /// Runs statements on the daemon's own database: to make happen what would otherwise take time.
+    #[track_caller]
+    pub fn execute(&self, statements: &str) {
+        postgres::psql(&postgres::embedded_url(&self.data), statements);
+    }
+
+    // ---- stories ---------------------------------------------------------------------------------------------------
+
+    /// Makes users.
+    pub fn users(&self, names: &[&str]) -> &Self {
+        for name in names {
+            self.tok(&["user", "create", name]).ok();
+        }
+        self
+    }
+
+    /// Makes a workspace with these members, as `("alice", "writer")`.
+    pub fn workspace(&self, name: &str, members: &[(&str, &str)]) -> &Self {
+        self.tok(&["workspace", "create", name]).ok();
+        for (user, role) in members {
+            self.tok(&["workspace", "member", "add", name, user, "--role", role]).ok();
+        }
+        self
+    }
+
+    /// A new work tree with one commit.
+    pub fn work_tree(&self, name: &str) -> PathBuf {
+        let directory = self.work(name);
+        fs::create_dir(&directory).expect("the directory is ours");
+        self.git(&directory, &["init", "--quiet"]).ok();
+        self.commit(&directory, "README", "first\n");
+        directory
+    }
+
+    /// Commits a file.
+    pub fn commit(&self, directory: &Path, file: &str, content: impl AsRef<[u8]>) {
+        let path = directory.join(file);
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("the directory is ours");
+        fs::write(path, content).expect("the directory is ours");
+        self.git(directory, &["add", "--", file]).ok();
+        self.git(directory, &["commit", "--quiet", "--message", file]).ok();
+    }
+
+    /// Pushes a new work tree to a new repository, as this user. Gives the work tree.
+    #[track_caller]
+    pub fn pushed(&self, user: &str, repo: &str) -> PathBuf {
+        let directory = self.work_tree(&repo.replace('/', "-"));
+        self.git(&directory, &["remote", "add", "origin", &self.repository(repo)]).ok();
+        self.git(&directory, &["push", "--quiet", "--set-upstream", "origin", "main"]).acting_as(user).ok();
+        directory
+    }
+
+    /// What `git rev-parse` says.
+    #[track_caller]
+    pub fn revision(&self, directory: &Path, name: &str) -> String {
+        self.git(directory, &["rev-parse", "--verify", name]).ok().line().to_owned()
+    }
+
+    // ---- the template ----------------------------------------------------------------------------------------------
+
+    /// Starts from a copy of a data directory that `tokd dev` has made once in this process: saves an initdb per test.
+    fn adopt_template(&self) {
+        static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| {
+            let environment = Self::new();
+            environment.start();
+            environment.stop();
+            let template = claim_template();
+            copy(environment.data(), &template);
+            template
+        });
+        copy(template, &self.data);
+    }
+
+    fn verdict(&self, panicking: bool) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if let Some(daemon) = self.running().take() {
+            self.canaries.inspect_processes(daemon.pid());
+            if panicking {
+                drop(daemon);
+            } else {
+                daemon.stop();
+            }
+        }
+        let cluster = self.data.join("pg");
+        let left = processes::working_in(&cluster);
+        if !left.is_empty() {
+            complaints.push(format!("still runs in {}: {left:?}", cluster.display()));
+        }
+        self.canaries.inspect_files();
+        complaints.extend(self.canaries.take_leaks().into_iter().map(|leak| format!("a secret leaked: {leak}")));
+        let log = self.log();
+        complaints.extend(log.lines().filter(|line| line.contains("panicked at")).map(|line| format!("tokd: {line}")));
+        complaints
+    }
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        let panicking = thread::panicking();
+        let complaints = self.verdict(panicking);
+        if panicking {
+            show(&format!("--- tokd said\n{}", self.log()));
+            for complaint in complaints {
+                show(&complaint);
+            }
+        } else {
+            assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        }
+    }
+}
+
+/// For a test that fails anyway; the test runner shows it then.
+#[expect(clippy::print_stderr, reason = "the test runner captures it, and shows it if the test fails")]
+fn show(text: &str) {
+    eprintln!("{text}");
+}
+
+/// With owners and modes, which std cannot copy.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg("--reflink=auto").arg("--").args([from, to]).status();
+    assert!(status.expect("cp can be started").success(), "cannot copy {}", from.display());
+}
+
+/// Picks the path of this process's template, and removes those that dead processes of this user left.
+fn claim_template() -> PathBuf {
+    let prefix = format!("tokt-template-{}-", nix::unistd::Uid::effective());
+    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(&prefix)).and_then(|pid| pid.parse().ok());
+        if owner.is_some_and(|pid| Process::read(pid).is_none()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Path::new("/tmp").join(format!("{prefix}{}", std::process::id()))
+}

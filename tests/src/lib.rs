@@ -1,0 +1,22 @@
+//! The kit: starts PostgreSQL, `tokd`, `tok`, `git-credential-tok` and real git, and judges them from outside.
+//!
+//! A test makes an [`Environment`](environment::Environment), which has a temporary directory, a home, a data directory
+//! and a socket of its own, so tests run side by side. When it is dropped it stops its daemon and fails the test if that
+//! did not end with 0, left a process behind, or if any secret that the test made is found where none belongs
+//! ([`secrets`]). Everything here panics with what it saw: that is how a test fails.
+
+#![expect(clippy::missing_panics_doc, reason = "a kit for tests panics wherever a test should fail")]
+
+pub mod binaries;
+pub mod call;
+pub mod daemon;
+pub mod environment;
+pub mod git;
+pub mod helper;
+pub mod http;
+pub mod normalise;
+pub mod postgres;
+pub mod processes;
+pub mod proxy;
+pub mod secrets;
+pub mod wait;

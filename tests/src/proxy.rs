@@ -1,0 +1,190 @@
+//! A TCP proxy that can stop a stream in its middle.
+//!
+//! It listens on another loopback address with the same port, so that URLs stay as they are: git is sent through it with
+//! `http.curloptResolve` ([`Proxy::detour`]), and both git and tokd still see the server's own address.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::wait::PATIENCE;
+
+/// What shall happen to what clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// It is passed on.
+    Pass,
+    /// No connection passes on more than this many bytes, until the plan changes.
+    Hold(usize),
+    /// A connection that has passed on this many bytes is cut.
+    Cut(usize),
+}
+
+struct State {
+    plan: Plan,
+    /// Connections that wait at a `Hold`.
+    held: usize,
+    /// Connections that met a `Cut`.
+    cut: usize,
+}
+
+/// A proxy in front of one server.
+pub struct Proxy {
+    address: SocketAddr,
+    target: SocketAddr,
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Proxy {
+    /// In front of `target`, which listens on 127.0.0.1.
+    pub fn start(target: SocketAddr) -> Self {
+        let listener = (2..=254)
+            .find_map(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), target.port())).ok())
+            .expect("one of the loopback addresses has this port free");
+        let address = listener.local_addr().expect("a listener has an address");
+        let shared = Arc::new((Mutex::new(State { plan: Plan::Pass, held: 0, cut: 0 }), Condvar::new()));
+        let proxy = Self { address, target, shared: Arc::clone(&shared) };
+        // Lives until the process ends: an idle thread costs nothing.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || serve(&client, target, &shared));
+            }
+        });
+        proxy
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The value of git's `http.curloptResolve` that leads through it.
+    pub fn detour(&self) -> String {
+        format!("{}:{}:{}", self.target.ip(), self.target.port(), self.address.ip())
+    }
+
+    /// From now on no connection passes on more than `bytes` of what its client sends.
+    pub fn hold_after(&self, bytes: usize) {
+        self.plan(Plan::Hold(bytes));
+    }
+
+    /// From now on a connection is cut when its client has sent `bytes`.
+    pub fn cut_after(&self, bytes: usize) {
+        self.plan(Plan::Cut(bytes));
+    }
+
+    /// From now on everything passes, also what was held.
+    pub fn pass(&self) {
+        self.plan(Plan::Pass);
+    }
+
+    /// Waits until a connection has come to the point where it is held.
+    pub fn wait_until_held(&self) {
+        self.wait("a connection is held", |state| state.held > 0);
+    }
+
+    /// How many connections were cut.
+    pub fn cuts(&self) -> usize {
+        lock(&self.shared.0).cut
+    }
+
+    fn plan(&self, plan: Plan) {
+        lock(&self.shared.0).plan = plan;
+        self.shared.1.notify_all();
+    }
+
+    fn wait(&self, what: &str, mut so: impl FnMut(&State) -> bool) {
+        let (state, changed) = &*self.shared;
+        let waited = changed.wait_timeout_while(lock(state), PATIENCE, |state| !so(state));
+        let timed_out = waited.unwrap_or_else(PoisonError::into_inner).1.timed_out();
+        assert!(!timed_out, "waited in vain: {what}");
+    }
+}
+
+fn serve(client: &TcpStream, target: SocketAddr, shared: &Arc<(Mutex<State>, Condvar)>) {
+    let Ok(server) = TcpStream::connect(target) else { return };
+    let (Ok(from_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else { return };
+    let back = thread::spawn(move || relay(&from_server, &to_client));
+    up(client, &server, shared);
+    let _ = back.join();
+}
+
+/// What the client sends, under the plan.
+fn up(mut client: &TcpStream, mut server: &TcpStream, shared: &(Mutex<State>, Condvar)) {
+    let mut passed = 0;
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        let count = match client.read(&mut chunk) {
+            Ok(0) | Err(_) => {
+                let _ = server.shutdown(Shutdown::Write);
+                return;
+            }
+            Ok(count) => count,
+        };
+        let mut rest = &chunk[..count];
+        while !rest.is_empty() {
+            let Some(now) = allowed(client, server, shared, passed, rest.len()) else { return };
+            if server.write_all(&rest[..now]).is_err() {
+                let _ = client.shutdown(Shutdown::Both);
+                return;
+            }
+            passed += now;
+            rest = &rest[now..];
+        }
+    }
+}
+
+/// How much of `asked` may pass now; waits while nothing may. `None`: the connection is cut.
+fn allowed(
+    client: &TcpStream,
+    server: &TcpStream,
+    shared: &(Mutex<State>, Condvar),
+    passed: usize,
+    asked: usize,
+) -> Option<usize> {
+    let mut state = lock(&shared.0);
+    loop {
+        match state.plan {
+            Plan::Pass => return Some(asked),
+            Plan::Hold(limit) | Plan::Cut(limit) if passed < limit => return Some(asked.min(limit - passed)),
+            Plan::Cut(_) => {
+                state.cut += 1;
+                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+                return None;
+            }
+            Plan::Hold(_) => {
+                state.held += 1;
+                shared.1.notify_all();
+                // The other side may be killed meanwhile, so look up now and then.
+                let waited =
+                    shared.1.wait_timeout(state, Duration::from_secs(60)).unwrap_or_else(PoisonError::into_inner);
+                state = waited.0;
+                state.held -= 1;
+            }
+        }
+    }
+}
+
+fn relay(mut from: &TcpStream, mut to: &TcpStream) {
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(count) if count > 0 => {
+                if to.write_all(&chunk[..count]).is_err() {
+                    return;
+                }
+            }
+            _ => {
+                let _ = to.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
