@@ -15,6 +15,7 @@
 # what cargo-deb does not do; it would also be one more tool to install, to replace the page of shell below.
 set -eu
 
+called_from=$PWD
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd -- "$here"
 umask 022
@@ -32,7 +33,11 @@ output=
 while [ $# -gt 0 ]; do
     case $1 in
         --no-build) build= ;;
-        --output) [ $# -gt 1 ] || die "--output needs a directory" && output=$2 && shift ;;
+        --output)
+            [ $# -gt 1 ] || die "--output needs a directory"
+            output=$2
+            shift
+            ;;
         *) die "unknown argument '$1': it takes --no-build and --output DIR" ;;
     esac
     shift
@@ -44,7 +49,11 @@ for tool in cargo dpkg-deb dpkg-shlibdeps gzip strip; do
 done
 
 target=${CARGO_TARGET_DIR:-target}
-output=${output:-$target/package}
+case $output in
+    '') output=$target/package ;;
+    /*) ;;
+    *) output=$called_from/$output ;;
+esac
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
 [ -n "$version" ] || die "Cargo.toml names no version"
 # A pre-release comes before its release: 1.0.0-rc.1 is Debian's 1.0.0~rc.1.
@@ -59,19 +68,20 @@ export SOURCE_DATE_EPOCH
 
 profile=${TOK_PACKAGE_PROFILE:-release}
 helper_profile=${TOK_PACKAGE_PROFILE:-helper}
+# What is shipped is built with flags of its own; in a directory of its own, other builds need not start over.
+[ -n "${TOK_PACKAGE_PROFILE:-}" ] || target=$target/package/build
 # Cargo's directory for its profile "dev" is called otherwise.
 directory() { [ "$1" = dev ] && echo "$target/debug" || echo "$target/$1"; }
 
-if [ -n "$build" ]; then
-    if [ "$profile" = "$helper_profile" ]; then
-        cargo build --locked --profile "$profile" --package tokd --package tok --package git-credential-tok
-    else
-        # Panics name their source files: where this machine keeps them is nobody's business.
-        RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$here=/tok"
-        export RUSTFLAGS
-        cargo build --locked --profile "$profile" --package tokd --package tok
-        cargo build --locked --profile "$helper_profile" --package git-credential-tok
-    fi
+build() { cargo build --locked --target-dir "$target" --profile "$@"; }
+if [ -n "$build" ] && [ -n "${TOK_PACKAGE_PROFILE:-}" ]; then
+    build "$profile" --package tokd --package tok --package git-credential-tok
+elif [ -n "$build" ]; then
+    # Panics name their source files: where this machine keeps them is nobody's business.
+    RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$here=/tok"
+    export RUSTFLAGS
+    build "$profile" --package tokd --package tok
+    build "$helper_profile" --package git-credential-tok
 fi
 
 # ---- the files ----------------------------------------------------------------------------------------------------------
@@ -101,7 +111,6 @@ put 644 config/tokd.toml /etc/tok/tokd.toml
 put 644 packaging/tokd.service /usr/lib/systemd/system/tokd.service
 put 644 packaging/sysusers.d/tok.conf /usr/lib/sysusers.d/tok.conf
 put 644 packaging/debian/copyright /usr/share/doc/tok/copyright
-[ ! -f packaging/debian/lintian-overrides ] || put 644 packaging/debian/lintian-overrides /usr/share/lintian/overrides/tok
 
 for page in packaging/man/*.[1-8]; do
     put_compressed "$page" "/usr/share/man/man${page##*.}/${page##*/}.gz"
@@ -112,14 +121,14 @@ cli=$stage/usr/bin/tok
 # completions SHELL TO
 completions() {
     mkdir -p -- "$stage${2%/*}"
-    "$cli" completions "$1" >"$stage$2"
+    env -i "$cli" completions "$1" >"$stage$2"
     [ -s "$stage$2" ] || die "'tok completions $1' printed nothing"
 }
 completions bash /usr/share/bash-completion/completions/tok
 completions zsh /usr/share/zsh/vendor-completions/_tok
 completions fish /usr/share/fish/vendor_completions.d/tok.fish
 mkdir "$work/man"
-"$cli" internal-reference --man "$work/man"
+env -i "$cli" internal-reference --man "$work/man"
 [ -s "$work/man/tok.1" ] || die "'tok internal-reference --man' wrote no tok.1"
 for page in "$work"/man/*.1; do
     put_compressed "$page" "/usr/share/man/man1/${page##*/}.gz"
@@ -142,8 +151,16 @@ libraries=${libraries#shlibs:Depends=}
 
 size=$(find "$stage" -type f -printf '%s\n' | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
 
-sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@MAINTAINER@/$maintainer/" \
-    -e "s/@SIZE@/$size/" -e "s/@LIBRARIES@/$libraries/" packaging/debian/control >"$stage/DEBIAN/control"
+# fill NAME VALUE: a command for sed
+fill() { printf 's/@%s@/%s/\n' "$1" "$(printf '%s' "$2" | sed 's/[\/&]/\\&/g')"; }
+{
+    fill VERSION "$version"
+    fill ARCHITECTURE "$architecture"
+    fill MAINTAINER "$maintainer"
+    fill SIZE "$size"
+    fill LIBRARIES "$libraries"
+} >"$work/fill.sed"
+sed -f "$work/fill.sed" packaging/debian/control >"$stage/DEBIAN/control"
 (cd -- "$stage" && find etc -type f -printf '/%p\n' | sort) >"$stage/DEBIAN/conffiles"
 (cd -- "$stage" && find etc usr -type f | sort | xargs md5sum --) >"$stage/DEBIAN/md5sums"
 for script in postinst prerm postrm; do

@@ -122,15 +122,16 @@ fn a_submodule_on_the_same_server_gets_a_token_of_its_own() {
     environment.git(&work, &["submodule", "--quiet", "add", &library, "library"]).acting_as("alice").ok();
     environment.git(&work, &["commit", "--quiet", "--message", "library"]).ok();
     environment.git(&work, &["push", "--quiet"]).acting_as("alice").ok();
-    environment.execute("UPDATE tokens SET revoked_at = now(), revoked_by = 'test' WHERE kind = 'git'");
 
+    // Somebody who has no token yet.
+    environment.users(&["bob"]).tok(&["workspace", "member", "add", "acme", "bob", "--role", "reader"]).ok();
     let url = environment.repository("acme/app");
     let arguments = ["clone", "--quiet", "--recurse-submodules", &url, "copy"];
-    environment.git(&environment.work(""), &arguments).acting_as("alice").ok();
+    environment.git(&environment.work(""), &arguments).acting_as("bob").ok();
     assert!(environment.work("copy").join("library/README").is_file());
     let minted = environment.rows(
-        "SELECT permission || ' ' || within_workspace || '/' || repos[1] AS what FROM tokens \
-         WHERE kind = 'git' AND revoked_at IS NULL AND cardinality(repos) = 1",
+        "SELECT t.permission || ' ' || t.within_workspace || '/' || t.repos[1] AS what FROM tokens t \
+         JOIN users u ON u.id = t.user_id WHERE t.kind = 'git' AND u.name = 'bob' AND cardinality(t.repos) = 1",
     );
     let minted: BTreeSet<&str> = minted.iter().map(|row| row["what"].as_str().unwrap()).collect();
     assert_eq!(minted, BTreeSet::from(["read acme/app", "read acme/library"]));

@@ -10,7 +10,7 @@ mod mint;
 mod refusal;
 
 pub use authority::highest_right;
-pub use caller::{Bearer, Caller, OwnerNow, UserNow};
+pub use caller::{Bearer, Caller, Membership, OwnerNow, UserNow};
 pub use refusal::{Class, Refusal, Rule};
 
 use crate::audit::Actor;

@@ -1,7 +1,7 @@
 //! Migrations, under an advisory lock so that two daemons that start together do not race.
 
 use diesel::connection::SimpleConnection;
-use diesel::migration::{Migration, MigrationSource};
+use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
@@ -52,7 +52,7 @@ pub fn newest_version() -> String {
     let mut versions: Vec<String> = MigrationSource::<Pg>::migrations(&MIGRATIONS)
         .unwrap_or_default()
         .iter()
-        .map(|m: &Box<dyn Migration<Pg>>| m.name().version().to_string())
+        .map(|migration| migration.name().version().to_string())
         .collect();
     versions.sort();
     versions.pop().unwrap_or_default()

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use tok_model::decide::{Need, Permit, UserNow};
+use tok_model::decide::{Membership, Need, Permit, UserNow};
 use tok_model::id::{UserId, WorkspaceId};
-use tok_model::kind::Role;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Owner;
 use uuid::Uuid;
@@ -68,12 +67,12 @@ pub fn now(tx: &mut ReadTx<'_>, id: UserId) -> Result<Option<UserNow>, StoreErro
         .select(UserRow::as_select())
         .first(tx.connection())
         .optional()?;
-    row.map(|row| with_roles(tx, row)).transpose()
+    row.map(|row| with_roles(tx, &row)).transpose()
 }
 
 /// The same by login name, in whatever case it was typed.
 pub fn now_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserNow>, StoreError> {
-    row_by_name(tx, name)?.map(|row| with_roles(tx, row)).transpose()
+    row_by_name(tx, name)?.map(|row| with_roles(tx, &row)).transpose()
 }
 
 fn row_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserRow>, StoreError> {
@@ -85,24 +84,24 @@ fn row_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserRow>, 
         .optional()?)
 }
 
-fn with_roles(tx: &mut ReadTx<'_>, row: UserRow) -> Result<UserNow, StoreError> {
-    let rows: Vec<(String, String)> = members::table
+fn with_roles(tx: &mut ReadTx<'_>, row: &UserRow) -> Result<UserNow, StoreError> {
+    let rows: Vec<(Uuid, String, String)> = members::table
         .inner_join(workspaces::table.on(members::workspace_id.eq(workspaces::id)))
         .filter(members::user_id.eq(row.id))
         .filter(workspaces::deleted_at.is_null())
-        .select((workspaces::name, members::role))
+        .select((workspaces::id, workspaces::name, members::role))
         .load(tx.connection())?;
     let corrupt = |why: String| StoreError::Corrupt { table: "members", id: row.id.to_string(), why };
-    let roles: BTreeMap<WorkspaceName, Role> = rows
+    let memberships: BTreeMap<WorkspaceName, Membership> = rows
         .iter()
-        .map(|(workspace, role)| {
+        .map(|(id, workspace, role)| {
             let workspace = workspace.parse().map_err(|e: tok_model::name::NameError| corrupt(e.to_string()))?;
             let role = role.parse().map_err(|e: tok_model::kind::UnknownWord| corrupt(e.to_string()))?;
-            Ok::<_, StoreError>((workspace, role))
+            Ok::<_, StoreError>((workspace, Membership { workspace: WorkspaceId::from_uuid(*id), role }))
         })
         .collect::<Result<_, _>>()?;
     let enabled = row.disabled_at.is_none();
-    Ok(UserNow { id: UserId::from_uuid(row.id), name: name(&row.name, row.id)?, enabled, manager: row.manager, roles })
+    Ok(UserNow { id: UserId::from_uuid(row.id), name: name(&row.name, row.id)?, enabled, manager: row.manager, memberships })
 }
 
 /// Makes a user, and the workspace of the same name that they own.

@@ -1,6 +1,8 @@
 //! What a command works with: the daemon, the output, the time, and a person to ask if there is one.
 
+use std::ffi::OsStr;
 use std::io::BufRead as _;
+use std::path::Path;
 use std::time::SystemTime;
 
 use secrecy::SecretString;
@@ -10,7 +12,7 @@ use tok_model::clock::Timestamp;
 
 use crate::arguments::Globals;
 use crate::exit::Failure;
-use crate::output::{Output, complain};
+use crate::output::{Output, complain, quoted};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) surroundings: Surroundings,
     caller: Caller,
     client: Option<Client>,
+    /// The global flags that decide who is asked, and as whom, for a command that goes on where this one ends.
+    flags: String,
 }
 
 impl Context {
@@ -31,13 +35,26 @@ impl Context {
             None => None,
         };
         let socket = globals.socket.clone().filter(|path| !path.as_os_str().is_empty());
+        // What comes from the environment is still there next time.
+        let typed = |flag: &str, value: Option<&OsStr>, variable: &str| match value.and_then(OsStr::to_str) {
+            Some(text) if value != std::env::var_os(variable).as_deref() => format!(" --{flag} {}", quoted(text)),
+            _ => String::new(),
+        };
+        let flags = typed("as", globals.act_as.as_deref().map(OsStr::new), "TOK_USER")
+            + &typed("socket", socket.as_deref().map(Path::as_os_str), "TOK_SOCKET");
         Ok(Self {
             out: Output::new(globals.output, globals.quiet, globals.no_input),
             now: now(),
             surroundings: Surroundings::of_process(socket),
             caller: Caller { token: token()?, act_as },
             client: None,
+            flags,
         })
+    }
+
+    /// A command for people to type next, in the same circumstances as this one.
+    pub(crate) fn again(&self, command: &str) -> String {
+        format!("tok{} {command}", self.flags)
     }
 
     /// The daemon; the first call connects.

@@ -6,7 +6,7 @@ use std::{fmt, io};
 use serde::Serialize;
 use tok_api::fault::{Fault, FaultCode};
 
-use crate::output::{self, Format};
+use crate::output::{self, Format, Named};
 
 /// The exit codes, fixed for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,9 @@ impl Complaint {
     }
 
     fn json(&self) -> String {
-        serde_json::json!({ "error": self }).to_string() + "\n"
+        let text = serde_json::to_string(&Named("error", self));
+        // Nothing in a complaint can fail to be written.
+        text.unwrap_or_default() + "\n"
     }
 }
 

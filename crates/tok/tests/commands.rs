@@ -189,9 +189,9 @@ fn json_is_whole_and_alone() {
 
 #[test]
 fn a_list_says_how_to_go_on() {
-    let run = Setting::new().run(&["token", "ls", "--limit", "5", "--state", "active"]);
+    let run = Setting::new().run(&["token", "ls", "--limit", "5", "--state", "active", "--as", "alice"]);
     assert!(run.stdout.starts_with("Access tokens (2000, more follow)\n\ntokpat_notA…  CI\n"), "{:.200}", run.stdout);
-    assert_eq!(run.stderr, "More: tok token list --limit 5 --state active --cursor c2\n");
+    assert_eq!(run.stderr, "More: tok --as alice token list --limit 5 --state active --cursor c2\n");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tok_model::name::UserName;
 use tok_model::url::Origin;
 use tok_store::Store;
 use tok_store::embedded::{Cluster, ClusterOptions, DATABASE};
+use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -128,8 +129,10 @@ fn sockets(config: &Config) -> Result<(TcpListener, Option<std::os::unix::net::U
     let (mut tcp, mut unix) = (None, None);
     for index in 0..passed.len() {
         if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+            keep_from_children(&listener)?;
             tcp = Some(listener);
         } else if let Ok(Some(listener)) = passed.take_unix_listener(index) {
+            keep_from_children(&listener)?;
             unix = Some(listener);
         }
     }
@@ -142,6 +145,11 @@ fn sockets(config: &Config) -> Result<(TcpListener, Option<std::os::unix::net::U
     Ok((tcp, unix))
 }
 
+/// git and PostgreSQL must not inherit a listening socket: they would keep the port after tokd is gone.
+fn keep_from_children(socket: &impl std::os::fd::AsFd) -> Result<()> {
+    Ok(rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?)
+}
+
 impl Database {
     fn open(config: &Config) -> Result<Self> {
         match &config.store {
@@ -150,6 +158,8 @@ impl Database {
                 let mut options = ClusterOptions::new(&config.data);
                 options.system_user.clone_from(user);
                 options.binaries.clone_from(binaries);
+                // Under systemd only its runtime directory can be written besides the data.
+                options.sockets = std::env::var_os("RUNTIME_DIRECTORY").map(Into::into);
                 let cluster = Cluster::start(options)?;
                 let url = SecretString::from(cluster.url(DATABASE));
                 let cluster =
@@ -247,7 +257,10 @@ async fn serve(
             match connection {
                 LocalConnection::Grpc(stream) => grpc.serve(stream, peer, stop).await,
                 LocalConnection::Helper(stream) => helper::serve(service, stream, peer).await,
-                LocalConnection::Unknown(_) => tracing::debug!(peer.uid, "A local client spoke neither gRPC nor tok/1"),
+                LocalConnection::Unknown(mut stream) => {
+                    tracing::debug!(peer.uid, "A local client spoke neither gRPC nor tok/1");
+                    let _ = stream.write_all(b"this socket speaks gRPC and tok/1; use `tok` or git-credential-tok\n").await;
+                }
             }
         }
     };

@@ -265,9 +265,6 @@ pub struct RepositoryRecord {
     /// When it was made.
     #[serde(serialize_with = "json::time")]
     pub created_at: DateTime<Utc>,
-    /// `None` is never.
-    #[serde(serialize_with = "json::optional_time")]
-    pub last_push_at: Option<DateTime<Utc>>,
 }
 
 impl From<RepositoryRecord> for v1::Repository {
@@ -277,7 +274,6 @@ impl From<RepositoryRecord> for v1::Repository {
             name: repository.name,
             url: repository.url.unwrap_or_default(),
             created_at: Some(wire_moment(repository.created_at)),
-            last_push_at: repository.last_push_at.map(wire_moment),
         }
     }
 }
@@ -290,7 +286,6 @@ impl TryFrom<v1::Repository> for RepositoryRecord {
             name: repository.name,
             url: given(repository.url),
             created_at: moment("created_at", repository.created_at)?,
-            last_push_at: optional_moment("last_push_at", repository.last_push_at)?,
         })
     }
 }
@@ -365,7 +360,6 @@ mod tests {
             name: "app".to_owned(),
             url: Some("http://127.0.0.1:7650/acme/app.git".to_owned()),
             created_at: at,
-            last_push_at: None,
         };
         assert_eq!(RepositoryRecord::try_from(v1::Repository::from(repository.clone())), Ok(repository));
     }

@@ -89,7 +89,7 @@ pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> 
 
 /// A user's role in a workspace; a manager has the highest everywhere.
 fn role_of(user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
-    if user.manager { Some(Role::Maintainer) } else { user.roles.get(workspace).copied() }
+    if user.manager { Some(Role::Maintainer) } else { user.memberships.get(workspace).map(|membership| membership.role) }
 }
 
 fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
@@ -163,9 +163,18 @@ pub(super) fn scoped(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
     }
 }
 
-/// Is it the caller's own, or is the caller a manager?
+/// Is it the caller's own, a workspace's of which they are maintainer, or are they a manager?
 fn own(caller: &Caller, owner: Owner) -> Result<(), Refusal> {
-    if caller.owner_id() == Some(owner) || server(caller).is_ok() { Ok(()) } else { Err(Rule::NotYours.into()) }
+    if caller.owner_id() == Some(owner) || server(caller).is_ok() {
+        return Ok(());
+    }
+    let maintained = |user: &UserNow| {
+        user.memberships.iter().any(|(name, membership)| {
+            Owner::Workspace(membership.workspace) == owner
+                && workspace_role(caller, name).is_ok_and(|role| role == Role::Maintainer)
+        })
+    };
+    if caller.user().is_some_and(maintained) { Ok(()) } else { Err(Rule::NotYours.into()) }
 }
 
 /// What part the caller has in a workspace. Asks nothing of repositories.

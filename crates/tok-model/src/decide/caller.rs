@@ -62,8 +62,17 @@ pub struct UserNow {
     pub enabled: bool,
     /// Whether they may administer the server.
     pub manager: bool,
-    /// Their role in each workspace they are a member of.
-    pub roles: BTreeMap<WorkspaceName, Role>,
+    /// Each workspace they are a member of.
+    pub memberships: BTreeMap<WorkspaceName, Membership>,
+}
+
+/// A user's part in a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// As what.
+    pub role: Role,
 }
 
 impl Caller {

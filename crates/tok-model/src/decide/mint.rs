@@ -9,6 +9,7 @@ use crate::kind::{Permission, Role, TokenKind};
 use crate::name::{RepoPath, WorkspaceName};
 use crate::route::Routes;
 use crate::scope::{RepoRight, Scope, ScopeSet};
+use crate::token::Owner;
 
 pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
     outlives_nothing(caller, request, now)?;
@@ -34,10 +35,12 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
         }
         Grant::Workspace { workspace, permission } => {
             creates_tokens(caller)?;
+            owned_by_workspace(caller, request, workspace)?;
             for_workspace(caller, workspace, *permission)
         }
         Grant::Repo { workspace, permission, repos } => {
             creates_tokens(caller)?;
+            owned_by_workspace(caller, request, workspace)?;
             for_workspace(caller, workspace, *permission)?;
             repos.iter().try_for_each(|name| {
                 let repo = RepoPath { workspace: workspace.clone(), repo: name.clone() };
@@ -80,6 +83,17 @@ fn owned_by_caller(caller: &Caller, request: &MintRequest) -> Result<(), Refusal
     } else {
         Err(Rule::NotYours.into())
     }
+}
+
+/// The owner is the workspace that the grant names, as far as the caller's own facts tell.
+fn owned_by_workspace(caller: &Caller, request: &MintRequest, workspace: &WorkspaceName) -> Result<(), Refusal> {
+    let Owner::Workspace(wanted) = request.owner else { return Err(Rule::NotYours.into()) };
+    let known = match &caller.owner {
+        OwnerNow::Workspace { id, .. } => Some(*id),
+        OwnerNow::User(user) => user.memberships.get(workspace).map(|membership| membership.workspace),
+        OwnerNow::Nobody => None,
+    };
+    if known.is_none_or(|id| id == wanted) { Ok(()) } else { Err(Rule::NotYours.into()) }
 }
 
 fn may_mint_git(caller: &Caller) -> Result<(), Refusal> {

@@ -20,13 +20,14 @@ fn now() -> Timestamp {
 }
 
 fn user(manager: bool, roles: &[(&str, Role)]) -> OwnerNow {
-    let roles: BTreeMap<_, _> = roles.iter().map(|(w, r)| (w.parse().unwrap(), *r)).collect();
+    let memberships: BTreeMap<_, _> =
+        roles.iter().map(|(w, role)| (w.parse().unwrap(), Membership { workspace: TEAM, role: *role })).collect();
     OwnerNow::User(std::sync::Arc::new(UserNow {
         id: USER,
         name: "ann".parse().unwrap(),
         enabled: true,
         manager,
-        roles,
+        memberships,
     }))
 }
 
@@ -154,6 +155,15 @@ fn local_peers_are_identified_not_trusted() {
     assert_eq!(class_of(&local(user(false, &[]), true), Need::Server), None);
     assert_eq!(class_of(&local(user(false, &[]), false), Need::Server), Some(Class::Forbidden));
     assert_eq!(class_of(&local(user(true, &[]), false), Need::Server), None);
+}
+
+#[test]
+fn maintainers_see_and_end_the_tokens_of_their_workspace() {
+    let ends = || Need::EndTokens { owner: Owner::Workspace(TEAM) };
+    assert_eq!(class_of(&local(user(false, &[("acme", Role::Maintainer)]), false), ends()), None);
+    assert_eq!(class_of(&local(user(false, &[("acme", Role::Writer)]), false), ends()), Some(Class::Forbidden));
+    let narrow = holding(personal("repo:read, token:write", &["acme/app:r"]), user(false, &[("acme", Role::Maintainer)]));
+    assert_eq!(class_of(&narrow, ends()), Some(Class::Forbidden));
 }
 
 #[test]

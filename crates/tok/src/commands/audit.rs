@@ -9,7 +9,7 @@ use tok_model::name::{RepoPath, UserName};
 use crate::commands::PageArgs;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Table};
+use crate::output::{Page, Table, quoted};
 
 /// Show what was done, by whom, through which token, and how it ended
 ///
@@ -44,7 +44,7 @@ pub(crate) struct AuditArgs {
 
 impl AuditArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let again = self.again();
+        let again = context.again(&self.again());
         let since = self.since.as_deref().map(|text| moment(text, context.now)).transpose()?;
         let filter = AuditFilter {
             token: self.token,
@@ -55,15 +55,15 @@ impl AuditArgs {
         };
         let page = context.client().await?.list_events(filter, self.page.ask()).await?;
         let out = context.out;
-        out.show(&output::page("events", &page)?, || table(&page.rows))?;
+        out.show(&Page("events", &page), || table(&page.rows))?;
         out.more(&again, page.next_cursor.as_deref());
         Ok(())
     }
 
     fn again(&self) -> String {
-        let mut command = format!("tok audit{}", self.page.again());
+        let mut command = format!("audit{}", self.page.again());
         let mut add = |flag: &str, value: Option<String>| {
-            command.extend(value.map(|value| format!(" --{flag} {value}")));
+            command.extend(value.map(|value| format!(" --{flag} {}", quoted(&value))));
         };
         add("token", self.token.clone());
         add("user", self.user.as_ref().map(ToString::to_string));
@@ -111,7 +111,9 @@ fn who(event: &AuditRecord) -> String {
 fn what(event: &AuditRecord) -> String {
     let place = event.repository.as_ref().or(event.workspace.as_ref());
     let token = event.token_prefix.as_ref().map(|prefix| format!("{prefix}…"));
-    let parts = [event.git_command.as_ref(), place, event.subject_user.as_ref(), token.as_ref()];
+    // A user's own workspace has the user's name; once is enough.
+    let user = event.subject_user.as_ref().filter(|user| place != Some(user));
+    let parts = [event.git_command.as_ref(), place, user, token.as_ref()];
     parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
@@ -149,7 +151,7 @@ mod tests {
             actor_uid: Some(0),
             token_prefix: None,
             repository: None,
-            workspace: None,
+            workspace: Some("bob".to_owned()),
             git_command: None,
             detail: None,
             subject_user: Some("bob".to_owned()),

@@ -20,9 +20,11 @@ pub(crate) struct InternalReferenceArgs {
 impl InternalReferenceArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.man {
-            Some(directory) => clap_mangen::generate_to(arguments::command(), &directory).map_err(|error| {
-                Failure::local(format!("cannot write man pages into {}: {error}", directory.display()))
-            }),
+            Some(directory) => std::fs::create_dir_all(&directory)
+                .and_then(|()| clap_mangen::generate_to(arguments::command(), &directory))
+                .map_err(|error| {
+                    Failure::local(format!("cannot write man pages into {}: {error}", directory.display()))
+                }),
             None => output::text(&[&reference::markdown()]),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 use tok_api::convert::ServerStatus;
 use tok_model::clock::Period;
 
@@ -26,9 +26,21 @@ impl StatusArgs {
         let client = context.client().await?;
         let status = client.server_status().await?;
         let socket = client.socket().to_owned();
-        let client = json!({ "version": env!("CARGO_PKG_VERSION"), "socket": socket.display().to_string() });
-        context.out.show(&json!({ "client": client, "server": status }), || text(&status, &socket))
+        let client = Client { version: env!("CARGO_PKG_VERSION"), socket: socket.display().to_string() };
+        context.out.show(&Report { client, server: &status }, || text(&status, &socket))
     }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    client: Client,
+    server: &'a ServerStatus,
+}
+
+#[derive(Serialize)]
+struct Client {
+    version: &'static str,
+    socket: String,
 }
 
 fn text(status: &ServerStatus, socket: &Path) -> String {

@@ -1,18 +1,29 @@
-//! The shape of lists in JSON.
+//! The shapes of JSON. Fields come in their documented order, which a map of JSON values would not keep.
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use tok_api::convert::PageOf;
 
-use crate::exit::Failure;
+/// An object with one member: `{"user": record}`.
+pub(crate) struct Named<'a, T>(pub(crate) &'a str, pub(crate) &'a T);
 
-/// A page of a list: `{"tokens": [record…], "next_cursor": …|null}`.
-pub(crate) fn page<T: Serialize>(rows: &str, page: &PageOf<T>) -> Result<Value, Failure> {
-    let list = serde_json::to_value(&page.rows).map_err(Failure::local)?;
-    let mut object = Map::new();
-    object.insert(rows.to_owned(), list);
-    object.insert("next_cursor".to_owned(), page.next_cursor.clone().into());
-    Ok(object.into())
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(1))?;
+        object.serialize_entry(self.0, self.1)?;
+        object.end()
+    }
+}
+
+/// A page of a list under the name of its rows: `{"tokens": [record…], "next_cursor": …|null}`.
+pub(crate) struct Page<'a, T>(pub(crate) &'a str, pub(crate) &'a PageOf<T>);
+
+impl<T: Serialize> Serialize for Page<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(2))?;
+        object.serialize_entry(self.0, &self.1.rows)?;
+        object.serialize_entry("next_cursor", &self.1.next_cursor)?;
+        object.end()
+    }
 }
 
 #[cfg(test)]
@@ -22,8 +33,11 @@ mod tests {
     #[test]
     fn a_page_always_says_whether_there_is_another() {
         let last = PageOf { rows: vec![1, 2], next_cursor: None };
-        assert_eq!(page("tokens", &last).unwrap(), serde_json::json!({ "tokens": [1, 2], "next_cursor": null }));
+        let text = serde_json::to_string(&Page("tokens", &last)).unwrap();
+        assert_eq!(text, r#"{"tokens":[1,2],"next_cursor":null}"#);
         let first = PageOf { rows: Vec::<u8>::new(), next_cursor: Some("c".to_owned()) };
-        assert_eq!(page("users", &first).unwrap(), serde_json::json!({ "users": [], "next_cursor": "c" }));
+        let text = serde_json::to_string(&Page("users", &first)).unwrap();
+        assert_eq!(text, r#"{"users":[],"next_cursor":"c"}"#);
+        assert_eq!(serde_json::to_string(&Named("user", &"alice")).unwrap(), r#"{"user":"alice"}"#);
     }
 }

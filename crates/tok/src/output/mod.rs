@@ -9,9 +9,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub(crate) use self::json::page;
+pub(crate) use self::json::{Named, Page};
 pub(crate) use self::table::Table;
-pub(crate) use self::text::{Style, count, ended, facts, safe, when};
+pub(crate) use self::text::{Style, count, ended, facts, quoted, safe, when};
 use crate::exit::Failure;
 
 /// What stdout is for.

@@ -44,6 +44,16 @@ pub(crate) fn safe(text: &str) -> String {
     printed
 }
 
+/// A word for a shell: as it is if it is plain, in quotes otherwise.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// A moment ahead: `2027-01-31 (in 70 days)`, with the time of day if it is near.
 pub(crate) fn when(then: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", day(then, now), in_future(then, now))
@@ -83,6 +93,15 @@ mod tests {
     fn what_others_wrote_cannot_drive_the_terminal() {
         assert_eq!(safe("CI „acme“ 🚀"), "CI „acme“ 🚀");
         assert_eq!(safe("a\u{1b}[2Jb\r\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}c\\u{9b}");
+    }
+
+    #[test]
+    fn words_arrive_whole_in_a_shell() {
+        for (word, expected) in
+            [("/a-b_c.sock", "/a-b_c.sock"), ("", "''"), ("a b", "'a b'"), ("it's $X", r"'it'\''s $X'")]
+        {
+            assert_eq!(quoted(word), expected);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 use tok_model::clock::{Lifetime, Period};
 use tok_model::grant::Cidr;
 use tok_model::url::Origin;
@@ -57,8 +58,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    fn value(key: impl Into<String>, why: impl ToString) -> Self {
-        Self::Value { key: key.into(), why: why.to_string() }
+    fn value(key: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), why: why.into() }
     }
 }
 
@@ -225,7 +226,7 @@ impl Config {
             database_connections: bounded("database_connections", file.database_connections.unwrap_or(8), 2, 100)?,
             pepper_file,
             server: server(file.server)?,
-            ipc: ipc(file.ipc)?,
+            ipc: ipc(&file.ipc)?,
             git: git(file.git)?,
             tokens: tokens(&file.tokens)?,
             log: log(file.log)?,
@@ -287,11 +288,11 @@ fn absolute(key: &str, path: &str) -> Result<PathBuf, ConfigError> {
 fn secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::value(key, format!("names {}, which cannot be read: {error}", path.display())))?;
-    let text = secrecy::zeroize::Zeroizing::new(text);
+    let text = Zeroizing::new(text);
     Ok(SecretString::from(text.trim()))
 }
 
-fn bounded<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, ConfigError> {
+fn bounded<T: Copy + PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, ConfigError> {
     if least <= value && value <= most {
         Ok(value)
     } else {
@@ -375,7 +376,7 @@ fn period(key: &str, text: &str) -> Result<Period, ConfigError> {
     text.parse().map_err(|why| ConfigError::value(key, format!("takes a duration: {why}")))
 }
 
-fn ipc(file: file::Ipc) -> Result<Ipc, ConfigError> {
+fn ipc(file: &file::Ipc) -> Result<Ipc, ConfigError> {
     let mode = file.mode.as_deref().unwrap_or("0666");
     let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o777);
     Ok(Ipc {

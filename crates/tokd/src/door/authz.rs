@@ -64,8 +64,7 @@ fn allowed(caller: &tok_model::decide::Caller) -> Response<Body> {
 fn denied(refusal: &Refusal, path: &GitPath, right: RepoRight) -> Response<Body> {
     match refusal.class() {
         Class::Unauthenticated => error(answer::refused(refusal, path.repo(), right), "invalid_token"),
-        Class::StepUp => error(answer::refused(refusal, path.repo(), right), "insufficient_scope"),
-        Class::Forbidden => error(answer::refused(refusal, path.repo(), right), "insufficient_scope"),
+        Class::StepUp | Class::Forbidden => error(answer::refused(refusal, path.repo(), right), "insufficient_scope"),
         // nginx makes a 500 of any answer but 2xx, 401 and 403, so hiding is left to a text that says nothing.
         Class::Hidden => {
             let mut response = answer::hidden();

@@ -93,7 +93,7 @@ impl Service {
         // Also when a token is kept already: what was allowed a moment ago may not be now.
         let need = Need::Repository { repo: wish.repo.clone(), right: wish.permission.right() };
         self.permit(caller, need)?;
-        let owner = self.git_owner(caller)?;
+        let owner = git_owner(caller)?;
         let key = Key {
             owner,
             uid: caller.source.uid,
@@ -131,17 +131,6 @@ impl Service {
                 *held = None;
             }
         }
-    }
-
-    fn git_owner(&self, caller: &Caller) -> Result<Owner, Fault> {
-        caller.owner_id().ok_or_else(|| match &caller.owner {
-            OwnerNow::Nobody => {
-                Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user").hint(
-                    "name one in the URL (http://<user>@host/…) or in TOK_USER, or make one: tok user create <name>",
-                )
-            }
-            _ => Fault::new(FaultCode::Forbidden, "this credential cannot mint git tokens"),
-        })
     }
 
     async fn mint_git(&self, caller: &Caller, owner: Owner, wish: &GitWish, now: Timestamp) -> Result<GitToken, Fault> {
@@ -221,6 +210,17 @@ impl Service {
         }
         Ok(true)
     }
+}
+
+fn git_owner(caller: &Caller) -> Result<Owner, Fault> {
+    caller.owner_id().ok_or_else(|| match &caller.owner {
+        OwnerNow::Nobody => {
+            Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user").hint(
+                "name one in the URL (http://<user>@host/…) or in TOK_USER, or make one: tok user create <name>",
+            )
+        }
+        _ => Fault::new(FaultCode::Forbidden, "this credential cannot mint git tokens"),
+    })
 }
 
 /// What the git token is made through.

@@ -35,7 +35,7 @@ impl Service {
                 })
             })
             .await?;
-        Ok(user_record(user, 0))
+        Ok(user_record(&user, 0))
     }
 
     /// Every user, by name.
@@ -53,7 +53,7 @@ impl Service {
             .await?;
         let rows = users.into_iter().map(|user| {
             let count = live.get(&user.id).copied().unwrap_or(0);
-            user_record(user, count)
+            user_record(&user, count)
         });
         page_by_name(rows, &page, |user| &user.name)
     }
@@ -78,7 +78,7 @@ impl Service {
                 })
             })
             .await?;
-        Ok((user_record(user, live), now.as_ref().map(memberships).unwrap_or_default()))
+        Ok((user_record(&user, live), now.as_ref().map(memberships).unwrap_or_default()))
     }
 
     /// Disables a user, at once, or enables them again.
@@ -96,7 +96,7 @@ impl Service {
                 })
             })
             .await?;
-        Ok(user_record(user, live))
+        Ok(user_record(&user, live))
     }
 
     /// Deletes a user and ends their tokens; the answer says how many. A dry run only says what it would be.
@@ -124,7 +124,7 @@ impl Service {
                 })
             })
             .await?;
-        Ok((user_record(user, 0), u32::try_from(ended).unwrap_or(u32::MAX)))
+        Ok((user_record(&user, 0), u32::try_from(ended).unwrap_or(u32::MAX)))
     }
 
     /// Makes a workspace. Its owner is who was named, else the caller, if the caller is a user.
@@ -218,7 +218,7 @@ impl Service {
                 })
             })
             .await?;
-        Ok(member_record(&workspace, member))
+        Ok(member_record(&workspace, &member))
     }
 
     /// Takes a user out of a workspace; takes effect on their next call.
@@ -243,14 +243,14 @@ impl Service {
                 })
             })
             .await?;
-        Ok(member_record(&workspace, member))
+        Ok(member_record(&workspace, &member))
     }
 
     /// The members of a workspace, by name.
     pub async fn list_members(&self, caller: &Caller, workspace: WorkspaceName) -> Result<Vec<MemberRecord>, Fault> {
         let permit = self.permit(caller, Need::SeeWorkspace { workspace: workspace.clone() })?;
         let members = self.run(move |store| store.read(|tx| tok_store::workspaces::list_members(tx, &permit))).await?;
-        Ok(members.into_iter().map(|member| member_record(&workspace, member)).collect())
+        Ok(members.into_iter().map(|member| member_record(&workspace, &member)).collect())
     }
 
     async fn workspace_record(&self, workspace: Workspace) -> Result<WorkspaceRecord, Fault> {
@@ -269,7 +269,7 @@ impl Service {
     }
 }
 
-fn user_record(user: User, live: i64) -> UserRecord {
+fn user_record(user: &User, live: i64) -> UserRecord {
     UserRecord {
         id: user.id,
         name: user.name.to_string(),
@@ -281,7 +281,7 @@ fn user_record(user: User, live: i64) -> UserRecord {
     }
 }
 
-fn member_record(workspace: &WorkspaceName, member: Member) -> MemberRecord {
+fn member_record(workspace: &WorkspaceName, member: &Member) -> MemberRecord {
     MemberRecord {
         workspace: workspace.to_string(),
         user: member.user.to_string(),

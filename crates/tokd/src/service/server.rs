@@ -11,7 +11,7 @@ use crate::fault::IntoFault;
 
 impl Service {
     /// Who the caller is.
-    pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Fault> {
+    pub fn whoami(&self, caller: &Caller) -> Result<Whoami, Fault> {
         self.permit(caller, Need::Identity)?;
         let now = self.now();
         let via = match caller.token() {
@@ -27,7 +27,7 @@ impl Service {
             via,
             peer_uid: caller.source.uid,
             token: caller.token().map(|token| TokenRecord::of(token, now)),
-            memberships: caller.user().map(|user| memberships(user)).unwrap_or_default(),
+            memberships: caller.user().map(memberships).unwrap_or_default(),
         })
     }
 
@@ -105,7 +105,6 @@ impl Service {
                 workspace: repo.workspace.to_string(),
                 name: repo.repo.to_string(),
                 created_at,
-                last_push_at: None,
             });
         }
         Ok(PageOf { rows: records, next_cursor })
@@ -114,11 +113,11 @@ impl Service {
 
 /// A user's places, by workspace.
 pub(super) fn memberships(user: &UserNow) -> Vec<MembershipRecord> {
-    user.roles
+    user.memberships
         .iter()
-        .map(|(workspace, role)| MembershipRecord {
+        .map(|(workspace, membership)| MembershipRecord {
             workspace: workspace.to_string(),
-            role: *role,
+            role: membership.role,
             owner: WorkspaceName::from(&user.name) == *workspace,
         })
         .collect()

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use tok_api::convert::{CheckedToken, CreatedToken, NewToken, PageAsk, PageOf, RevokedToken, TokenFilter, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent};
-use tok_model::clock::{Expiry, Lifetime, Timestamp};
+use tok_model::clock::{Expiry, Lifetime, Period, Timestamp};
 use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule, decide};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
@@ -115,7 +115,7 @@ impl Service {
             kind: filter.kind,
             standing: filter.state,
             never_used: filter.never_used,
-            expiring_within: filter.expiring_within.map(|period| period.delta()),
+            expiring_within: filter.expiring_within.map(Period::delta),
         };
         let permit = match (&filter.user, filter.all_users) {
             (Some(name), _) if caller.user().is_none_or(|own| own.name != *name) => {
@@ -142,40 +142,49 @@ impl Service {
     }
 
     /// The permit for one's own tokens; whoever is nobody but administers the server gets everybody's.
-    fn own_tokens(&self, caller: &Caller, need: impl FnOnce(Owner) -> Need) -> Result<Permit, Fault> {
+    fn own_tokens(&self, caller: &Caller, need: impl Fn(Owner) -> Need) -> Result<Permit, Fault> {
         match caller.owner_id() {
             Some(owner) => self.permit(caller, need(owner)),
             None => self.permit(caller, Need::Server),
         }
     }
 
-    /// The one token that a reference means, among one's own, else (for managers) among everybody's.
+    /// The one token that a reference means: among one's own and those of workspaces that one maintains, else (for
+    /// managers) among everybody's.
     async fn resolve(
         &self,
         caller: &Caller,
         reference: Reference,
-        own: impl FnOnce(Owner) -> Need,
+        need: impl Fn(Owner) -> Need,
     ) -> Result<(Permit, Token), Fault> {
-        let permit = self.own_tokens(caller, own)?;
-        let (permit, mut found) = self.find(permit, reference.clone()).await?;
-        let (permit, mut found) = if found.is_empty() && *permit.need() != Need::Server {
-            match self.permit(caller, Need::Server) {
-                Ok(server) => self.find(server, reference).await?,
-                Err(_) => (permit, std::mem::take(&mut found)),
-            }
-        } else {
-            (permit, found)
-        };
-        match found.len() {
-            0 => Err(Fault::new(FaultCode::NotFound, "no token of yours matches that")
+        let mut reached = vec![self.own_tokens(caller, &need)?];
+        let maintained = caller.user().into_iter().flat_map(|user| user.memberships.values());
+        reached.extend(maintained.filter_map(|place| {
+            let permit = self.permit(caller, need(Owner::Workspace(place.workspace)));
+            permit.ok().filter(|permit| *permit.need() != Need::Server)
+        }));
+        let mut found = Vec::new();
+        for permit in reached {
+            let (permit, tokens) = self.find(permit, reference.clone()).await?;
+            found.push((permit, tokens));
+        }
+        if found.iter().all(|(_, tokens)| tokens.is_empty())
+            && let Ok(server) = self.permit(caller, Need::Server)
+        {
+            found.push(self.find(server, reference).await?);
+        }
+        found.retain(|(_, tokens)| !tokens.is_empty());
+        let all: Vec<&Token> = found.iter().flat_map(|(_, tokens)| tokens).collect();
+        if all.len() > 1 {
+            let line = |token: &&Token| format!("{}  {}…  {}", token.id, token.shown_prefix, token.name);
+            return Err(Fault::new(FaultCode::Ambiguous, "more than one token matches; nothing was changed")
+                .hint("give more characters of the ID")
+                .matches(all.iter().map(line).collect()));
+        }
+        match found.pop().map(|(permit, mut tokens)| (permit, tokens.pop())) {
+            Some((permit, Some(token))) => Ok((permit, token)),
+            _ => Err(Fault::new(FaultCode::NotFound, "no token of yours matches that")
                 .hint("`tok token list` shows IDs and prefixes; managers see everybody's with --all-users")),
-            1 => Ok((permit, found.remove(0))),
-            _ => {
-                let line = |token: &Token| format!("{}  {}…  {}", token.id, token.shown_prefix, token.name);
-                Err(Fault::new(FaultCode::Ambiguous, "more than one token matches; nothing was changed")
-                    .hint("give more characters of the ID")
-                    .matches(found.iter().map(line).collect()))
-            }
         }
     }
 

@@ -3,9 +3,8 @@
 use std::process::{Command, Output, Stdio};
 use std::{ffi::OsString, io};
 
-use super::helper::quoted;
 use crate::exit::Failure;
-use crate::output::safe;
+use crate::output::{quoted, safe};
 
 /// Which of git's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
+use crate::output::quoted;
 
 /// The program that git runs.
 const PROGRAM: &str = "git-credential-tok";
@@ -65,16 +66,6 @@ impl Helper {
 /// Whether a value in git's configuration runs our helper.
 pub(super) fn is_ours(value: &str) -> bool {
     value == "tok" || value.starts_with("tok ") || value.contains(PROGRAM)
-}
-
-/// A word for a shell: as it is if it is plain, in quotes otherwise.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 fn text(path: &Path) -> Result<&str, Failure> {

@@ -8,7 +8,7 @@ use tok_model::name::WorkspaceName;
 use crate::commands::PageArgs;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Table};
+use crate::output::{Page, Table};
 
 /// List the repositories you may see
 ///
@@ -31,19 +31,18 @@ impl ListArgs {
         let workspace = self.workspace.as_ref().map(|name| format!(" --workspace {name}")).unwrap_or_default();
         let page = context.client().await?.list_repositories(self.workspace, self.page.ask()).await?;
         let out = context.out;
-        out.show(&output::page("repositories", &page)?, || table(&page.rows, context.now))?;
-        out.more(&format!("tok repo list{}{workspace}", self.page.again()), page.next_cursor.as_deref());
+        out.show(&Page("repositories", &page), || table(&page.rows, context.now))?;
+        out.more(&context.again(&format!("repo list{}{workspace}", self.page.again())), page.next_cursor.as_deref());
         Ok(())
     }
 }
 
 fn table(repositories: &[RepositoryRecord], now: Timestamp) -> String {
-    let mut table = Table::new(["REPOSITORY", "LAST PUSH", "CREATED", "URL"]);
+    let mut table = Table::new(["REPOSITORY", "CREATED", "URL"]);
     for repository in repositories {
         let path = format!("{}/{}", repository.workspace, repository.name);
-        let pushed = repository.last_push_at.map_or_else(|| "never".to_owned(), |at| ago(at, now));
         let url = repository.url.as_deref().unwrap_or_default();
-        table.row([&path, &pushed, &ago(repository.created_at, now), url]);
+        table.row([&path, &ago(repository.created_at, now), url]);
     }
     table.text()
 }
@@ -59,11 +58,10 @@ mod tests {
             name: "app".to_owned(),
             url: Some("http://127.0.0.1:7650/acme/app.git".to_owned()),
             created_at: "2026-11-20T10:00:00Z".parse().unwrap(),
-            last_push_at: None,
         };
         assert_eq!(
             table(&[app], "2026-11-22T10:00:00Z".parse().unwrap()),
-            "REPOSITORY  LAST PUSH  CREATED     URL\nacme/app    never      2 days ago  http://127.0.0.1:7650/acme/app.git\n"
+            "REPOSITORY  CREATED     URL\nacme/app    2 days ago  http://127.0.0.1:7650/acme/app.git\n"
         );
     }
 }

@@ -24,7 +24,7 @@ use crate::output::{self, Style, facts, safe};
 ///
 ///     $ tok token create "Laptop"
 ///     $ tok token create "CI" --expires 30 --scopes repo:read
-///     $ tok token create "Libraries" --expires 2027-01-31 --route 'acme/*:r' --route 'acme/app:rw'
+///     $ tok token create "Libraries" --expires 2027-01-31 --route acme/lib:r --route acme/app:rw
 ///     $ tok token create "Deploy" --kind repo --repo acme/app,acme/web --permission read
 ///     $ TOKEN=$(tok token create "Nightly" -e 12h -s repo:read)
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use tok_model::token::Standing;
 use crate::commands::PageArgs;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Style, safe};
+use crate::output::{self, Page, Style, safe};
 
 /// List tokens, newest first
 ///
@@ -62,10 +62,10 @@ impl ListArgs {
         let page = context.client().await?.list_tokens(self.filter(), self.page.ask()).await?;
         let out = context.out;
         if out.is_json() {
-            return output::json(&output::page("tokens", &page)?);
+            return output::json(&Page("tokens", &page));
         }
         output::text(&[&blocks(&page, self.all_users, context.now, out.style())])?;
-        out.more(&self.again(), page.next_cursor.as_deref());
+        out.more(&context.again(&self.again()), page.next_cursor.as_deref());
         if page.rows.is_empty() {
             out.note("`tok token create <name>` makes one.\n");
         }
@@ -85,7 +85,7 @@ impl ListArgs {
 
     /// The command for the next page, but for its cursor.
     fn again(&self) -> String {
-        let mut command = format!("tok token list{}", self.page.again());
+        let mut command = format!("token list{}", self.page.again());
         let mut add = |flag: &str, value: Option<String>| {
             command.extend(value.map(|value| format!(" --{flag} {value}")));
         };
@@ -193,7 +193,7 @@ tokpat_c3d4…  [EXPIRED] Old \\u{1b}[31mKey
     #[test]
     fn the_next_page_is_asked_for_with_the_same_words() {
         let arguments = list(&["--limit", "2", "--state", "active", "--expiring", "14", "--all-users"]).unwrap();
-        assert_eq!(arguments.again(), "tok token list --limit 2 --state active --expiring 14d --all-users");
+        assert_eq!(arguments.again(), "token list --limit 2 --state active --expiring 14d --all-users");
         assert_eq!(arguments.filter().expiring_within, Some("14d".parse().unwrap()));
         assert!(list(&["--user", "alice", "--all-users"]).is_err());
         assert!(list(&["--expiring", "2027-01-31"]).is_err() && list(&["--limit", "0"]).is_err());

@@ -5,7 +5,7 @@ use tok_model::name::UserName;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::safe;
+use crate::output::{Named, safe};
 
 /// Make a user, and the workspace of the same name
 ///
@@ -34,7 +34,7 @@ impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let display_name = self.display_name.unwrap_or_default();
         let user = context.client().await?.create_user(self.name, self.manager, display_name).await?;
-        context.out.show(&serde_json::json!({ "user": user }), || {
+        context.out.show(&Named("user", &user), || {
             let what = if user.manager { "manager" } else { "user" };
             format!("Created {what} {}\n  ID: {}\n", safe(&user.name), user.id)
         })

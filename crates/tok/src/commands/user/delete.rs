@@ -1,6 +1,8 @@
 //! `tok user delete`.
 
 use clap::Args;
+use serde::Serialize;
+use tok_api::convert::UserRecord;
 use tok_model::name::UserName;
 
 use crate::context::Context;
@@ -36,14 +38,21 @@ impl DeleteArgs {
         let (user, tokens) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         let what = format!("user {} and revoke {}", safe(&user.name), count(tokens, "live token"));
         let Some(consent) = consent else {
-            let json = serde_json::json!({ "user": user, "tokens_revoked": tokens, "deleted": false });
-            return context.out.show(&json, || format!("Would delete {what}\n"));
+            let report = Report { user: &user, tokens_revoked: tokens, deleted: false };
+            return context.out.show(&report, || format!("Would delete {what}\n"));
         };
         consent.ask(&format!("Delete {what}? This cannot be undone."))?;
         let (user, tokens) = context.client().await?.delete_user(self.name, false).await?;
-        let json = serde_json::json!({ "user": user, "tokens_revoked": tokens, "deleted": true });
-        context
-            .out
-            .show(&json, || format!("Deleted user {} and revoked {}\n", safe(&user.name), count(tokens, "live token")))
+        let report = Report { user: &user, tokens_revoked: tokens, deleted: true };
+        context.out.show(&report, || {
+            format!("Deleted user {} and revoked {}\n", safe(&user.name), count(tokens, "live token"))
+        })
     }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    user: &'a UserRecord,
+    tokens_revoked: u32,
+    deleted: bool,
 }

@@ -5,7 +5,7 @@ use tok_model::name::UserName;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{count, safe};
+use crate::output::{Named, count, safe};
 
 /// Stop every token of a user, until they are enabled again
 ///
@@ -25,7 +25,7 @@ impl DisableArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let disabled = context.client().await?.disable_user(self.name).await;
         let user = disabled.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
-        context.out.show(&serde_json::json!({ "user": user }), || {
+        context.out.show(&Named("user", &user), || {
             let (name, tokens) = (safe(&user.name), count(user.live_tokens, "live token"));
             format!("Disabled user {name}, and with them {tokens}\n")
         })

@@ -5,7 +5,7 @@ use tok_model::name::UserName;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{count, safe};
+use crate::output::{Named, count, safe};
 
 /// Let a disabled user's tokens work again
 ///
@@ -25,7 +25,7 @@ impl EnableArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let enabled = context.client().await?.enable_user(self.name).await;
         let user = enabled.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
-        context.out.show(&serde_json::json!({ "user": user }), || {
+        context.out.show(&Named("user", &user), || {
             format!("Enabled user {}, with {}\n", safe(&user.name), count(user.live_tokens, "live token"))
         })
     }

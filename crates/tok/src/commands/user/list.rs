@@ -7,7 +7,7 @@ use tok_model::clock::{Timestamp, ago};
 use crate::commands::PageArgs;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Table};
+use crate::output::{Page, Table};
 
 /// List users by name
 ///
@@ -26,8 +26,8 @@ impl ListArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let page = context.client().await?.list_users(self.page.ask()).await?;
         let out = context.out;
-        out.show(&output::page("users", &page)?, || table(&page.rows, context.now))?;
-        out.more(&format!("tok user list{}", self.page.again()), page.next_cursor.as_deref());
+        out.show(&Page("users", &page), || table(&page.rows, context.now))?;
+        out.more(&context.again(&format!("user list{}", self.page.again())), page.next_cursor.as_deref());
         Ok(())
     }
 }

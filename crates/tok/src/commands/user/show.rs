@@ -1,6 +1,7 @@
 //! `tok user show`.
 
 use clap::Args;
+use serde::Serialize;
 use tok_api::convert::{MembershipRecord, UserRecord};
 use tok_model::clock::Timestamp;
 use tok_model::name::UserName;
@@ -25,9 +26,15 @@ impl ShowArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let shown = context.client().await?.show_user(self.name).await;
         let (user, memberships) = shown.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
-        let json = serde_json::json!({ "user": user, "memberships": memberships });
-        context.out.show(&json, || text(&user, &memberships, context.now))
+        let shown = Shown { user: &user, memberships: &memberships };
+        context.out.show(&shown, || text(&user, &memberships, context.now))
     }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    user: &'a UserRecord,
+    memberships: &'a [MembershipRecord],
 }
 
 fn text(user: &UserRecord, memberships: &[MembershipRecord], now: Timestamp) -> String {

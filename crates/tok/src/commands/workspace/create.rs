@@ -5,7 +5,7 @@ use tok_model::name::{UserName, WorkspaceName};
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::safe;
+use crate::output::{Named, safe};
 
 /// Make a workspace
 ///
@@ -26,7 +26,7 @@ pub(crate) struct CreateArgs {
 impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let workspace = context.client().await?.create_workspace(self.name, self.owner).await?;
-        context.out.show(&serde_json::json!({ "workspace": workspace }), || {
+        context.out.show(&Named("workspace", &workspace), || {
             let owner = match &workspace.owner {
                 Some(owner) => format!(" of {}", safe(owner)),
                 None => String::new(),

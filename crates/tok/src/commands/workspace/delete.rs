@@ -1,6 +1,8 @@
 //! `tok workspace delete`.
 
 use clap::Args;
+use serde::Serialize;
+use tok_api::convert::WorkspaceRecord;
 use tok_model::name::WorkspaceName;
 
 use crate::context::Context;
@@ -34,14 +36,21 @@ impl DeleteArgs {
         let (workspace, tokens) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         let what = format!("workspace {} and revoke {}", safe(&workspace.name), count(tokens, "live token"));
         let Some(consent) = consent else {
-            let json = serde_json::json!({ "workspace": workspace, "tokens_revoked": tokens, "deleted": false });
-            return context.out.show(&json, || format!("Would delete {what}\n"));
+            let report = Report { workspace: &workspace, tokens_revoked: tokens, deleted: false };
+            return context.out.show(&report, || format!("Would delete {what}\n"));
         };
         consent.ask(&format!("Delete {what}? This cannot be undone."))?;
         let (workspace, tokens) = context.client().await?.delete_workspace(self.name, false).await?;
-        let json = serde_json::json!({ "workspace": workspace, "tokens_revoked": tokens, "deleted": true });
-        context.out.show(&json, || {
+        let report = Report { workspace: &workspace, tokens_revoked: tokens, deleted: true };
+        context.out.show(&report, || {
             format!("Deleted workspace {} and revoked {}\n", safe(&workspace.name), count(tokens, "live token"))
         })
     }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    workspace: &'a WorkspaceRecord,
+    tokens_revoked: u32,
+    deleted: bool,
 }

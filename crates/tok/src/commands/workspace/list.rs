@@ -7,7 +7,7 @@ use tok_model::clock::{Timestamp, ago};
 use crate::commands::PageArgs;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Table};
+use crate::output::{Page, Table};
 
 /// List the workspaces you may see, by name
 ///
@@ -25,8 +25,8 @@ impl ListArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let page = context.client().await?.list_workspaces(self.page.ask()).await?;
         let out = context.out;
-        out.show(&output::page("workspaces", &page)?, || table(&page.rows, context.now))?;
-        out.more(&format!("tok workspace list{}", self.page.again()), page.next_cursor.as_deref());
+        out.show(&Page("workspaces", &page), || table(&page.rows, context.now))?;
+        out.more(&context.again(&format!("workspace list{}", self.page.again())), page.next_cursor.as_deref());
         Ok(())
     }
 }

@@ -258,3 +258,116 @@ pub(super) async fn names(path: &Path) -> Result<Vec<String>, RepositoryFault> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::gateway::kit::gits;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    async fn open(root: &Path) -> Repositories {
+        Repositories::open(root, GitProgram::find(Some(&gits()[0])).await.unwrap()).await.unwrap()
+    }
+
+    fn path(text: &str) -> RepoPath {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_creators_at_once_one_makes_it_and_the_others_find_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let repositories = open(&directory.path().join("git")).await;
+        let creators: Vec<_> = (0..8)
+            .map(|_| {
+                let repositories = repositories.clone();
+                tokio::spawn(async move { repositories.create(&path("acme/app")).await.unwrap() })
+            })
+            .collect();
+        let mut made = 0;
+        for creator in creators {
+            made += usize::from(creator.await.unwrap() == Created::New);
+        }
+        assert_eq!(made, 1);
+        assert_eq!(names(&directory.path().join("git/acme")).await.unwrap(), ["app.git"]);
+        assert!(repositories.exists(&path("acme/app")).await.unwrap());
+        assert!(!repositories.exists(&path("acme/App")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_new_repository_is_bare_empty_and_without_hooks() {
+        let directory = tempfile::tempdir().unwrap();
+        let repositories = open(directory.path()).await;
+        repositories.create(&path("acme/app")).await.unwrap();
+        let made = repositories.locate(&path("acme/app")).await.unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(made.join("HEAD")).unwrap(), "ref: refs/heads/main\n");
+        let mut found = names(&made).await.unwrap();
+        found.sort();
+        assert_eq!(found, ["HEAD", "config", "objects", "refs"]);
+    }
+
+    #[tokio::test]
+    async fn only_what_is_a_repository_by_name_and_kind_is_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let repositories = open(root).await;
+        for name in ["zoo/b", "acme/app", "zoo/a"] {
+            repositories.create(&path(name)).await.unwrap();
+        }
+        std::fs::create_dir_all(root.join("zoo/no-ending")).unwrap();
+        std::fs::create_dir_all(root.join("zoo/.hidden.git")).unwrap();
+        std::fs::create_dir_all(root.join(".lost/x.git")).unwrap();
+        std::fs::write(root.join("zoo/file.git"), "").unwrap();
+        std::fs::write(root.join("note"), "").unwrap();
+        symlink(root.join("zoo"), root.join("link")).unwrap();
+        symlink(root.join("zoo/a.git"), root.join("zoo/link.git")).unwrap();
+        let names = |found: Vec<RepoPath>| found.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(repositories.list(None).await.unwrap()), ["acme/app", "zoo/a", "zoo/b"]);
+        let of = |workspace: &str| workspace.parse().unwrap();
+        assert_eq!(names(repositories.list(Some(&of("zoo"))).await.unwrap()), ["zoo/a", "zoo/b"]);
+        for none in ["none", "link", "note"] {
+            assert!(repositories.list(Some(&of(none))).await.unwrap().is_empty(), "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_way_is_named_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let repositories = open(root).await;
+        let elsewhere = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), root.join("linked")).unwrap();
+        std::fs::write(root.join("file"), "precious").unwrap();
+        repositories.create(&path("acme/app")).await.unwrap();
+        std::fs::write(root.join("acme/file.git"), "precious").unwrap();
+        for blocked in ["linked/app", "file/app", "acme/file"] {
+            let error = repositories.create(&path(blocked)).await.unwrap_err();
+            assert!(matches!(error, RepositoryFault::InTheWay { .. }), "{blocked}: {error}");
+        }
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_to_string(root.join("acme/file.git")).unwrap(), "precious");
+        assert_eq!(names(&root.join("acme")).await.unwrap().len(), 2, "something half-made is left");
+    }
+
+    #[tokio::test]
+    async fn a_root_that_cannot_be_had_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        for root in ["file", "missing/git"] {
+            let root = directory.path().join(root);
+            let program = GitProgram::find(Some(&gits()[0])).await.unwrap();
+            let error = Repositories::open(&root, program).await.unwrap_err().to_string();
+            assert!(error.contains(root.to_str().unwrap()), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn strangers_on_the_machine_cannot_look_into_a_workspace() {
+        let directory = tempfile::tempdir().unwrap();
+        let repositories = open(&directory.path().join("git")).await;
+        repositories.create(&path("acme/app")).await.unwrap();
+        for made in ["git", "git/acme"] {
+            let mode = std::fs::metadata(directory.path().join(made)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o007, 0, "{made}: {mode:o}");
+        }
+    }
+}

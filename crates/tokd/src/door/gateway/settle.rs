@@ -101,3 +101,32 @@ fn present<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_directory_a_push_renamed_into_is_found_and_no_old_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let repo = directory.path();
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let directories =
+            ["objects/pack", "objects/ab", "objects/cd", "objects/info", "refs/heads/a/b/c", "refs/heads/old", "refs/tags"];
+        for name in directories {
+            std::fs::create_dir_all(repo.join(name)).unwrap();
+        }
+        let age = |path: &Path| std::fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+        for name in ["objects", "refs", "refs/heads", "refs/heads/a", "refs/heads/a/b"].iter().chain(&directories) {
+            age(&repo.join(name));
+        }
+        for touched in ["objects/pack/pack-1.pack", "objects/cd/ef", "refs/heads/a/b/c/d"] {
+            std::fs::write(repo.join(touched), "").unwrap();
+        }
+        let mut found = touched(repo, long_ago + Duration::from_secs(1)).await.unwrap();
+        found.sort();
+        let expected = ["", "objects/cd", "objects/pack", "refs/heads/a/b/c"];
+        assert_eq!(found, expected.map(|name| if name.is_empty() { repo.to_owned() } else { repo.join(name) }));
+        assert!(touched(&repo.join("missing"), long_ago).await.unwrap().len() == 1);
+    }
+}

@@ -136,3 +136,74 @@ async fn newest(path: &Path) -> Option<SystemTime> {
     }
     Some(newest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::gateway::kit::gits;
+    use crate::door::gateway::program::GitProgram;
+
+    async fn repositories(root: &Path) -> (Repositories, PathBuf) {
+        let repositories = Repositories::open(root, GitProgram::find(Some(&gits()[0])).await.unwrap()).await.unwrap();
+        repositories.create(&"acme/app".parse().unwrap()).await.unwrap();
+        let repo = repositories.root().join("acme/app.git");
+        (repositories, repo)
+    }
+
+    /// When everything that a test made is older than `LEFTOVER_AFTER`.
+    fn later(path: &Path) -> SystemTime {
+        std::fs::metadata(path).unwrap().modified().unwrap() + LEFTOVER_AFTER * 2
+    }
+
+    #[tokio::test]
+    async fn what_killed_gits_left_goes_and_nothing_else_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let (repositories, repo) = repositories(directory.path()).await;
+        std::fs::create_dir_all(repo.join("objects/tmp_objdir-incoming-abc/pack")).unwrap();
+        std::fs::write(repo.join("objects/tmp_objdir-incoming-abc/pack/tmp_pack_x"), "half").unwrap();
+        std::fs::create_dir_all(repo.join("refs/heads/feature")).unwrap();
+        std::fs::create_dir_all(repo.join("objects/ab")).unwrap();
+        for file in ["refs/heads/main.lock", "refs/heads/feature/x.lock", "packed-refs.lock", "refs/heads/main", "objects/ab/cd"] {
+            std::fs::write(repo.join(file), "").unwrap();
+        }
+        std::fs::create_dir_all(directory.path().join("acme/.new-0123/objects")).unwrap();
+
+        let soon = later(&repo) - LEFTOVER_AFTER * 2;
+        assert_eq!(repositories.sweep(soon, LEFTOVER_AFTER).await.unwrap(), Swept::default());
+        let swept = repositories.sweep(later(&repo), LEFTOVER_AFTER).await.unwrap();
+        assert_eq!(swept, Swept { quarantines: 1, locks: 3, unfinished: 1 });
+        for kept in ["refs/heads/main", "refs/heads/feature", "objects/ab/cd", "config"] {
+            assert!(repo.join(kept).exists(), "{kept}");
+        }
+        assert_eq!(repositories.sweep(later(&repo), LEFTOVER_AFTER).await.unwrap(), Swept::default());
+    }
+
+    #[tokio::test]
+    async fn a_quarantine_in_which_something_still_moves_is_alive() {
+        let directory = tempfile::tempdir().unwrap();
+        let (repositories, repo) = repositories(directory.path()).await;
+        let quarantine = repo.join("objects/tmp_objdir-incoming-abc");
+        std::fs::create_dir_all(&quarantine).unwrap();
+        let now = later(&repo);
+        let pack = std::fs::File::create(quarantine.join("tmp_pack_x")).unwrap();
+        pack.set_modified(now - Duration::from_secs(1)).unwrap();
+        assert_eq!(repositories.sweep(now, LEFTOVER_AFTER).await.unwrap(), Swept::default());
+    }
+
+    #[tokio::test]
+    async fn only_a_quarantine_of_that_very_repository_is_discarded() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, repo) = repositories(directory.path()).await;
+        let other = directory.path().join("tmp_objdir-incoming-x");
+        std::fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, repo.join("objects/tmp_objdir-incoming-link")).unwrap();
+        for kept in [other.clone(), repo.join("objects/pack"), repo.join("objects/tmp_objdir-incoming-link")] {
+            discard(&kept, &repo).await;
+            assert!(std::fs::symlink_metadata(&kept).is_ok(), "{}", kept.display());
+        }
+        let real = repo.join("objects/tmp_objdir-incoming-y");
+        std::fs::create_dir(&real).unwrap();
+        discard(&real, &repo).await;
+        assert!(!real.exists());
+    }
+}

@@ -33,12 +33,12 @@ impl Router {
     pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Infallible> {
         Ok(match request.uri().path() {
             authz::PATH => authz::answer(&self.service, &self.proxies, request.headers(), peer).await,
-            "/healthz" => self.if_read(&request, || answer::text(StatusCode::OK, "ok")),
+            "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
             "/readyz" => match self.service.ready().await {
-                Ok(()) => self.if_read(&request, || answer::text(StatusCode::OK, "ready")),
+                Ok(()) => if_read(&request, || answer::text(StatusCode::OK, "ready")),
                 Err(_) => answer::unavailable(),
             },
-            "/" => self.if_read(&request, || {
+            "/" => if_read(&request, || {
                 let url = &self.service.place().public_url;
                 answer::text(StatusCode::OK, &format!("tok: git clone {url}/<workspace>/<repository>.git"))
             }),
@@ -48,13 +48,13 @@ impl Router {
             },
         })
     }
+}
 
-    fn if_read(&self, request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return answer();
-        }
-        let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "this address is only read");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        response
+fn if_read(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer();
     }
+    let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "this address is only read");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }

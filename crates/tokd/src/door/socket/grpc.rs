@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use secrecy::zeroize::Zeroizing;
 use tok_api::convert::{
     AuditFilter, NewMember, NewToken, NewUser, NewWorkspace, PageAsk, TokenFilter, optional, parsed,
 };
@@ -140,7 +141,7 @@ impl TokenService for Door {
 
     async fn check(&self, request: Request<v1::CheckTokenRequest>) -> Reply<v1::CheckTokenReply> {
         let caller = self.caller(&request).await?;
-        let secret = secrecy::zeroize::Zeroizing::new(request.into_inner().secret);
+        let secret = Zeroizing::new(request.into_inner().secret);
         Ok(Response::new(self.service.check_token(&caller, &secret).await?.into()))
     }
 }
@@ -149,7 +150,7 @@ impl TokenService for Door {
 impl IdentityService for Door {
     async fn whoami(&self, request: Request<v1::WhoamiRequest>) -> Reply<v1::WhoamiReply> {
         let caller = self.caller(&request).await?;
-        Ok(Response::new(self.service.whoami(&caller).await?.into()))
+        Ok(Response::new(self.service.whoami(&caller)?.into()))
     }
 
     async fn create_user(&self, request: Request<v1::CreateUserRequest>) -> Reply<v1::CreateUserReply> {

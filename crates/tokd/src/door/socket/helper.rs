@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use secrecy::ExposeSecret;
-use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::credential::{Answer, CredentialRequest, Hint, LARGEST_REQUEST, Operation, RelayRequest};
 use tok_model::id::TokenId;
@@ -39,7 +39,7 @@ pub async fn serve(service: Arc<Service>, mut stream: LocalStream, peer: PeerCre
     };
     // One write, then the end: the helper prints all of it or nothing.
     let bytes = if answer.is_empty() { Vec::new() } else { answer.to_bytes().to_vec() };
-    let bytes = secrecy::zeroize::Zeroizing::new(bytes);
+    let bytes = Zeroizing::new(bytes);
     let writing = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await
@@ -75,7 +75,8 @@ async fn answer(service: &Service, request: &RelayRequest, peer: PeerCredentials
             }
             Answer::empty()
         }
-        _ => Answer::empty(),
+        // What we answered needs no keeping, and what others answered is none of our business.
+        Operation::Store => Answer::empty(),
     }
 }
 
@@ -133,7 +134,7 @@ async fn mint(
     wish: &GitWish,
 ) -> Result<impl FnOnce(u32) -> Answer, Fault> {
     let credential = request.credential();
-    let acting_as = acting_as(request, peer)?;
+    let acting_as = acting_as(request)?;
     let caller = service.caller_by_peer(peer.uid, acting_as, request.agent().map(str::to_owned)).await?;
     let token = service.git_token(&caller, wish).await?;
     let username = caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string());
@@ -155,8 +156,8 @@ async fn mint(
     })
 }
 
-/// For whom to mint: TOK_USER, else the URL's user name. Only managers may name somebody else; the service sees to it.
-fn acting_as(request: &RelayRequest, _peer: PeerCredentials) -> Result<Option<UserName>, Fault> {
+/// For whom to mint: `TOK_USER`, else the URL's user name. Only managers may name somebody else; the service sees to it.
+fn acting_as(request: &RelayRequest) -> Result<Option<UserName>, Fault> {
     if let Some(user) = request.acting_as() {
         return Ok(Some(user.clone()));
     }
@@ -174,13 +175,11 @@ fn acting_as(request: &RelayRequest, _peer: PeerCredentials) -> Result<Option<Us
 fn permission(request: &RelayRequest, repo: &RepoPath) -> Permission {
     let about_this = |resource: &Option<RepoPath>| resource.as_ref().is_none_or(|named| named == repo);
     match request.credential().challenge() {
-        Some(challenge) if about_this(&challenge.resource) => match challenge.right {
-            Some(RepoRight::Write) => Permission::Write,
-            _ => Permission::Read,
-        },
-        Some(_) => Permission::Read,
+        Some(challenge) if about_this(&challenge.resource) && challenge.right == Some(RepoRight::Write) => {
+            Permission::Write
+        }
         None if request.hint() == Some(Hint::Push) => Permission::Write,
-        None => Permission::Read,
+        Some(_) | None => Permission::Read,
     }
 }
 

@@ -6,7 +6,7 @@ use tok_model::name::{UserName, WorkspaceName};
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::safe;
+use crate::output::{Named, safe};
 
 /// Give a user a role in a workspace, or another role than they have
 ///
@@ -35,7 +35,7 @@ impl AddArgs {
             Failure::from(fault)
                 .hint_if_not_found("`tok workspace list` and `tok user list` show who and what there is")
         })?;
-        context.out.show(&serde_json::json!({ "member": member }), || {
+        context.out.show(&Named("member", &member), || {
             format!("{} is {} in {}\n", safe(&member.user), member.role, safe(&member.workspace))
         })
     }

@@ -7,7 +7,7 @@ use tok_model::name::WorkspaceName;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::Table;
+use crate::output::{Named, Table};
 
 /// List the members of a workspace
 ///
@@ -26,7 +26,7 @@ impl ListArgs {
         let listed = context.client().await?.list_members(self.workspace).await;
         let members =
             listed.map_err(|fault| Failure::from(fault).hint_if_not_found(crate::commands::workspace::LOOK_IN_LIST))?;
-        context.out.show(&serde_json::json!({ "members": members }), || table(&members, context.now))
+        context.out.show(&Named("members", &members), || table(&members, context.now))
     }
 }
 

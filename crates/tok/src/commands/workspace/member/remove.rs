@@ -5,7 +5,7 @@ use tok_model::name::{UserName, WorkspaceName};
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::safe;
+use crate::output::{Named, safe};
 
 /// Take a user out of a workspace
 ///
@@ -25,10 +25,13 @@ pub(crate) struct RemoveArgs {
 
 impl RemoveArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let list = format!("`tok workspace member list {}` shows who belongs to it", self.workspace);
+        let list = format!(
+            "`tok workspace member list {}` shows who belongs to it, `tok workspace list` what there is",
+            self.workspace
+        );
         let removed = context.client().await?.remove_member(self.workspace, self.user).await;
         let member = removed.map_err(|fault| Failure::from(fault).hint_if_not_found(&list))?;
-        context.out.show(&serde_json::json!({ "member": member }), || {
+        context.out.show(&Named("member", &member), || {
             format!("{} no longer belongs to {}\n", safe(&member.user), safe(&member.workspace))
         })
     }
