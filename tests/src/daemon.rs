@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::binaries;
+use crate::http::Request;
 use crate::processes::{self, Process};
 use crate::wait;
 
@@ -31,6 +32,8 @@ pub struct Recipe {
     pub log: PathBuf,
     /// Its home.
     pub home: PathBuf,
+    /// Where it answers, if it is one that does not print a ready line.
+    pub silent: Option<Ready>,
 }
 
 impl Recipe {
@@ -71,27 +74,37 @@ impl Recipe {
                 let _ = lines.send(line);
             }
         });
-        let log = self.log.clone();
-        match said.recv_timeout(START_PATIENCE) {
-            Ok(line) => {
-                let ready = Ready::parse(&line);
-                if ready.is_none() {
-                    let _ = (child.kill(), child.wait());
-                }
-                let ready = ready.unwrap_or_else(|| panic!("the first line on stdout is not the ready line: {line:?}"));
-                Ok(Daemon { child, pid, ready, log })
-            }
+        let ready = match &self.silent {
+            None => said.recv_timeout(START_PATIENCE).map(|line| Ready::parse(&line).ok_or(line)),
+            Some(ready) => Self::watch(&mut child, ready).map(Ok),
+        };
+        match ready {
+            Ok(Ok(ready)) => return Ok(Daemon { child, pid, ready, log: self.log.clone() }),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait().expect("a child can be waited for");
                 reader.join().expect("the reader does not panic");
-                Err(Refused { status, said: from(&self.log, begin) })
+                return Err(Refused { status, said: from(&self.log, begin) });
             }
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("tokd did not say ready within {} s:\n{}", START_PATIENCE.as_secs(), from(&self.log, begin));
-            }
+            _ => {}
         }
+        let _ = (child.kill(), child.wait());
+        match ready {
+            Ok(Err(line)) => panic!("the first line on stdout is not the ready line: {line:?}"),
+            _ => panic!("tokd did not get ready within {} s:\n{}", START_PATIENCE.as_secs(), from(&self.log, begin)),
+        }
+    }
+
+    /// Asks until it answers or has ended.
+    fn watch(child: &mut Child, ready: &Ready) -> Result<Ready, RecvTimeoutError> {
+        let address: SocketAddr = address_in(&ready.url);
+        wait::until("tokd answers or ends", || {
+            if child.try_wait().expect("a child can be waited for").is_some() {
+                return Some(Err(RecvTimeoutError::Disconnected));
+            }
+            TcpStream::connect(address).ok()?;
+            let answers = Request::get("/readyz").send(address).status == 200 && ready.socket.exists();
+            answers.then(|| Ok(ready.clone()))
+        })
     }
 
     /// Runs it to its end: for what does not serve.
@@ -144,9 +157,11 @@ impl Refused {
 
 /// What the ready line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Ready {
-    url: String,
-    socket: PathBuf,
+pub struct Ready {
+    /// What git clones from, without a slash at its end.
+    pub url: String,
+    /// The local socket.
+    pub socket: PathBuf,
 }
 
 impl Ready {
@@ -182,8 +197,7 @@ impl Daemon {
 
     /// Where its remote listener is.
     pub fn address(&self) -> SocketAddr {
-        let authority = self.ready.url.strip_prefix("http://").expect("dev serves plain http");
-        authority.parse().unwrap_or_else(|_| panic!("{authority:?} is not an address and a port"))
+        address_in(&self.ready.url)
     }
 
     /// Its local socket.
@@ -248,6 +262,11 @@ impl Drop for Daemon {
             let _ = self.child.wait();
         }
     }
+}
+
+fn address_in(url: &str) -> SocketAddr {
+    let address = url.strip_prefix("http://").and_then(|authority| authority.parse().ok());
+    address.unwrap_or_else(|| panic!("{url:?} is not http://, an address and a port"))
 }
 
 fn from(log: &Path, begin: u64) -> String {

@@ -1,7 +1,7 @@
 //! Everything that one test has for itself, and what must hold when it is over.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::call::Call;
-use crate::daemon::{Daemon, Recipe, Refused};
+use crate::daemon::{Daemon, Ready, Recipe, Refused};
 use crate::git::Git;
 use crate::helper::{self, Answer, Conversation};
 use crate::http::{Reply, Request};
@@ -94,20 +94,22 @@ impl Environment {
         let address = self.address.get().map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
         let data = self.data.to_string_lossy().into_owned();
         let arguments = ["dev", "--data", &data, "--listen", &address].map(str::to_owned).to_vec();
-        Recipe { arguments, variables: Vec::new(), log: self.path("tokd.log"), home: self.home() }
+        Recipe { arguments, variables: Vec::new(), log: self.path("tokd.log"), home: self.home(), silent: None }
     }
 
-    /// `tokd serve` with a configuration of which only the rest is given: data directory, address and socket are this
-    /// environment's.
+    /// `tokd serve` with this configuration; data directory, address, socket and git root are this environment's.
     pub fn serve_recipe(&self, configuration: &str) -> Recipe {
         let path = self.path("tokd.toml");
         fs::write(&path, configuration).expect("the directory is ours");
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let address = self.address.get().map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
+        // serve prints nothing, so the port is chosen here: a free one, which nobody takes in the meantime, with luck.
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+        let address = *self.address.get_or_init(free);
+        let socket = self.path("tokd.sock");
         let variables = [
             ("TOKD_DATA_DIR", text(&self.data)),
-            ("TOKD_SERVER_LISTEN", address),
-            ("TOKD_IPC_SOCKET", text(&self.path("tokd.sock"))),
+            ("TOKD_SERVER_LISTEN", address.to_string()),
+            ("TOKD_IPC_SOCKET", text(&socket)),
             ("TOKD_GIT_ROOT", text(&self.data.join("git"))),
         ];
         Recipe {
@@ -115,6 +117,7 @@ impl Environment {
             variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
             log: self.path("tokd.log"),
             home: self.home(),
+            silent: Some(Ready { url: format!("http://{address}"), socket }),
         }
     }
 

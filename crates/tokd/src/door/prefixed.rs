@@ -22,11 +22,6 @@ impl<S> PrefixedStream<S> {
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
     }
-
-    /// The stream behind.
-    pub fn inner(&self) -> &S {
-        &self.inner
-    }
 }
 
 /// Reads until the stream is known to start with one of `languages` (its index is returned) or with none of them.

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(read(b"a b: c\r\n\r\n").await.unwrap_err(), BadHead::Line);
         assert_eq!(read(b"Status: fine\r\n\r\n").await.unwrap_err(), BadHead::Status);
         assert_eq!(read(b"Status: 101 Switching\r\n\r\n").await.unwrap_err(), BadHead::Status);
-        assert_eq!(read(&[b'x'; LONGEST_HEAD + 1]).await.unwrap_err(), BadHead::TooLong);
+        assert_eq!(read(&vec![b'x'; LONGEST_HEAD + 1]).await.unwrap_err(), BadHead::TooLong);
     }
 
     #[test]

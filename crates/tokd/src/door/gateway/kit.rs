@@ -67,8 +67,8 @@ impl Server {
             let program = GitProgram::find(Some(git)).await.unwrap();
             let backend = GitBackend::new(Repositories::open(&root, program).await.unwrap(), limits);
             let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
             let listener = HttpListener::new(socket, HttpLimits::default()).unwrap();
-            let address = listener.address().unwrap();
             let (serving, seen) = (backend.clone(), Arc::clone(&seen));
             let service = tower::service_fn(move |request: Request<Incoming>| {
                 seen.lock().unwrap().push(request.headers().clone());
@@ -109,8 +109,8 @@ impl Server {
         self.block_on(async { tokio::time::timeout(NEVER, self.backend.idle()).await }).expect("git children end");
     }
 
-    pub(crate) fn saw(&self, name: header::HeaderName, value: &str) -> bool {
-        self.seen.lock().unwrap().iter().any(|headers| headers.get(&name).is_some_and(|found| found == value))
+    pub(crate) fn saw(&self, name: &header::HeaderName, value: &str) -> bool {
+        self.seen.lock().unwrap().iter().any(|headers| headers.get(name).is_some_and(|found| found == value))
     }
 }
 

@@ -105,11 +105,6 @@ impl GitProgram {
         self.version
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.git
-    }
-
     /// A git command with nothing of this process's environment in it.
     pub(super) fn command(&self) -> Command {
         self.bare(&self.git)

@@ -21,15 +21,16 @@ impl InFlight {
     }
 
     /// Completes as soon as there is none.
-    pub async fn none(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    #[cfg(test)]
+    pub(super) async fn none(&self) {
+        self.none_for(Duration::ZERO).await;
     }
 
     /// Completes when there was none for so long.
     pub(super) async fn none_for(&self, long: Duration) {
         let mut changes = self.0.subscribe();
         loop {
+            // The sender lives as long as `self`.
             let _ = changes.wait_for(|count| *count == 0).await;
             if timeout(long, changes.changed()).await.is_err() {
                 return;

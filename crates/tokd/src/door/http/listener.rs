@@ -37,16 +37,8 @@ impl HttpListener {
         Ok(Self { listener, limits, in_flight: InFlight::default() })
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub fn address(&self) -> Result<SocketAddr, Error> {
-        self.listener.local_addr()
-    }
-
-    /// The requests being answered.
-    pub fn in_flight(&self) -> InFlight {
+    #[cfg(test)]
+    fn in_flight(&self) -> InFlight {
         self.in_flight.clone()
     }
 
@@ -62,6 +54,7 @@ impl HttpListener {
     {
         let Self { listener, limits, in_flight } = self;
         let cut = CancellationToken::new();
+        let under_way = in_flight.clone();
         let surroundings = Surroundings { limits, in_flight, stop: stop.clone(), cut: cut.clone() };
         let mut gate = Gate::new(limits.connections);
         let connections = TaskTracker::new();
@@ -79,6 +72,8 @@ impl HttpListener {
         }
         // From here on a new client is refused at once and can try another replica.
         drop(listener);
+        let requests = under_way.count();
+        tracing::debug!(requests, connections = connections.len(), "No new connections; {requests} requests may finish");
         connections.close();
         if timeout(drain, connections.wait()).await.is_ok() {
             return Drained { cut: 0 };

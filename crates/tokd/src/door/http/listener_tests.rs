@@ -31,8 +31,10 @@ struct Server {
 }
 
 fn start(limits: HttpLimits, drain: Duration) -> Server {
-    let listener = HttpListener::new(TcpListener::bind("127.0.0.1:0").unwrap(), limits).unwrap();
-    let (address, in_flight) = (listener.address().unwrap(), listener.in_flight());
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = HttpListener::new(socket, limits).unwrap();
+    let in_flight = listener.in_flight();
     let (stop, release) = (CancellationToken::new(), Arc::new(Notify::new()));
     let held = Arc::clone(&release);
     let router = Router::new()
@@ -168,7 +170,7 @@ async fn a_slow_reader_gets_everything_even_while_stopping() {
 #[tokio::test]
 async fn heads_that_are_too_large_are_refused() {
     let server = start(HttpLimits::default(), NEVER);
-    let lines: String = (0..65).map(|n| format!("a{n}: b\r\n")).collect();
+    let lines = "a: b\r\n".repeat(65);
     let many = server.exchange(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes()).await;
     assert!(many.starts_with("HTTP/1.1 431"), "{many}");
     let long = server.exchange(format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(33 << 10)).as_bytes()).await;
