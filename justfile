@@ -38,6 +38,12 @@ bench *ARGS:
 package *ARGS:
     packaging/build-deb.sh "$@"
 
+# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations
+generate:
+    cargo run --locked --package tok -- internal-reference > target/cli.md
+    mv target/cli.md docs/cli.md
+    TOK_UPDATE=1 cargo test --locked --package tok-store schema
+
 # Write all code in the one format
 fmt:
     cargo fmt --all

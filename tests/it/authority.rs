@@ -59,7 +59,12 @@ fn a_readers_push_with_a_personal_token_ends_with_a_sentence_of_the_server() {
     let url = environment.repository("acme/app");
     let exempt = environment.canaries().exempt().to_owned();
     let git = |directory: &str, arguments: &[&str]| {
-        environment.git(&environment.work(directory), arguments).with_password(&environment.url(), "rita", &token, &exempt)
+        environment.git(&environment.work(directory), arguments).with_password(
+            &environment.url(),
+            "rita",
+            &token,
+            &exempt,
+        )
     };
     git("", &["clone", "--quiet", &url, "ritas"]).ok();
     environment.commit(&environment.work("ritas"), "mine", "content");
@@ -78,8 +83,10 @@ fn a_stranger_learns_nothing_at_all() {
         refs(READ).bearer(&token),
         refs(WRITE).bearer(&token),
         refs(READ).basic("sten", &token),
-        Request::post("/acme/secret.git/git-upload-pack", "application/x-git-upload-pack-request", "0000").bearer(&token),
-        Request::post("/acme/secret.git/git-receive-pack", "application/x-git-receive-pack-request", "0000").bearer(&token),
+        Request::post("/acme/secret.git/git-upload-pack", "application/x-git-upload-pack-request", "0000")
+            .bearer(&token),
+        Request::post("/acme/secret.git/git-receive-pack", "application/x-git-receive-pack-request", "0000")
+            .bearer(&token),
         Request::get("/acme/secret.git/HEAD").bearer(&token),
         Request::get("/acme/secret.git/").bearer(&token),
         refs(READ),
@@ -90,7 +97,11 @@ fn a_stranger_learns_nothing_at_all() {
     let answers = || requests.iter().map(|request| environment.send(request).comparable()).collect::<Vec<_>>();
     let helper = || {
         ["read", "write"].map(|right| {
-            let call = environment.helper().acting_as("sten").argument("get").input(environment.challenged("acme/secret", right) + "\n");
+            let call = environment
+                .helper()
+                .acting_as("sten")
+                .argument("get")
+                .input(environment.challenged("acme/secret", right) + "\n");
             let finished = call.ok();
             (finished.text().to_owned(), finished.complaint())
         })
@@ -108,7 +119,10 @@ fn a_stranger_learns_nothing_at_all() {
     assert_eq!(nothing_there.1, a_repository.1);
     assert!(nothing_there.0[..5].iter().all(|reply| reply.status == 404), "{:?}", nothing_there.0);
     assert!(nothing_there.0[7..10].iter().all(|reply| reply.status == 401), "{:?}", nothing_there.0);
-    let clone = environment.git(&environment.work(""), &["clone", &environment.repository("acme/secret")]).acting_as("sten").fails();
+    let clone = environment
+        .git(&environment.work(""), &["clone", &environment.repository("acme/secret")])
+        .acting_as("sten")
+        .fails();
     clone.says(&["not found, or you may not see it"]);
 }
 
@@ -179,7 +193,11 @@ fn incident_20_and_21_a_token_is_judged_alike_however_it_is_presented() {
             }
             // With an empty password something that is no token is a user name, as libcurl sends it first.
             if !matches!(name, "mistyped" | "not ours") {
-                assert_eq!(environment.send(&request().basic(token, "")).comparable(), bearer.comparable(), "{name} as user name");
+                assert_eq!(
+                    environment.send(&request().basic(token, "")).comparable(),
+                    bearer.comparable(),
+                    "{name} as user name"
+                );
             }
         }
     }
@@ -196,9 +214,14 @@ fn a_token_works_for_git_in_every_place_where_people_put_it() {
     list(&url).with_password(&environment.url(), "anybody", &token, &exempt).ok();
     list(&url).with_password(&environment.url(), &token, "x-oauth-basic", &exempt).ok();
     // libcurl first tries the user name with an empty password: that is nobody, not an error.
-    let named = list(&environment.repository_as("will", "acme/app")).with_password(&environment.url(), "will", &token, &exempt).ok();
+    let named = list(&environment.repository_as("will", "acme/app"))
+        .with_password(&environment.url(), "will", &token, &exempt)
+        .ok();
     assert_eq!(named.statuses().last(), Some(&200));
-    let bearer = list(&url).without_helper(&environment.url()).setting("http.extraHeader", format!("Authorization: Bearer {token}")).ok();
+    let bearer = list(&url)
+        .without_helper(&environment.url())
+        .setting("http.extraHeader", format!("Authorization: Bearer {token}"))
+        .ok();
     assert_eq!(bearer.statuses(), [200, 200]);
     list(&url).variable("TOK_TOKEN", token.clone()).variable("TOK_SERVER", environment.url()).ok();
     // And for tok itself.
@@ -241,12 +264,15 @@ fn a_token_to_fetch_cannot_push_and_one_for_a_repository_opens_no_other() {
         let right = if service == READ { "repo:read" } else { "repo:write" };
         assert_eq!(
             challenge,
-            format!("Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"{right}\", resource=\"{repo}\", error=\"insufficient_scope\"")
+            format!(
+                "Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"{right}\", resource=\"{repo}\", error=\"insufficient_scope\""
+            )
         );
     }
     // The POST is judged as well, not only the question before it.
     let body = "0000";
-    let push = Request::post("/acme/app.git/git-receive-pack", "application/x-git-receive-pack-request", body).bearer(&read);
+    let push =
+        Request::post("/acme/app.git/git-receive-pack", "application/x-git-receive-pack-request", body).bearer(&read);
     assert_eq!(environment.send(&push).status, 401);
 }
 
@@ -299,7 +325,12 @@ fn what_is_taken_away_is_gone_on_the_next_call() {
 
     environment.tok(&["user", "disable", "will"]).ok();
     assert_eq!(both("acme/app"), [401, 401]);
-    let helper = environment.helper().acting_as("will").argument("get").input(environment.challenged("acme/app", "read") + "\n").ok();
+    let helper = environment
+        .helper()
+        .acting_as("will")
+        .argument("get")
+        .input(environment.challenged("acme/app", "read") + "\n")
+        .ok();
     assert_eq!(helper.text(), "quit=1\n");
     helper.says(&["will is disabled", "tok user enable will"]);
     environment.tok(&["user", "enable", "will"]).ok();
@@ -319,9 +350,12 @@ fn revoking_a_token_ends_what_was_minted_through_it() {
     let environment = acme();
     environment.git_token("will", "acme/app", "read");
     let minted = environment.git_token("will", "acme/app", "write");
-    let session = environment.rows("SELECT t.id FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.kind = 'session' AND u.name = 'will'");
+    let session = environment.rows(
+        "SELECT t.id FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.kind = 'session' AND u.name = 'will'",
+    );
     let id = session[0]["id"].as_str().unwrap();
-    let revoked = environment.tok(&["token", "revoke", "--force", "--output", "json", id]).acting_as("will").ok().json();
+    let revoked =
+        environment.tok(&["token", "revoke", "--force", "--output", "json", id]).acting_as("will").ok().json();
     assert_eq!(revoked["revoked"][0]["minted_revoked"], 3, "two here, and one for the first push: {revoked}");
     assert_eq!(asked(&environment, "acme/app", WRITE, &minted).status, 401);
     // The next command opens a new login by itself.
@@ -352,7 +386,12 @@ fn incident_22_nothing_mints_more_than_it_has() {
     assert_eq!(asked(&environment, "acme/app", WRITE, inner.line()).status, 403);
     // Without token:write none is made at all.
     let silent = environment.token("will", &["--scopes", "repo:write"]);
-    environment.tok(&["token", "create", "more"]).variable("TOK_TOKEN", silent).run().expect_code(4).says(&["token:write"]);
+    environment
+        .tok(&["token", "create", "more"])
+        .variable("TOK_TOKEN", silent)
+        .run()
+        .expect_code(4)
+        .says(&["token:write"]);
 }
 
 #[test]
@@ -381,14 +420,21 @@ fn incident_12_a_call_that_fails_leaves_no_token_behind() {
         environment.helper().acting_as("rita").argument("get").input(environment.challenged(repo, "write") + "\n").ok();
         asked(&environment, repo, WRITE, &token);
     }
-    environment.helper().acting_as("nobody-known").argument("get").input(environment.challenged("acme/app", "read") + "\n").ok();
+    environment
+        .helper()
+        .acting_as("nobody-known")
+        .argument("get")
+        .input(environment.challenged("acme/app", "read") + "\n")
+        .ok();
     assert_eq!(environment.count("SELECT count(*) FROM tokens"), before);
 }
 
 #[test]
 fn incident_06_what_is_refused_is_not_repeated_in_the_log() {
     let environment = acme();
-    for (number, canary) in ["rejected-canary-one", "rejected-canary-two", "rejected-canary-three"].into_iter().enumerate() {
+    for (number, canary) in
+        ["rejected-canary-one", "rejected-canary-two", "rejected-canary-three"].into_iter().enumerate()
+    {
         environment.canaries().register("something refused", canary);
         let request = Request::refs("acme/app", READ);
         let request = match number {
@@ -411,7 +457,17 @@ fn incident_13_an_anonymous_caller_changes_nothing() {
     let environment = acme();
     let before = environment.rows("SELECT (SELECT count(*) FROM tokens) AS tokens, (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM audit) AS audit");
     for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
-        for target in ["/", "/acme", "/acme/app.git", "/acme/app.git/git-receive-pack", "/v1/tokens", "/v1/users", "/oauth2/token", "/tok.v1.TokenService/Create", "/tok.v1.IdentityService/CreateUser"] {
+        for target in [
+            "/",
+            "/acme",
+            "/acme/app.git",
+            "/acme/app.git/git-receive-pack",
+            "/v1/tokens",
+            "/v1/users",
+            "/oauth2/token",
+            "/tok.v1.TokenService/Create",
+            "/tok.v1.IdentityService/CreateUser",
+        ] {
             let reply = environment.send(&Request::get(target).method(method).header("Content-Length", "0"));
             assert!(reply.status >= 400 || (target == "/" && method == "GET"), "{method} {target}: {reply:?}");
             assert_ne!(reply.status, 500, "{method} {target}: {reply:?}");

@@ -52,7 +52,10 @@ fn a_thousand_references_are_pushed_and_cloned_with_a_compressed_request() {
     environment.call("git").directory(&work).argument("fast-import").argument("--quiet").input(stream).ok();
     environment.git(&work, &["push", "--quiet", "origin", "refs/heads/*:refs/heads/*"]).acting_as("alice").ok();
     let url = environment.repository("acme/app");
-    let clone = environment.git(&environment.work(""), &["clone", "--quiet", "--mirror", &url, "mirror"]).acting_as("alice").ok();
+    let clone = environment
+        .git(&environment.work(""), &["clone", "--quiet", "--mirror", &url, "mirror"])
+        .acting_as("alice")
+        .ok();
     let references = environment.git(&environment.work("mirror"), &["for-each-ref", "--format=%(refname)"]).ok();
     assert_eq!(references.text().lines().count(), 1001);
     assert!(clone.sent_header("content-encoding", "gzip"), "a request for a thousand commits is compressed");
@@ -142,7 +145,8 @@ fn git_archive_reads_a_remote_repository() {
     let environment = acme();
     environment.pushed("alice", "acme/app");
     let remote = format!("--remote={}", environment.repository("acme/app"));
-    let archive = environment.git(&environment.work(""), &["archive", &remote, "--format=tar", "main"]).acting_as("alice").ok();
+    let archive =
+        environment.git(&environment.work(""), &["archive", &remote, "--format=tar", "main"]).acting_as("alice").ok();
     let listed = environment.call("tar").argument("-t").input(archive.stdout.clone()).ok();
     assert_eq!(listed.text(), "README\n");
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git' AND permission = 'read'"), 1);
@@ -168,7 +172,8 @@ fn bare_repositories_work_trees_tags_and_deletions_are_pushed() {
     environment.git(&work, &["commit", "--quiet", "--amend", "--message", "another"]).ok();
     environment.git(&work, &["push", "--quiet", "--force", "origin", "main"]).acting_as("alice").ok();
     let listed = environment.git(&work, &["ls-remote", "origin"]).acting_as("alice").ok();
-    let names: Vec<&str> = listed.text().lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name).collect();
+    let names: Vec<&str> =
+        listed.text().lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name).collect();
     assert_eq!(names, ["HEAD", "refs/heads/from-tree", "refs/heads/main", "refs/tags/v1", "refs/tags/v1^{}"]);
 }
 
@@ -178,7 +183,8 @@ fn every_protocol_version_of_git_works() {
     let work = environment.pushed("alice", "acme/app");
     for version in ["0", "1", "2"] {
         let name = format!("copy-{version}");
-        let clone = environment.git(&environment.work(""), &["clone", "--quiet", &environment.repository("acme/app"), &name]);
+        let clone =
+            environment.git(&environment.work(""), &["clone", "--quiet", &environment.repository("acme/app"), &name]);
         clone.setting("protocol.version", version).acting_as("alice").ok();
         environment.commit(&environment.work(&name), &name, "content");
         let push = environment.git(&environment.work(&name), &["push", "--quiet", "origin", &format!("HEAD:{name}")]);
@@ -197,7 +203,11 @@ fn a_url_without_the_ending_and_with_a_slash_is_the_same_repository() {
         let listed = environment.git(&work, &["ls-remote", &url, "HEAD"]).acting_as("alice").ok();
         assert!(listed.text().starts_with(&expected), "{url}: {}", listed.describe());
     }
-    assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git' AND permission = 'read'"), 1, "one token serves all forms");
+    assert_eq!(
+        environment.count("SELECT count(*) FROM tokens WHERE kind = 'git' AND permission = 'read'"),
+        1,
+        "one token serves all forms"
+    );
 }
 
 #[test]
@@ -235,12 +245,22 @@ fn incident_15_a_hostile_name_creates_nothing_and_breaks_nothing() {
     let work = environment.pushed("alice", "acme/app");
     let before = environment.count("SELECT count(*) FROM tokens");
     let long = "x".repeat(300);
-    for name in ["..", ".git", "a..b", "-rf", "app.lock", "a'; DROP TABLE tokens; --", "a%00b", "a%0ab", "\u{202e}gpj", &long] {
-        let push = environment.git(&work, &["push", &format!("{}/acme/{name}", environment.url()), "main"]).acting_as("alice").fails();
+    for name in
+        ["..", ".git", "a..b", "-rf", "app.lock", "a'; DROP TABLE tokens; --", "a%00b", "a%0ab", "\u{202e}gpj", &long]
+    {
+        let push = environment
+            .git(&work, &["push", &format!("{}/acme/{name}", environment.url()), "main"])
+            .acting_as("alice")
+            .fails();
         assert!(!push.complaint().contains("panicked"), "{}", push.describe());
     }
-    assert_eq!(environment.count("SELECT count(*) FROM tokens"), before, "nothing was minted for a name that cannot be one");
-    let kept: Vec<_> = fs::read_dir(environment.data().join("git/acme")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        environment.count("SELECT count(*) FROM tokens"),
+        before,
+        "nothing was minted for a name that cannot be one"
+    );
+    let kept: Vec<_> =
+        fs::read_dir(environment.data().join("git/acme")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(kept, ["app.git"]);
     environment.git(&work, &["fetch"]).acting_as("alice").ok();
 }

@@ -41,8 +41,10 @@ fn a_token_revoked_here_is_not_handed_out_again() {
     let environment = acme();
     let work = environment.pushed("alice", "acme/app");
     environment.git(&work, &["fetch"]).acting_as("alice").ok();
-    let listed = environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
-    let ids: Vec<&str> = listed["tokens"].as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap()).collect();
+    let listed =
+        environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
+    let ids: Vec<&str> =
+        listed["tokens"].as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 2);
     environment.tok(&["token", "revoke", "--force"]).arguments(ids).acting_as("alice").ok();
     let fetch = environment.git(&work, &["fetch"]).acting_as("alice").ok();
@@ -56,12 +58,15 @@ fn a_push_whose_token_dies_between_the_question_and_the_push_succeeds() {
     let work = environment.pushed("alice", "acme/app");
     environment.commit(&work, "second", "content");
     // git asks the server, runs this hook, and then pushes.
-    let listed = environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
-    let ids: Vec<&str> = listed["tokens"].as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap()).collect();
+    let listed =
+        environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
+    let ids: Vec<&str> =
+        listed["tokens"].as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap()).collect();
     hook(&work, "pre-push", &format!("tok token revoke --force {}", ids.join(" ")));
     let push = environment.git(&work, &["push"]).acting_as("alice").ok();
     let requests = push.requests();
-    let posts: Vec<Option<u16>> = requests.iter().filter(|request| request.method == "POST").map(|request| request.status).collect();
+    let posts: Vec<Option<u16>> =
+        requests.iter().filter(|request| request.method == "POST").map(|request| request.status).collect();
     assert_eq!(posts.first(), Some(&Some(401)), "{requests:?}");
     assert_eq!(posts.last(), Some(&Some(200)), "{requests:?}");
     let listed = environment.git(&work, &["ls-remote", "origin", "main"]).acting_as("alice").ok();
@@ -89,15 +94,28 @@ fn a_hundred_helpers_at_once_mint_once() {
     let expected = environment.count("SELECT count(*) FROM tokens WHERE kind = 'git'") + 1;
     let input = environment.challenged("acme/app", "read") + "\n";
     let running: Vec<_> = (0..100)
-        .map(|_| environment.helper().acting_as("alice").argument("get").input(input.clone()).variable("TOK_TIMEOUT_MS", "60000").shows_secret().start())
+        .map(|_| {
+            environment
+                .helper()
+                .acting_as("alice")
+                .argument("get")
+                .input(input.clone())
+                .variable("TOK_TIMEOUT_MS", "60000")
+                .shows_secret()
+                .start()
+        })
         .collect();
-    let mut answers: Vec<String> = running.into_iter().map(|running| running.wait().expect_code(0).text().to_owned()).collect();
+    let mut answers: Vec<String> =
+        running.into_iter().map(|running| running.wait().expect_code(0).text().to_owned()).collect();
     answers.sort();
     answers.dedup();
     assert_eq!(answers.len(), 1, "all got the same answer, and none got nothing");
     assert!(answers[0].contains("credential="));
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git'"), expected);
-    assert_eq!(environment.count("SELECT count(*) FROM audit WHERE action = 'token.mint' AND detail LIKE 'git read%'"), 1);
+    assert_eq!(
+        environment.count("SELECT count(*) FROM audit WHERE action = 'token.mint' AND detail LIKE 'git read%'"),
+        1
+    );
 }
 
 #[test]
@@ -110,7 +128,11 @@ fn many_fetches_at_once_mint_once_and_all_succeed() {
     thread::scope(|scope| {
         for _ in 0..number {
             scope.spawn(|| {
-                let fetch = environment.git(&work, &["ls-remote", "origin"]).variable("TOK_TIMEOUT_MS", "60000").acting_as("alice").ok();
+                let fetch = environment
+                    .git(&work, &["ls-remote", "origin"])
+                    .variable("TOK_TIMEOUT_MS", "60000")
+                    .acting_as("alice")
+                    .ok();
                 assert_eq!(fetch.statuses()[..2], [401, 200], "{:?}", fetch.requests());
             });
         }

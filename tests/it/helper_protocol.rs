@@ -44,7 +44,8 @@ fn an_old_git_gets_a_user_name_a_password_and_its_end() {
     let environment = acme();
     let expected = "username=alice\npassword=[token]\npassword_expiry_utc=[number]\n";
     assert_eq!(normalise(&said(&environment, "alice", &old(&environment, "acme/app.git")), &[]), expected);
-    let challenged = environment.challenged("acme/app", "read").replace("capability[]=authtype\ncapability[]=state\n", "");
+    let challenged =
+        environment.challenged("acme/app", "read").replace("capability[]=authtype\ncapability[]=state\n", "");
     assert_eq!(normalise(&said(&environment, "alice", &challenged), &[]), expected);
 }
 
@@ -67,11 +68,14 @@ fn each_capability_counts_for_itself() {
 #[test]
 fn an_answer_has_a_minute_left_and_fifteen_at_most() {
     let environment = acme();
-    let answer = environment.conversation().get(&environment.challenged("acme/app", "read").replace("path=", "username=alice\npath="));
+    let answer = environment
+        .conversation()
+        .get(&environment.challenged("acme/app", "read").replace("path=", "username=alice\npath="));
     let end: i64 = answer.value("password_expiry_utc").unwrap().parse().unwrap();
     let left = environment.count(&format!("SELECT {end} - extract(epoch FROM now())::bigint AS count"));
     assert!((60..=900).contains(&left), "{left} s");
-    let stored = environment.count("SELECT extract(epoch FROM expires_at)::bigint AS count FROM tokens WHERE kind = 'git'");
+    let stored =
+        environment.count("SELECT extract(epoch FROM expires_at)::bigint AS count FROM tokens WHERE kind = 'git'");
     assert_eq!(stored, end);
 }
 
@@ -82,7 +86,10 @@ fn the_challenge_chooses_between_reading_and_writing_and_nothing_more() {
         let answer = environment.get(&lines.replace("path=", "username=alice\npath="));
         let token = answer.token().to_owned();
         let prefix = &token[..11];
-        environment.rows(&format!("SELECT permission FROM tokens WHERE shown_prefix = '{prefix}'"))[0]["permission"].as_str().unwrap().to_owned()
+        environment.rows(&format!("SELECT permission FROM tokens WHERE shown_prefix = '{prefix}'"))[0]["permission"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(permission(&environment.challenged("acme/app", "read")), "read");
     assert_eq!(permission(&environment.challenged("acme/app", "write")), "write");
@@ -90,7 +97,8 @@ fn the_challenge_chooses_between_reading_and_writing_and_nothing_more() {
     assert_eq!(permission(&environment.challenged("acme/app", "admin")), "read", "more than there is, is nothing");
     let foreign = environment.challenged("acme/app", "write").replace("realm=\"tok\"", "realm=\"other\"");
     assert_eq!(permission(&foreign), "read", "another server's challenge");
-    let elsewhere = environment.challenged("acme/app", "write").replace("resource=\"acme/app\"", "resource=\"acme/other\"");
+    let elsewhere =
+        environment.challenged("acme/app", "write").replace("resource=\"acme/app\"", "resource=\"acme/other\"");
     assert_eq!(permission(&elsewhere), "read", "a challenge for another repository");
 }
 
@@ -98,7 +106,12 @@ fn the_challenge_chooses_between_reading_and_writing_and_nothing_more() {
 fn a_challenge_never_widens_what_a_user_may() {
     let environment = acme();
     let before = environment.count("SELECT count(*) FROM tokens WHERE kind = 'git'");
-    let asked = environment.helper().acting_as("bob").argument("get").input(environment.challenged("acme/app", "write") + "\n").ok();
+    let asked = environment
+        .helper()
+        .acting_as("bob")
+        .argument("get")
+        .input(environment.challenged("acme/app", "write") + "\n")
+        .ok();
     assert_eq!(asked.text(), "quit=1\n");
     asked.says(&["tok: bob has the role reader in acme", "push"]);
     assert_eq!(asked.complaint().lines().count(), 1, "{}", asked.describe());
@@ -126,7 +139,18 @@ fn a_path_that_is_missing_or_ambiguous_gets_nothing() {
     };
     let hint = nothing(&format!("protocol=http\nhost={}\n", environment.host()));
     assert!(hint.starts_with("tok: ") && hint.contains("tok git setup"), "{hint}");
-    for path in ["", "acme", "acme/", "acme/../app", "acme//app", "/acme/app", "acme/app\\x", "a/b/c", "acme/.git", "acme/app.git/info/refs?x=1#f"] {
+    for path in [
+        "",
+        "acme",
+        "acme/",
+        "acme/../app",
+        "acme//app",
+        "/acme/app",
+        "acme/app\\x",
+        "a/b/c",
+        "acme/.git",
+        "acme/app.git/info/refs?x=1#f",
+    ] {
         nothing(&old(&environment, path));
     }
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git'"), 0);
@@ -205,7 +229,12 @@ fn incident_33_and_4_hostile_lines_get_no_answer_and_are_not_repeated() {
     ] {
         for operation in ["get", "store", "erase"] {
             let call = environment.helper().argument(operation).input(lines.clone() + "\n").ok();
-            assert_eq!((call.text(), call.complaint().as_str()), ("", ""), "{operation} {:?}", &lines[..lines.len().min(200)]);
+            assert_eq!(
+                (call.text(), call.complaint().as_str()),
+                ("", ""),
+                "{operation} {:?}",
+                &lines[..lines.len().min(200)]
+            );
         }
         let loud = environment.helper().variable("TOK_LOG", "debug").argument("get").input(lines + "\n").ok();
         assert!(!loud.complaint().contains(canary), "{}", loud.describe());
@@ -236,7 +265,15 @@ fn a_state_of_somebody_else_or_made_up_changes_nothing() {
     let environment = acme();
     let lines = environment.challenged("acme/app", "read").replace("path=", "username=alice\npath=");
     let expected = environment.get(&lines).token().to_owned();
-    for state in ["other:1", "tok:", "tok:x", "tok:-1", "tok:0.0", "tok:1.1b4e28ba-2fa1-4d2e-883f-0016d3cca427", "tok:99999999999999999999"] {
+    for state in [
+        "other:1",
+        "tok:",
+        "tok:x",
+        "tok:-1",
+        "tok:0.0",
+        "tok:1.1b4e28ba-2fa1-4d2e-883f-0016d3cca427",
+        "tok:99999999999999999999",
+    ] {
         let answer = environment.get(&format!("{lines}state[]={state}\n"));
         assert_eq!(answer.token(), expected, "{state}");
     }
@@ -259,7 +296,11 @@ fn erase_drops_the_kept_token_that_matches_and_revokes_nothing() {
     erase(&first);
     assert_ne!(environment.get(&lines).token(), first);
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL"), 0);
-    assert_eq!(environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(&first)).status, 404, "it still says who it is");
+    assert_eq!(
+        environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(&first)).status,
+        404,
+        "it still says who it is"
+    );
 }
 
 #[test]
@@ -295,9 +336,13 @@ fn capability_is_answered_and_what_is_unknown_is_ignored() {
 #[test]
 fn unknown_keys_are_ignored() {
     let environment = acme();
-    let lines = format!("future=x\n{}username=alice\nnew[]=1\nnew[]=2\nas=bob\noperation=push\n", old(&environment, "acme/app.git"));
+    let lines = format!(
+        "future=x\n{}username=alice\nnew[]=1\nnew[]=2\nas=bob\noperation=push\n",
+        old(&environment, "acme/app.git")
+    );
     let token = environment.get(&lines).token().to_owned();
-    let row = &environment.rows("SELECT t.permission, u.name FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.kind = 'git'")[0];
+    let row = &environment
+        .rows("SELECT t.permission, u.name FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.kind = 'git'")[0];
     assert_eq!((row["name"].as_str(), row["permission"].as_str()), (Some("alice"), Some("read")));
     assert!(token.starts_with("tokgit_"));
 }
@@ -306,7 +351,13 @@ fn unknown_keys_are_ignored() {
 fn a_job_with_a_token_of_its_own_needs_no_socket_and_shows_it_to_one_server_only() {
     let environment = acme();
     let token = environment.token("alice", &["--scopes", "repo:read"]);
-    let helper = || environment.helper().variable("TOK_SOCKET", "/nonexistent").variable("TOK_TOKEN", token.clone()).variable("TOK_SERVER", environment.url());
+    let helper = || {
+        environment
+            .helper()
+            .variable("TOK_SOCKET", "/nonexistent")
+            .variable("TOK_TOKEN", token.clone())
+            .variable("TOK_SERVER", environment.url())
+    };
     let new = helper().argument("get").input(environment.challenged("acme/app", "read") + "\n").shows_secret().ok();
     assert_eq!(
         normalise(new.text(), &[(&token, "[mine]")]),
@@ -315,8 +366,11 @@ fn a_job_with_a_token_of_its_own_needs_no_socket_and_shows_it_to_one_server_only
     let old_git = helper().argument("get").input(old(&environment, "acme/app.git") + "\n").shows_secret().ok();
     assert_eq!(old_git.text(), format!("username=tok\npassword={token}\n"));
 
-    for (protocol, host) in [("https", environment.host()), ("http", "127.0.0.1:1".to_owned()), ("https", "github.com".to_owned())] {
-        let other = helper().argument("get").input(format!("protocol={protocol}\nhost={host}\npath=acme/app.git\n\n")).ok();
+    for (protocol, host) in
+        [("https", environment.host()), ("http", "127.0.0.1:1".to_owned()), ("https", "github.com".to_owned())]
+    {
+        let other =
+            helper().argument("get").input(format!("protocol={protocol}\nhost={host}\npath=acme/app.git\n\n")).ok();
         assert_eq!(other.text(), "", "{protocol} {host}");
     }
     // A server is named, or the token is not used.
@@ -324,7 +378,11 @@ fn a_job_with_a_token_of_its_own_needs_no_socket_and_shows_it_to_one_server_only
     assert_eq!(nowhere.text(), "");
     nowhere.says(&["TOK_SERVER"]);
     // Nor is it sent in the clear to another machine.
-    let clear = helper().variable("TOK_SERVER", "http://git.example.com").argument("get").input("protocol=http\nhost=git.example.com\npath=a/b\n\n").ok();
+    let clear = helper()
+        .variable("TOK_SERVER", "http://git.example.com")
+        .argument("get")
+        .input("protocol=http\nhost=git.example.com\npath=a/b\n\n")
+        .ok();
     assert_eq!(clear.text(), "");
     clear.says(&["in the clear"]);
 
@@ -344,7 +402,11 @@ fn a_daemon_that_does_not_answer_costs_two_seconds_at_most() {
     // Somebody listens, accepts in the kernel, and never says a word.
     let _listener = UnixListener::bind(&path).unwrap();
     let ask = |milliseconds: Option<&str>| {
-        let mut call = environment.helper().variable("TOK_SOCKET", &path).argument("get").input(old(&environment, "acme/app.git") + "\n");
+        let mut call = environment
+            .helper()
+            .variable("TOK_SOCKET", &path)
+            .argument("get")
+            .input(old(&environment, "acme/app.git") + "\n");
         if let Some(milliseconds) = milliseconds {
             call = call.variable("TOK_TIMEOUT_MS", milliseconds);
         }
@@ -359,7 +421,12 @@ fn a_daemon_that_does_not_answer_costs_two_seconds_at_most() {
     let (_, took) = ask(Some("100"));
     assert!(took < Duration::from_millis(1900), "{took:?}");
     // Nobody there at all is not worth a word: git goes on to its next helper.
-    let gone = environment.helper().variable("TOK_SOCKET", "/nonexistent").argument("get").input(old(&environment, "acme/app.git") + "\n").ok();
+    let gone = environment
+        .helper()
+        .variable("TOK_SOCKET", "/nonexistent")
+        .argument("get")
+        .input(old(&environment, "acme/app.git") + "\n")
+        .ok();
     assert_eq!((gone.text(), gone.complaint().as_str()), ("", ""));
 }
 
@@ -380,7 +447,9 @@ fn git_finds_the_helper_by_its_short_name() {
     environment.pushed("alice", "acme/app");
     environment.tok(&["git", "unset", &environment.url()]).ok();
     let git = environment.git(&environment.work(""), &["ls-remote", &environment.repository("acme/app")]);
-    let git = git.setting(&format!("credential.{}.helper", environment.url()), "tok").setting("credential.useHttpPath", "true");
+    let git = git
+        .setting(&format!("credential.{}.helper", environment.url()), "tok")
+        .setting("credential.useHttpPath", "true");
     assert_eq!(git.acting_as("alice").ok().helper_calls(), ["get", "store"]);
 }
 
@@ -390,8 +459,13 @@ fn a_neighbouring_store_keeps_nothing_of_ours() {
     let work = environment.pushed("alice", "acme/app");
     let file = environment.path("kept");
     let url = environment.url();
-    let git = environment.git(&work, &["ls-remote", "origin"]).setting(&format!("credential.{url}.helper"), format!("store --file {}", file.display()));
+    let git = environment
+        .git(&work, &["ls-remote", "origin"])
+        .setting(&format!("credential.{url}.helper"), format!("store --file {}", file.display()));
     let run = git.acting_as("alice").ok();
     assert!(run.helper_calls().len() >= 3, "both helpers were there: {:?}", run.helper_calls());
-    assert!(std::fs::read_to_string(&file).unwrap_or_default().is_empty(), "git-credential-store wrote our token to its file");
+    assert!(
+        std::fs::read_to_string(&file).unwrap_or_default().is_empty(),
+        "git-credential-store wrote our token to its file"
+    );
 }

@@ -19,7 +19,11 @@ fn every_file_here_is_a_module_of_the_one_binary() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
         if name != "main" {
-            assert!(main.contains(&format!("\nmod {name};\n")), "{} is not in it/main.rs, so nobody runs it", path.display());
+            assert!(
+                main.contains(&format!("\nmod {name};\n")),
+                "{} is not in it/main.rs, so nobody runs it",
+                path.display()
+            );
         }
     }
 }
@@ -66,7 +70,9 @@ fn the_scanner_finds_a_planted_secret_in_every_sink() {
             .unwrap();
         // Until the shell is running, /proc shows this process's own arguments.
         let pid = child.id().cast_signed();
-        wait::until_true("sh runs", || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sh\0")));
+        wait::until_true("sh runs", || {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sh\0"))
+        });
         canaries.inspect_processes(pid);
         drop(child.stdin.take());
         child.wait().unwrap();
@@ -93,7 +99,9 @@ fn the_scanner_sees_what_is_in_tables_and_in_the_write_ahead_log() {
 #[test]
 fn a_cloned_database_has_the_schema_and_an_empty_one_has_none() {
     let (one, other) = (Database::migrated(), Database::migrated());
-    one.execute("INSERT INTO workspaces (id, name, created_at) VALUES ('1b4e28ba-2fa1-4d2e-883f-0016d3cca427', 'acme', now())");
+    one.execute(
+        "INSERT INTO workspaces (id, name, created_at) VALUES ('1b4e28ba-2fa1-4d2e-883f-0016d3cca427', 'acme', now())",
+    );
     assert_eq!(one.rows("SELECT name FROM workspaces")[0]["name"], "acme");
     assert!(other.rows("SELECT name FROM workspaces").is_empty());
     assert!(Database::empty().rows("SELECT 1 FROM pg_tables WHERE schemaname = 'public'").is_empty());
@@ -114,18 +122,20 @@ fn the_proxy_passes_holds_and_cuts() {
         }
     });
     let proxy = Proxy::start(target);
-    let talk = |bytes: &'static [u8]| std::thread::spawn({
-        let address = proxy.address();
-        move || {
-            use std::io::{Read, Write};
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            let _ = stream.write_all(bytes);
-            let _ = stream.shutdown(std::net::Shutdown::Write);
-            let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer);
-            answer
-        }
-    });
+    let talk = |bytes: &'static [u8]| {
+        std::thread::spawn({
+            let address = proxy.address();
+            move || {
+                use std::io::{Read, Write};
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                let _ = stream.write_all(bytes);
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer);
+                answer
+            }
+        })
+    };
     assert_eq!(talk(b"hello").join().unwrap(), b"hello");
     proxy.hold_after(3);
     let held = talk(b"hello");

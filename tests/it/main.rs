@@ -12,3 +12,4 @@ mod healing;
 mod helper_protocol;
 mod kit;
 mod main_job;
+mod package;

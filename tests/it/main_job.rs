@@ -23,7 +23,11 @@ fn push_clone_push_and_fetch_go_through_without_a_prompt() {
     let push = environment.git(&first, &["push", &url, "main"]).acting_as("alice").ok();
     assert_eq!(push.statuses(), [401, 200, 200]);
     assert_eq!(push.helper_calls(), ["get", "store"]);
-    assert!(push.requests().iter().skip(1).all(|request| request.scheme.as_deref() == Some("Bearer")), "{:?}", push.requests());
+    assert!(
+        push.requests().iter().skip(1).all(|request| request.scheme.as_deref() == Some("Bearer")),
+        "{:?}",
+        push.requests()
+    );
 
     let clone = environment.git(&environment.work(""), &["clone", &url, "second"]).acting_as("alice").ok();
     assert_eq!(clone.statuses(), [401, 200, 200, 200]);
@@ -50,7 +54,8 @@ fn push_clone_push_and_fetch_go_through_without_a_prompt() {
     }
 
     // The same, as people see it.
-    let listed = environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
+    let listed =
+        environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
     let listed = listed["tokens"].as_array().unwrap();
     assert_eq!(listed.len(), 2);
     for (record, row) in listed.iter().rev().zip(&rows) {
@@ -69,13 +74,17 @@ fn the_trail_says_who_minted_what_and_what_it_was_used_for() {
     environment.git(&work, &["fetch"]).acting_as("alice").ok();
 
     let events = |arguments: &[&str]| {
-        let found = environment.tok(&["audit", "--output", "json", "--oldest-first", "--limit", "100"]).arguments(arguments.iter().copied()).ok();
+        let found = environment
+            .tok(&["audit", "--output", "json", "--oldest-first", "--limit", "100"])
+            .arguments(arguments.iter().copied())
+            .ok();
         found.json()["events"].as_array().unwrap().clone()
     };
     // Uses are written in batches, a moment later.
     let of_the_repository = wait::until("both uses are in the trail", || {
         let found = events(&["--repo", "acme/app"]);
-        let used = |command: &str| found.iter().any(|event| event["action"] == "token.use" && event["git_command"] == command);
+        let used =
+            |command: &str| found.iter().any(|event| event["action"] == "token.use" && event["git_command"] == command);
         (used("receive-pack") && used("upload-pack")).then_some(found)
     });
     let actions: Vec<&str> = of_the_repository.iter().map(|event| text(event, "action")).collect();
@@ -90,7 +99,8 @@ fn the_trail_says_who_minted_what_and_what_it_was_used_for() {
         }
     }
     // What one token did, from its making on.
-    let prefix = text(of_the_repository.iter().find(|event| event["git_command"] == "receive-pack").unwrap(), "token_prefix");
+    let prefix =
+        text(of_the_repository.iter().find(|event| event["git_command"] == "receive-pack").unwrap(), "token_prefix");
     let of_the_token = events(&["--token", prefix]);
     assert!(of_the_token.iter().any(|event| event["action"] == "token.mint"), "{of_the_token:?}");
     assert!(of_the_token.iter().all(|event| event["git_command"] != "upload-pack"), "{of_the_token:?}");
@@ -109,8 +119,12 @@ fn a_last_use_is_shown_and_a_clean_stop_loses_none() {
     // At once, before the next batch is due.
     environment.stop();
     environment.start();
-    assert_eq!(environment.count("SELECT count(*) FROM audit WHERE action = 'token.use' AND command = 'receive-pack'"), 1);
-    let listed = environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
+    assert_eq!(
+        environment.count("SELECT count(*) FROM audit WHERE action = 'token.use' AND command = 'receive-pack'"),
+        1
+    );
+    let listed =
+        environment.tok(&["token", "list", "--kind", "git", "--output", "json"]).acting_as("alice").ok().json();
     assert_eq!(listed["tokens"][0]["last_used_ip"], "127.0.0.1");
     assert!(listed["tokens"][0]["last_used_at"].is_string());
 }
@@ -149,7 +163,8 @@ fn setting_git_up_concerns_one_url_and_can_be_undone() {
         assert_eq!(helpers[0], "", "inherited helpers are reset for this URL");
         assert!(helpers[1].contains("tok"), "{helpers:?}");
         assert_eq!(git(&["config", &format!("credential.{url}.useHttpPath")]), "true\n");
-        let elsewhere = environment.git(&environment.work(""), &["config", "--get-urlmatch", "credential.helper", "https://example.com/a/b"]);
+        let elsewhere = environment
+            .git(&environment.work(""), &["config", "--get-urlmatch", "credential.helper", "https://example.com/a/b"]);
         assert_eq!(elsewhere.fails().code, Some(1), "other servers are left alone");
     }
 
@@ -205,7 +220,8 @@ fn incident_27_no_stored_value_works_as_a_credential() {
     assert!(stored.len() > 8, "{stored:?}");
     for value in stored.iter().map(|row| text(row, "value")) {
         let request = tok_tests::http::Request::refs("acme/app", "git-upload-pack");
-        for request in [request.clone().bearer(value), request.clone().basic("alice", value), request.basic(value, "")] {
+        for request in [request.clone().bearer(value), request.clone().basic("alice", value), request.basic(value, "")]
+        {
             assert_eq!(environment.send(&request).status, 401);
         }
     }
@@ -218,7 +234,11 @@ fn incident_26_no_secret_travels_in_a_url() {
     let work = environment.pushed("alice", "acme/app");
     let token = environment.token("alice", &["--scopes", "repo:read"]);
     let refs = "/acme/app.git/info/refs?service=git-upload-pack";
-    for target in [format!("{refs}&access_token={token}"), format!("{refs}&token={token}"), format!("{refs}&private_token={token}")] {
+    for target in [
+        format!("{refs}&access_token={token}"),
+        format!("{refs}&token={token}"),
+        format!("{refs}&private_token={token}"),
+    ] {
         let reply = environment.send(&tok_tests::http::Request::get(target));
         // RFC 6750, section 5.3: page URLs are logged everywhere. So it does not work, and it is not logged here.
         assert!(matches!(reply.status, 400 | 401 | 404), "{reply:?}");
@@ -247,7 +267,10 @@ fn a_push_of_many_megabytes_does_not_grow_the_daemon() {
     let megabytes = 64;
     environment.commit(&work, "large", git::noise(megabytes << 20, 1));
     environment.git(&work, &["-c", "core.compression=0", "push"]).acting_as("alice").ok();
-    environment.git(&environment.work(""), &["clone", "--quiet", &environment.repository("acme/app"), "copy"]).acting_as("alice").ok();
+    environment
+        .git(&environment.work(""), &["clone", "--quiet", &environment.repository("acme/app"), "copy"])
+        .acting_as("alice")
+        .ok();
     let most = memory("VmHWM");
     assert!(most < before + 24 * 1024, "{before} kB before, at most {most} kB while {megabytes} MB went in and out");
     assert_eq!(environment.revision(&environment.work("copy"), "HEAD"), environment.revision(&work, "HEAD"));

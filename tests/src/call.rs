@@ -231,7 +231,7 @@ pub struct Finished {
 impl Finished {
     /// Fails unless it ended with this code.
     #[track_caller]
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "most tests want no more than this")]
     pub fn expect_code(self, code: i32) -> Self {
         assert!(self.code == Some(code), "expected exit code {code}\n{}", self.describe());
         self

@@ -103,7 +103,8 @@ impl Environment {
         fs::write(&path, configuration).expect("the directory is ours");
         let text = |path: &Path| path.to_string_lossy().into_owned();
         // serve prints nothing, so the port is chosen here: a free one, which nobody takes in the meantime, with luck.
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+        let free =
+            || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
         let address = *self.address.get_or_init(free);
         let socket = self.path("tokd.sock");
         let variables = [

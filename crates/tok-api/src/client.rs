@@ -198,13 +198,8 @@ impl Client {
     }
 
     /// Makes a user.
-    pub async fn create_user(
-        &mut self,
-        name: UserName,
-        manager: bool,
-        display_name: String,
-    ) -> Result<UserRecord, Fault> {
-        let request = v1::CreateUserRequest { name: name.to_string(), manager, display_name };
+    pub async fn create_user(&mut self, name: UserName, manager: bool) -> Result<UserRecord, Fault> {
+        let request = v1::CreateUserRequest { name: name.to_string(), manager };
         answered(call!(self.identity, create_user, request).user)
     }
 

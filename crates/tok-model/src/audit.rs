@@ -135,6 +135,8 @@ pub struct AuditEvent {
     pub outcome: Outcome,
     /// The token it was done to (for a use: the one presented).
     pub token: Option<TokenId>,
+    /// The shown prefix of that token.
+    pub token_prefix: Option<String>,
     /// The user it was done to.
     pub subject: Option<(UserId, UserName)>,
     /// The workspace concerned.
@@ -155,6 +157,7 @@ impl AuditEvent {
             actor,
             outcome: Outcome::Done,
             token: None,
+            token_prefix: None,
             subject: None,
             workspace: None,
             repo: None,
@@ -163,10 +166,11 @@ impl AuditEvent {
         }
     }
 
-    /// Concerning this token.
+    /// Concerning this token, with its shown prefix.
     #[must_use]
-    pub fn token(mut self, id: TokenId) -> Self {
+    pub fn token(mut self, id: TokenId, shown_prefix: impl Into<String>) -> Self {
         self.token = Some(id);
+        self.token_prefix = Some(shown_prefix.into());
         self
     }
 

@@ -78,7 +78,7 @@ impl<'e> NewLine<'e> {
             address: actor.source.address.map(|a| a.to_canonical().to_string()),
             agent: actor.source.agent.as_deref(),
             token_id: event.token.map(TokenId::as_uuid),
-            token_prefix: actor.token_prefix.as_deref(),
+            token_prefix: event.token_prefix.as_deref().or(actor.token_prefix.as_deref()),
             parent_id: actor.parent.map(TokenId::as_uuid),
             subject_user_id: event.subject.as_ref().map(|(id, _)| id.as_uuid()),
             subject_name: event.subject.as_ref().map(|(_, name)| name.as_str()),

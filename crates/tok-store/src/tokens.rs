@@ -4,7 +4,7 @@ mod list;
 mod row;
 
 use diesel::prelude::*;
-use tok_model::audit::{Action, AuditEvent};
+use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, OwnerNow, Permit};
 use tok_model::id::TokenId;
@@ -136,19 +136,25 @@ pub fn local_session(tx: &mut ReadTx<'_>, owner: Owner, uid: u32) -> Result<Opti
 pub struct Revoked {
     /// The token itself, as it is now.
     pub token: Token,
-    /// The tokens made through it that ended with it.
-    pub descendants: Vec<TokenId>,
+    /// The tokens made through it that ended with it, with their shown prefixes.
+    pub descendants: Vec<(TokenId, String)>,
 }
 
 impl Revoked {
     /// What the trail shall say of it.
-    pub fn events(&self, permit: &Permit, reason: Option<&str>) -> tok_model::audit::AuditEvents {
-        let event = |id| {
-            AuditEvent::done(Action::TokenRevoke, permit.actor().clone()).token(id).detail(reason.unwrap_or_default())
+    pub fn events(&self, permit: &Permit, reason: Option<&str>) -> AuditEvents {
+        let event = |id, prefix: &str| {
+            AuditEvent::done(Action::TokenRevoke, permit.actor().clone())
+                .token(id, prefix)
+                .detail(reason.unwrap_or_default())
         };
-        let ended_with_it =
-            |id: &TokenId| event(*id).detail(format!("made through {}, which was revoked", self.token.id));
-        tok_model::audit::AuditEvents::new(event(self.token.id), self.descendants.iter().map(ended_with_it))
+        let ended_with_it = |(id, prefix): &(TokenId, String)| {
+            event(*id, prefix).detail(format!("made through {}…, which was revoked", self.token.shown_prefix))
+        };
+        AuditEvents::new(
+            event(self.token.id, &self.token.shown_prefix),
+            self.descendants.iter().map(ended_with_it),
+        )
     }
 }
 
@@ -169,7 +175,7 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
         });
     }
     let token = by_id(tx, id)?.ok_or_else(missing)?;
-    let descendants = ended.into_iter().map(TokenId::from_uuid).filter(|other| *other != id).collect();
+    let descendants = ended.into_iter().filter(|(other, _)| *other != id).collect();
     Ok(Revoked { token, descendants })
 }
 
@@ -197,21 +203,21 @@ fn end(
     by: &str,
     reason: Option<&str>,
     at: Timestamp,
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<Vec<(TokenId, String)>, StoreError> {
     let mut ended = Vec::new();
     let mut generation = ids;
     while !generation.is_empty() {
-        let done: Vec<Uuid> =
+        let done: Vec<(Uuid, String)> =
             diesel::update(tokens::table.filter(tokens::id.eq_any(&generation)).filter(tokens::revoked_at.is_null()))
                 .set((tokens::revoked_at.eq(at), tokens::revoked_by.eq(by), tokens::revoke_reason.eq(reason)))
-                .returning(tokens::id)
+                .returning((tokens::id, tokens::shown_prefix))
                 .get_results(tx.connection())?;
         generation = tokens::table
-            .filter(tokens::parent_id.eq_any(&done))
+            .filter(tokens::parent_id.eq_any(done.iter().map(|(id, _)| *id).collect::<Vec<_>>()))
             .filter(tokens::revoked_at.is_null())
             .select(tokens::id)
             .load(tx.connection())?;
-        ended.extend(done);
+        ended.extend(done.into_iter().map(|(id, prefix)| (TokenId::from_uuid(id), prefix)));
     }
     Ok(ended)
 }

@@ -373,7 +373,7 @@ async fn first_manager(service: &Service) -> Result<()> {
         Some(name) => name,
         None => "manager".parse().map_err(|why| anyhow!("{why}"))?,
     };
-    service.create_user(&caller, NewUser { name: name.clone(), manager: true, display_name: String::new() }).await?;
+    service.create_user(&caller, NewUser { name: name.clone(), manager: true }).await?;
     tracing::info!("Made {name} the first manager");
     Ok(())
 }

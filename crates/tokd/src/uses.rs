@@ -86,7 +86,8 @@ impl Uses {
 }
 
 fn event(kind: &Kind, actor: Actor) -> AuditEvent {
-    let mut event = AuditEvent::done(Action::TokenUse, actor).token(kind.token);
+    let prefix = actor.token_prefix.clone().unwrap_or_default();
+    let mut event = AuditEvent::done(Action::TokenUse, actor).token(kind.token, prefix);
     if let Some(repo) = &kind.repo {
         event = event.repo(repo.clone());
     }

@@ -5,7 +5,6 @@ use serde::Serialize;
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::kind::Role;
 use tok_model::name::{UserName, WorkspaceName};
-use tok_model::token::check_description;
 
 use super::field::{PageOf, given, moment, optional, optional_moment, parsed, present, wire_moment};
 use super::{json, words};
@@ -19,16 +18,12 @@ pub struct NewUser {
     pub name: UserName,
     /// May administer the whole server.
     pub manager: bool,
-    /// For people; one printable line, may be empty.
-    pub display_name: String,
 }
 
 impl TryFrom<v1::CreateUserRequest> for NewUser {
     type Error = Fault;
     fn try_from(request: v1::CreateUserRequest) -> Result<Self, Fault> {
-        // The rule for a description is the rule for any line that people read.
-        check_description(&request.display_name).map_err(|why| Fault::field("display_name", why))?;
-        Ok(Self { name: parsed("name", &request.name)?, manager: request.manager, display_name: request.display_name })
+        Ok(Self { name: parsed("name", &request.name)?, manager: request.manager })
     }
 }
 
@@ -79,8 +74,6 @@ pub struct UserRecord {
     pub id: UserId,
     /// Login name.
     pub name: String,
-    /// For people; may be empty.
-    pub display_name: String,
     /// May administer the whole server.
     pub manager: bool,
     /// When they were made.
@@ -98,7 +91,6 @@ impl From<UserRecord> for v1::User {
         Self {
             id: user.id.to_string(),
             name: user.name,
-            display_name: user.display_name,
             manager: user.manager,
             created_at: Some(wire_moment(user.created_at)),
             disabled_at: user.disabled_at.map(wire_moment),
@@ -113,7 +105,6 @@ impl TryFrom<v1::User> for UserRecord {
         Ok(Self {
             id: parsed("id", &user.id)?,
             name: user.name,
-            display_name: user.display_name,
             manager: user.manager,
             created_at: moment("created_at", user.created_at)?,
             disabled_at: optional_moment("disabled_at", user.disabled_at)?,
@@ -309,8 +300,8 @@ mod tests {
     fn requests_name_the_bad_field() {
         let user = v1::CreateUserRequest { name: "alice".to_owned(), ..v1::CreateUserRequest::default() };
         assert!(NewUser::try_from(user.clone()).is_ok());
-        let hostile = v1::CreateUserRequest { display_name: "a\u{1b}[2J".to_owned(), ..user };
-        assert_eq!(field(NewUser::try_from(hostile)).as_deref(), Some("display_name"));
+        let hostile = v1::CreateUserRequest { name: "a\u{1b}[2J".to_owned(), ..user };
+        assert_eq!(field(NewUser::try_from(hostile)).as_deref(), Some("name"));
 
         let member = v1::AddMemberRequest { workspace: "acme".to_owned(), user: "bob".to_owned(), role: 2 };
         assert_eq!(NewMember::try_from(member.clone()).map(|member| member.role), Ok(Role::Writer));
@@ -331,7 +322,6 @@ mod tests {
         let user = UserRecord {
             id: "9f2c51aa-0000-4000-8000-000000000001".parse().unwrap(),
             name: "alice".to_owned(),
-            display_name: "Alice".to_owned(),
             manager: true,
             created_at: at,
             disabled_at: Some(at),

@@ -11,6 +11,7 @@ mod identity;
 mod json;
 mod server;
 mod token_calls;
+mod token_draft;
 mod tokens;
 mod words;
 
@@ -20,7 +21,8 @@ pub use identity::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
 };
 pub use server::{ServerStatus, Whoami};
-pub use token_calls::{CheckedToken, CreatedToken, NewToken, RevokedToken, ScopeRecord, TokenDraft, TokenFilter};
+pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
+pub use token_draft::{NewToken, TokenDraft};
 pub use tokens::TokenRecord;
 
 pub(crate) fn role_number(role: tok_model::kind::Role) -> i32 {

@@ -1,177 +1,17 @@
 //! What is asked about tokens, and what comes back besides the record itself.
 
-use std::collections::BTreeSet;
-
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use tok_model::clock::{Expiry, Period};
-use tok_model::grant::{Cidr, Grant, MOST_REPOS};
-use tok_model::kind::{Permission, TokenKind};
-use tok_model::name::{RepoName, RepoPath, UserName, WorkspaceName};
-use tok_model::route::Routes;
-use tok_model::scope::ScopeSet;
-use tok_model::token::{Standing, check_description, check_name};
+use tok_model::clock::Period;
+use tok_model::kind::TokenKind;
+use tok_model::name::{UserName, WorkspaceName};
+use tok_model::token::Standing;
 
-use super::field::{PageAsk, PageOf, optional, parsed, present};
+use super::field::{PageAsk, PageOf, optional, present};
 use super::tokens::TokenRecord;
 use super::words;
 use crate::fault::{Fault, FaultCode};
 use crate::wire::v1;
-
-/// What somebody asks for, as they typed it. The daemon has the last word on every part of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TokenDraft {
-    /// For people.
-    pub name: String,
-    /// For people; may be empty.
-    pub description: String,
-    /// `None` is personal.
-    pub kind: Option<TokenKind>,
-    /// As in `repo:read`; for personal tokens.
-    pub scopes: Vec<String>,
-    /// For workspace and repo tokens.
-    pub permission: Option<Permission>,
-    /// For workspace and repo tokens.
-    pub workspace: Option<String>,
-    /// For repo tokens: `acme/app`, or `app` in `workspace`.
-    pub repos: Vec<String>,
-    /// As in `acme/*:r`; for personal tokens.
-    pub routes: Vec<String>,
-    /// As in `192.0.2.0/24`.
-    pub allow_cidrs: Vec<String>,
-    /// Exactly as typed; `None` leaves it to the server.
-    pub expires: Option<String>,
-}
-
-impl From<TokenDraft> for v1::CreateTokenRequest {
-    fn from(draft: TokenDraft) -> Self {
-        Self {
-            name: draft.name,
-            description: draft.description,
-            kind: words::wire_kind(draft.kind),
-            scopes: draft.scopes,
-            permission: words::wire_permission(draft.permission),
-            workspace: draft.workspace.unwrap_or_default(),
-            repos: draft.repos,
-            routes: draft.routes,
-            allow_cidrs: draft.allow_cidrs,
-            expires: draft.expires.unwrap_or_default(),
-        }
-    }
-}
-
-/// A checked request for a token: well-formed, and nothing said yet about whether the caller may have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewToken {
-    /// For people. One printable line.
-    pub name: String,
-    /// For people; may be empty.
-    pub description: String,
-    /// Kind and reach.
-    pub grant: Grant,
-    /// Addresses it shall work from; empty is anywhere.
-    pub allow_from: Vec<Cidr>,
-    /// `None` leaves it to the server's policy.
-    pub expires: Option<Expiry>,
-}
-
-impl TryFrom<v1::CreateTokenRequest> for NewToken {
-    type Error = Fault;
-    fn try_from(request: v1::CreateTokenRequest) -> Result<Self, Fault> {
-        check_name(&request.name).map_err(|why| Fault::field("name", why))?;
-        check_description(&request.description).map_err(|why| Fault::field("description", why))?;
-        let allow_from =
-            request.allow_cidrs.iter().map(|text| parsed("allow_cidrs", text)).collect::<Result<_, _>>()?;
-        Ok(Self {
-            grant: grant(&request)?,
-            allow_from,
-            expires: optional("expires", &request.expires)?,
-            name: request.name,
-            description: request.description,
-        })
-    }
-}
-
-/// Puts together what the kind takes, and refuses what it does not take: a part that is silently dropped would be a
-/// restriction or a permission that somebody believes in.
-fn grant(request: &v1::CreateTokenRequest) -> Result<Grant, Fault> {
-    let kind = words::kind("kind", request.kind)?.unwrap_or(TokenKind::Personal);
-    let permission = words::permission("permission", request.permission)?;
-    let refuse = |field: &str, given: bool, instead: &str| {
-        let fault = || Fault::field(field, format!("a {kind} token takes no {field}")).hint(instead);
-        if given { Err(fault()) } else { Ok(()) }
-    };
-    match kind {
-        TokenKind::Personal => {
-            let instead =
-                "add `--kind workspace` or `--kind repo`; a personal token is narrowed with `--scopes` and `--route`";
-            refuse("permission", permission.is_some(), instead)?;
-            refuse("workspace", !request.workspace.is_empty(), instead)?;
-            refuse("repos", !request.repos.is_empty(), instead)?;
-            let scopes = ScopeSet::from_texts(request.scopes.iter().map(String::as_str))
-                .map_err(|why| Fault::field("scopes", why))?;
-            Ok(Grant::Personal { scopes, routes: routes(&request.routes)? })
-        }
-        TokenKind::Workspace | TokenKind::Repo => {
-            let instead = "workspace and repo tokens take `--permission read` or `--permission write`";
-            refuse("scopes", !request.scopes.is_empty(), instead)?;
-            refuse("routes", !request.routes.is_empty(), instead)?;
-            let permission = permission.ok_or_else(|| {
-                Fault::field("permission", format!("a {kind} token needs a permission: read or write"))
-            })?;
-            let workspace = optional("workspace", &request.workspace)?;
-            if kind == TokenKind::Workspace {
-                refuse("repos", !request.repos.is_empty(), "a token for some repositories only is of kind repo")?;
-                let workspace = workspace
-                    .ok_or_else(|| Fault::field("workspace", "a workspace token needs the name of its workspace"))?;
-                return Ok(Grant::Workspace { workspace, permission });
-            }
-            let (workspace, repos) = allowlist(workspace, &request.repos)?;
-            Ok(Grant::Repo { workspace, permission, repos })
-        }
-        TokenKind::Session | TokenKind::Git => Err(Fault::field(
-            "kind",
-            format!("{kind} tokens are made by the daemon itself, when somebody logs in or git needs one"),
-        )
-        .hint("kinds that people make are personal, workspace and repo")),
-    }
-}
-
-fn routes(texts: &[String]) -> Result<Option<Routes>, Fault> {
-    if texts.is_empty() {
-        return Ok(None);
-    }
-    Routes::from_texts(texts.iter().map(String::as_str)).map(Some).map_err(|why| Fault::field("routes", why))
-}
-
-/// The repositories of a repo token: all in one workspace, which may be said apart from them or with each.
-fn allowlist(
-    mut workspace: Option<WorkspaceName>,
-    texts: &[String],
-) -> Result<(WorkspaceName, BTreeSet<RepoName>), Fault> {
-    let mut repos = BTreeSet::new();
-    for text in texts {
-        let path = match (&workspace, text.contains('/')) {
-            (Some(workspace), false) => RepoPath { workspace: workspace.clone(), repo: parsed("repos", text)? },
-            _ => parsed("repos", text)?,
-        };
-        match &workspace {
-            Some(workspace) if *workspace != path.workspace => {
-                let why = format!("a repo token reaches one workspace: {path} is not in {workspace}");
-                return Err(Fault::field("repos", why).hint("make one token for each workspace"));
-            }
-            _ => workspace = Some(path.workspace),
-        }
-        repos.insert(path.repo);
-    }
-    if repos.len() > MOST_REPOS {
-        return Err(Fault::field("repos", format!("a repo token names at most {MOST_REPOS} repositories")));
-    }
-    match workspace {
-        Some(workspace) if !repos.is_empty() => Ok((workspace, repos)),
-        _ => Err(Fault::field("repos", "a repo token needs the repositories it may reach, as in `--repo acme/app`")),
-    }
-}
 
 /// A token that was just made. The only thing that ever carries its text.
 #[derive(Debug)]
@@ -214,6 +54,8 @@ pub struct TokenFilter {
     pub expiring_within: Option<Period>,
     /// Every user's and workspace's.
     pub all_users: bool,
+    /// Those that act for this workspace, instead of for a user.
+    pub workspace: Option<WorkspaceName>,
 }
 
 impl TokenFilter {
@@ -229,6 +71,7 @@ impl TokenFilter {
             never_used: self.never_used,
             expiring_within_seconds: self.expiring_within.map_or(0, |period| period.seconds().unsigned_abs()),
             all_users: self.all_users,
+            workspace: self.workspace.map(|workspace| workspace.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -249,6 +92,10 @@ impl TryFrom<v1::ListTokensRequest> for (TokenFilter, PageAsk) {
         if request.all_users && user.is_some() {
             return Err(Fault::field("all_users", "ask for one user's tokens or for everybody's, not for both"));
         }
+        let workspace: Option<WorkspaceName> = optional("workspace", &request.workspace)?;
+        if workspace.is_some() && (request.all_users || user.is_some()) {
+            return Err(Fault::field("workspace", "a token acts for a user or for a workspace: ask for one of them"));
+        }
         let filter = TokenFilter {
             state: words::state("state", request.state)?,
             kind: words::kind("kind", request.kind)?,
@@ -256,6 +103,7 @@ impl TryFrom<v1::ListTokensRequest> for (TokenFilter, PageAsk) {
             never_used: request.never_used,
             expiring_within: within,
             all_users: request.all_users,
+            workspace,
         };
         Ok((filter, PageAsk::from_wire(request.page_size, request.cursor)))
     }
@@ -365,75 +213,6 @@ impl TryFrom<v1::CheckTokenReply> for CheckedToken {
 mod tests {
     use super::*;
 
-    fn draft() -> TokenDraft {
-        TokenDraft { name: "CI".to_owned(), ..TokenDraft::default() }
-    }
-
-    fn of_kind(kind: TokenKind, repos: &[&str], workspace: Option<&str>) -> TokenDraft {
-        TokenDraft {
-            kind: Some(kind),
-            permission: Some(Permission::Read),
-            workspace: workspace.map(str::to_owned),
-            repos: repos.iter().map(|&repo| repo.to_owned()).collect(),
-            ..draft()
-        }
-    }
-
-    fn checked(draft: TokenDraft) -> Result<NewToken, Fault> {
-        NewToken::try_from(v1::CreateTokenRequest::from(draft))
-    }
-
-    #[test]
-    fn nothing_said_is_a_personal_token_that_reaches_nothing() {
-        let token = checked(draft()).unwrap();
-        assert_eq!(token.grant, Grant::Personal { scopes: ScopeSet::default(), routes: None });
-        assert_eq!(token.expires, None);
-    }
-
-    #[test]
-    fn repositories_are_written_either_way_and_stay_in_one_workspace() {
-        let both = checked(of_kind(TokenKind::Repo, &["app", "acme/lib"], Some("acme"))).unwrap();
-        assert_eq!(checked(of_kind(TokenKind::Repo, &["acme/app", "acme/lib"], None)).unwrap(), both);
-        let repos = ["app", "lib"].map(|name| name.parse().unwrap());
-        let workspace = "acme".parse().unwrap();
-        assert_eq!(both.grant, Grant::Repo { workspace, permission: Permission::Read, repos: repos.into() });
-        for (repos, workspace) in [
-            (&["acme/app", "other/lib"][..], None),
-            (&["app"], None),
-            (&[], Some("acme")),
-            (&["other/app"], Some("acme")),
-        ] {
-            let fault = checked(of_kind(TokenKind::Repo, repos, workspace)).unwrap_err();
-            assert_eq!(fault.field.as_deref(), Some("repos"), "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_kind_does_not_take_is_refused_by_name() {
-        let cases = [
-            (TokenDraft { name: "a\u{1b}[31m".to_owned(), ..draft() }, "name"),
-            (TokenDraft { description: "a\nb".to_owned(), ..draft() }, "description"),
-            (TokenDraft { permission: Some(Permission::Read), ..draft() }, "permission"),
-            (TokenDraft { workspace: Some("acme".to_owned()), ..draft() }, "workspace"),
-            (TokenDraft { scopes: vec!["repo:wrote".to_owned()], ..draft() }, "scopes"),
-            (TokenDraft { routes: vec!["acme".to_owned()], ..draft() }, "routes"),
-            (TokenDraft { allow_cidrs: vec!["10.0.0.1/8".to_owned()], ..draft() }, "allow_cidrs"),
-            (TokenDraft { expires: Some("soon".to_owned()), ..draft() }, "expires"),
-            (TokenDraft { kind: Some(TokenKind::Git), ..draft() }, "kind"),
-            (of_kind(TokenKind::Workspace, &[], None), "workspace"),
-            (of_kind(TokenKind::Workspace, &["acme/app"], Some("acme")), "repos"),
-            (TokenDraft { permission: None, ..of_kind(TokenKind::Workspace, &[], Some("acme")) }, "permission"),
-            (
-                TokenDraft { scopes: vec!["all".to_owned()], ..of_kind(TokenKind::Workspace, &[], Some("acme")) },
-                "scopes",
-            ),
-        ];
-        for (draft, field) in cases {
-            let fault = checked(draft.clone()).unwrap_err();
-            assert_eq!((fault.code, fault.field.as_deref()), (FaultCode::InvalidArgument, Some(field)), "{draft:?}");
-        }
-    }
-
     #[test]
     fn a_filter_survives_the_wire() {
         let filter = TokenFilter {
@@ -443,6 +222,7 @@ mod tests {
             never_used: true,
             expiring_within: Some("14d".parse().unwrap()),
             all_users: false,
+            workspace: None,
         };
         let page = PageAsk { size: Some(7), cursor: Some("c2".to_owned()) };
         let request = filter.clone().into_request(page.clone());

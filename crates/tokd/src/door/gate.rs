@@ -49,7 +49,7 @@ impl Gate {
                 // The client gave up between its connect and our accept.
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    let say = || tracing::error!(%error, "no connection can be accepted; those that exist are served");
+                    let say = || tracing::error!(%error, "No connection can be accepted; those that exist are served");
                     self.reminder.at_most(say);
                     sleep(self.pause).await;
                     self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -63,7 +63,7 @@ impl Gate {
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
                 return place;
             }
-            self.reminder.at_most(|| tracing::warn!("all connections are taken; new ones wait until one ends"));
+            self.reminder.at_most(|| tracing::warn!("All connections are taken; new ones wait until one ends"));
             if let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
                 return place;
             }

@@ -265,7 +265,7 @@ fn mint_under(
                 Some(session) => session.id,
                 None => {
                     let session = tok_store::tokens::create(&mut tx, &permit, row)?;
-                    let event = AuditEvent::done(Action::SessionOpen, permit.actor().clone()).token(session.id);
+                    let event = AuditEvent::done(Action::SessionOpen, permit.actor().clone()).token(session.id, &session.shown_prefix);
                     opened = Some(event.detail(session.name.clone()));
                     session.id
                 }
@@ -275,10 +275,9 @@ fn mint_under(
         let token = tok_store::tokens::create(&mut tx, permit, new)?;
         let mut actor = permit.actor().clone();
         actor.parent = Some(parent);
-        actor.token_prefix = Some(token.shown_prefix.clone());
         let detail =
-            format!("{} until {}", token.name, token.expires_at.map(|end| end.to_rfc3339()).unwrap_or_default());
-        let minted = AuditEvent::done(Action::TokenMint, actor).token(token.id).repo(repo.clone()).detail(detail);
+            format!("{} until {}", token.name, token.expires_at.map(|end| end.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default());
+        let minted = AuditEvent::done(Action::TokenMint, actor).token(token.id, &token.shown_prefix).repo(repo.clone()).detail(detail);
         let events = match opened {
             Some(opened) => tok_model::audit::AuditEvents::new(opened, [minted]),
             None => minted.into(),

@@ -273,7 +273,6 @@ fn user_record(user: &User, live: i64) -> UserRecord {
     UserRecord {
         id: user.id,
         name: user.name.to_string(),
-        display_name: String::new(),
         manager: user.manager,
         created_at: user.created_at,
         disabled_at: user.disabled_at,

@@ -7,6 +7,7 @@ use tok_model::audit::{Action, AuditEvent};
 use tok_model::clock::{Expiry, Lifetime, Period, Timestamp};
 use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule, decide};
 use tok_model::grant::Grant;
+use tok_model::name::WorkspaceName;
 use tok_model::id::TokenId;
 use tok_model::page::{Cursor, PageSize};
 use tok_model::scope::Scope;
@@ -43,8 +44,8 @@ impl Service {
                 store.write(|mut tx| {
                     let token = tok_store::tokens::create(&mut tx, &permit, row)?;
                     let event = AuditEvent::done(Action::TokenCreate, permit.actor().clone())
-                        .token(token.id)
-                        .detail(format!("{} token {:?} ({})", token.kind(), token.name, token.shown_prefix));
+                        .token(token.id, &token.shown_prefix)
+                        .detail(format!("{} token {:?}", token.kind(), token.name));
                     tx.commit(event, permit.at())?;
                     Ok(token)
                 })
@@ -68,7 +69,13 @@ impl Service {
                 };
             }
         };
-        // Asked before the lookup, so that nobody learns of a workspace by trying to make a token for it.
+        self.workspace_owner(caller, Some(workspace)).await
+    }
+
+    /// A workspace as an owner of tokens, for somebody who may see it. Asked before it is looked up, so that nobody
+    /// learns of a workspace by trying.
+    async fn workspace_owner(&self, caller: &Caller, workspace: Option<WorkspaceName>) -> Result<Owner, Fault> {
+        let workspace = workspace.ok_or_else(|| Fault::field("workspace", "name a workspace"))?;
         self.permit(caller, Need::SeeWorkspace { workspace: workspace.clone() })?;
         let name = workspace.clone();
         let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &name))).await?;
@@ -118,6 +125,10 @@ impl Service {
             expiring_within: filter.expiring_within.map(Period::delta),
         };
         let permit = match (&filter.user, filter.all_users) {
+            _ if filter.workspace.is_some() => {
+                let owner = self.workspace_owner(caller, filter.workspace).await?;
+                self.permit(caller, Need::SeeTokens { owner })?
+            }
             (Some(name), _) if caller.user().is_none_or(|own| own.name != *name) => {
                 let permit = self.permit(caller, Need::Server)?;
                 let wanted_name = name.clone();

@@ -5,7 +5,7 @@ use clap::builder::FalseyValueParser;
 use tok_api::convert::{PageOf, TokenFilter, TokenRecord};
 use tok_model::clock::{Expiry, Period, Timestamp};
 use tok_model::kind::TokenKind;
-use tok_model::name::UserName;
+use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
 
 use crate::commands::PageArgs;
@@ -46,6 +46,9 @@ pub(crate) struct ListArgs {
     /// Every user's and workspace's tokens (managers only)
     #[arg(long, env = "TOK_ALL_USERS", hide_env_values = true, value_parser = FalseyValueParser::new())]
     all_users: bool,
+    /// The tokens of this workspace (its maintainers, and managers)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["user", "all_users"])]
+    workspace: Option<WorkspaceName>,
 }
 
 /// A length of time; a number alone is days, as with `--expires`.
@@ -80,6 +83,7 @@ impl ListArgs {
             never_used: self.never_used,
             expiring_within: self.expiring,
             all_users: self.all_users,
+            workspace: self.workspace.clone(),
         }
     }
 
@@ -92,6 +96,7 @@ impl ListArgs {
         add("state", self.state.map(|state| state.to_string()));
         add("kind", self.kind.map(|kind| kind.to_string()));
         add("user", self.user.as_ref().map(ToString::to_string));
+        add("workspace", self.workspace.as_ref().map(ToString::to_string));
         add("expiring", self.expiring.map(|period| period.to_string()));
         command.push_str(if self.never_used { " --never-used" } else { "" });
         command.push_str(if self.all_users { " --all-users" } else { "" });

@@ -15,7 +15,7 @@ use crate::output::{Named, safe};
 /// Examples:
 ///
 ///     $ tok user create alice
-///     $ tok user create bob --display-name "Bob Builder" --manager
+///     $ tok user create bob --manager
 ///     $ tok --as alice token create "Laptop"
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -25,15 +25,11 @@ pub(crate) struct CreateArgs {
     /// Let them administer the whole server
     #[arg(long)]
     manager: bool,
-    /// Their name for people
-    #[arg(long, value_name = "TEXT")]
-    display_name: Option<String>,
 }
 
 impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let display_name = self.display_name.unwrap_or_default();
-        let user = context.client().await?.create_user(self.name, self.manager, display_name).await?;
+        let user = context.client().await?.create_user(self.name, self.manager).await?;
         context.out.show(&Named("user", &user), || {
             let what = if user.manager { "manager" } else { "user" };
             format!("Created {what} {}\n  ID: {}\n", safe(&user.name), user.id)

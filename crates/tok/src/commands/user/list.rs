@@ -33,12 +33,12 @@ impl ListArgs {
 }
 
 fn table(users: &[UserRecord], now: Timestamp) -> String {
-    let mut table = Table::new(["NAME", "STATE", "MANAGER", "LIVE TOKENS", "CREATED", "DISPLAY NAME"]);
+    let mut table = Table::new(["NAME", "STATE", "MANAGER", "LIVE TOKENS", "CREATED"]);
     for user in users {
         let state = if user.disabled_at.is_some() { "disabled" } else { "enabled" };
         let manager = if user.manager { "yes" } else { "no" };
         let tokens = user.live_tokens.to_string();
-        table.row([&user.name, state, manager, &tokens, &ago(user.created_at, now), &user.display_name]);
+        table.row([&user.name, state, manager, &tokens, &ago(user.created_at, now)]);
     }
     table.text()
 }
@@ -53,7 +53,6 @@ mod tests {
         let alice = UserRecord {
             id: "9f2c51aa-0000-4000-8000-000000000001".parse().unwrap(),
             name: "alice".to_owned(),
-            display_name: "Alice\u{1b}[2J".to_owned(),
             manager: true,
             created_at: "2026-11-20T10:00:00Z".parse().unwrap(),
             disabled_at: None,
@@ -61,7 +60,6 @@ mod tests {
         };
         let bob = UserRecord {
             name: "bob".to_owned(),
-            display_name: String::new(),
             manager: false,
             disabled_at: Some(now),
             ..alice.clone()
@@ -69,8 +67,8 @@ mod tests {
         assert_eq!(
             table(&[alice, bob], now),
             "\
-NAME   STATE     MANAGER  LIVE TOKENS  CREATED     DISPLAY NAME
-alice  enabled   yes      3            2 days ago  Alice\\u{1b}[2J
+NAME   STATE     MANAGER  LIVE TOKENS  CREATED
+alice  enabled   yes      3            2 days ago
 bob    disabled  no       3            2 days ago
 "
         );

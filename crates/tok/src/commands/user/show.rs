@@ -44,7 +44,6 @@ fn text(user: &UserRecord, memberships: &[MembershipRecord], now: Timestamp) -> 
     };
     facts(&[
         ("Name", safe(&user.name)),
-        ("Display name", safe(&user.display_name)),
         ("ID", user.id.to_string()),
         ("State", state),
         ("Manager", if user.manager { "yes" } else { "no" }.to_owned()),

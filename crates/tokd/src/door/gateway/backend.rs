@@ -26,7 +26,7 @@ use hyper::http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::call::GitRequest;
+use super::call::{GitCall, GitRequest, GitService};
 use super::cgi::{self, BadHead, Head};
 use super::child::{Activity, Group, Pipes, collect};
 use super::fault::GatewayFault;
@@ -81,8 +81,8 @@ impl GitBackend {
         &self.repositories
     }
 
-    /// How many git children run now.
-    pub fn running(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
         self.limits.children - self.children.available_permits()
     }
 
@@ -119,7 +119,7 @@ impl GitBackend {
         let (group, pipes) = self.start(&request)?;
         let (chunks, waiting) = mpsc::channel(WAITING_CHUNKS);
         let (head, answered) = oneshot::channel();
-        let settling = request.call.service().writes().then_some((path, began));
+        let settling = (request.call == GitCall::Exchange(GitService::ReceivePack)).then_some((path, began));
         let run = Run {
             title: format!("{} {repo}", request.call.service().as_str()),
             program: self.repositories.program.clone(),
@@ -243,7 +243,7 @@ impl Run {
         let took_ms = u64::try_from(activity.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Some(group) = group else {
             drop(permit);
-            tracing::info!(request = title, took_ms, reason = %over, git = said, "git request stopped");
+            tracing::info!(request = title, took_ms, reason = %over, git = said, "{title}: git was stopped");
             let _ = timeout(idle, chunks.send(Err(std::io::Error::other("git was stopped")))).await;
             return;
         };
@@ -255,20 +255,20 @@ impl Run {
         drop(permit);
         let last = match (settled, status) {
             (Err(error), _) => {
-                tracing::error!(request = title, %error, "a push cannot be made durable; its client is not told it succeeded");
+                tracing::error!(request = title, %error, "A push cannot be made durable; its client is not told that it succeeded");
                 Some(Err(error))
             }
             // Only a signal cuts an answer short without git noticing; an exit status comes after a proper last word.
             (Ok(()), Some(status)) if status.code().is_none() => {
-                tracing::warn!(request = title, took_ms, %status, git = said, "git was killed");
+                tracing::warn!(request = title, took_ms, %status, git = said, "{title}: git was killed");
                 Some(Err(std::io::Error::other("git was killed")))
             }
             (Ok(()), status) => {
                 let clean = status.is_some_and(|status| status.success());
                 if clean && said.is_empty() {
-                    tracing::debug!(request = title, took_ms, "git request done");
+                    tracing::debug!(request = title, took_ms, "{title}: done");
                 } else {
-                    tracing::info!(request = title, took_ms, clean, git = said, "git request done");
+                    tracing::info!(request = title, took_ms, clean, git = said, "{title}: done");
                 }
                 held.map(Ok)
             }

@@ -50,9 +50,16 @@ impl Group {
         Ok((Self { leader, id }, pipes))
     }
 
-    /// Waits for the leader, which must have been seen ending: nothing is signalled any more afterwards.
+    /// Waits for the leader, whose outputs are closed: it is about to end, or it is killed.
     pub(super) async fn finish(mut self) -> Option<ExitStatus> {
-        let status = self.leader.wait().await.ok();
+        let status = match timeout(DYING, self.leader.wait()).await {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                self.signal(Signal::SIGKILL);
+                timeout(DYING, self.leader.wait()).await.ok()?.ok()
+            }
+        };
+        // From here on the id may be anybody's.
         self.id = None;
         status
     }
@@ -65,19 +72,19 @@ impl Group {
     pub(super) async fn end(self, by_itself: bool, all_gone: impl Future<Output = ()>) {
         let mut all_gone = pin!(all_gone);
         if by_itself && timeout(CLEANING, all_gone.as_mut()).await.is_ok() {
-            let _ = timeout(DYING, self.finish()).await;
+            self.finish().await;
             return;
         }
         self.signal(Signal::SIGTERM);
         if timeout(CLEANING, all_gone.as_mut()).await.is_err() {
             self.signal(Signal::SIGKILL);
             if timeout(DYING, all_gone).await.is_err() {
-                tracing::warn!(group = self.id.map(Pid::as_raw), "a killed git is still there: is its disk answering?");
+                tracing::warn!(group = self.id.map(Pid::as_raw), "A killed git is still there: is its disk answering?");
             }
         }
         // What ignores SIGTERM with its error output closed is caught by this.
         self.signal(Signal::SIGKILL);
-        let _ = timeout(DYING, self.finish()).await;
+        self.finish().await;
     }
 
     /// Where git collects a push until it accepts it, if it is at that. (git's children are told by
@@ -101,7 +108,7 @@ impl Group {
         match killpg(id, signal) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => {
-                tracing::warn!(group = id.as_raw(), %signal, %error, "a git process group cannot be signalled")
+                tracing::warn!(group = id.as_raw(), %signal, %error, "A git process group cannot be signalled");
             }
         }
     }

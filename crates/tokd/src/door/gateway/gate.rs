@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::body::Body;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use tok_api::fault::FaultCode;
 use tok_model::scope::RepoRight;
 use tok_model::url::GitPath;
@@ -46,6 +46,9 @@ impl Gateway {
             Ok(call) => call,
             Err(why) => return not_served(why),
         };
+        if is_probe(call, request.headers()) {
+            return probed(call.service());
+        }
         let right = if call.service().writes() { RepoRight::Write } else { RepoRight::Read };
         let source = proxies.source(request.headers(), peer);
         let address = source.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -79,6 +82,24 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Before a request that is larger than `http.postBuffer` git sends one of 4 bytes, `0000`, which asks for nothing. With a
+/// Bearer credential it carries no `Authorization` (a fault of git's, seen in 2.47), and a 401 to it ends the command.
+fn is_probe(call: GitCall, headers: &HeaderMap) -> bool {
+    matches!(call, GitCall::Exchange(GitService::UploadPack | GitService::ReceivePack))
+        && !headers.contains_key(AUTHORIZATION)
+        && headers.get(CONTENT_LENGTH).is_some_and(|length| length == "4")
+}
+
+/// What git itself answers to nothing. The same for every address, so nobody learns from it what there is.
+fn probed(service: GitService) -> Response<Body> {
+    let mut response = answer::text(StatusCode::OK, "");
+    *response.body_mut() = Body::empty();
+    if let Ok(kind) = HeaderValue::try_from(format!("application/x-{}-result", service.as_str())) {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    response
 }
 
 /// How the audit trail calls it.

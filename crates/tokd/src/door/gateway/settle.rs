@@ -13,8 +13,9 @@ use tokio::fs;
 use super::program::GitProgram;
 use super::settings;
 
-/// Directories changed this long before a push began are synced too: a network file system has a clock of its own.
-const SLACK: Duration = Duration::from_secs(60);
+/// Directories changed this long before a push began are synced too: file systems read a coarser clock. (Network file
+/// systems may have another clock altogether, but make renames durable before they answer.)
+const SLACK: Duration = Duration::from_secs(1);
 
 /// The moment to remember when a push begins.
 #[expect(clippy::disallowed_methods, reason = "compared with the times of directories only; no authority ends by it")]
@@ -23,16 +24,12 @@ pub(super) fn begin() -> SystemTime {
 }
 
 /// Makes a push that [began](begin) then durable.
+#[expect(clippy::disallowed_methods, reason = "at most one for each git child, and those are counted")]
 pub(super) async fn settle(program: &GitProgram, repo: &Path, since: SystemTime) -> Result<(), Error> {
     adopt_first_branch(program, repo).await?;
-    for directory in touched(repo, since - SLACK).await? {
-        match sync_directory(&directory).await {
-            // A reference's directory goes when its last reference does.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            other => other?,
-        }
-    }
-    Ok(())
+    let repo = repo.to_owned();
+    // Some hundred small questions to the file system: one job instead of as many.
+    tokio::task::spawn_blocking(move || sync_touched(&repo, since - SLACK)).await.map_err(Error::other)?
 }
 
 /// Waits until the names in a directory are on the disk.
@@ -71,22 +68,33 @@ async fn run(program: &GitProgram, repo: &Path, arguments: &[&str]) -> Result<Op
     Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
+fn sync_touched(repo: &Path, since: SystemTime) -> Result<(), Error> {
+    for directory in touched(repo, since)? {
+        // A reference's directory goes when its last reference does.
+        if let Some(directory) = present(std::fs::File::open(&directory))? {
+            directory.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
 /// The directories of a repository in which a name came, changed or went.
-async fn touched(repo: &Path, since: SystemTime) -> Result<Vec<PathBuf>, Error> {
+fn touched(repo: &Path, since: SystemTime) -> Result<Vec<PathBuf>, Error> {
     let mut found = vec![repo.to_owned()];
     // References nest as deep as their names do; objects lie one level deep.
     let mut waiting = vec![(repo.join("refs"), usize::MAX), (repo.join("objects"), 1)];
     while let Some((directory, levels)) = waiting.pop() {
-        let Some(metadata) = present(fs::symlink_metadata(&directory).await)? else { continue };
+        let Some(metadata) = present(std::fs::symlink_metadata(&directory))? else { continue };
         if metadata.modified()? >= since {
             found.push(directory.clone());
         }
-        let Some(mut entries) = present(fs::read_dir(&directory).await)? else { continue };
         if levels == 0 {
             continue;
         }
-        while let Some(entry) = entries.next_entry().await? {
-            if present(entry.file_type().await)?.is_some_and(|kind| kind.is_dir()) {
+        let Some(entries) = present(std::fs::read_dir(&directory))? else { continue };
+        for entry in entries {
+            let entry = entry?;
+            if present(entry.file_type())?.is_some_and(|kind| kind.is_dir()) {
                 waiting.push((entry.path(), levels - 1));
             }
         }
@@ -106,13 +114,20 @@ fn present<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn every_directory_a_push_renamed_into_is_found_and_no_old_one() {
+    #[test]
+    fn every_directory_a_push_renamed_into_is_found_and_no_old_one() {
         let directory = tempfile::tempdir().unwrap();
         let repo = directory.path();
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-        let directories =
-            ["objects/pack", "objects/ab", "objects/cd", "objects/info", "refs/heads/a/b/c", "refs/heads/old", "refs/tags"];
+        let directories = [
+            "objects/pack",
+            "objects/ab",
+            "objects/cd",
+            "objects/info",
+            "refs/heads/a/b/c",
+            "refs/heads/old",
+            "refs/tags",
+        ];
         for name in directories {
             std::fs::create_dir_all(repo.join(name)).unwrap();
         }
@@ -123,10 +138,10 @@ mod tests {
         for touched in ["objects/pack/pack-1.pack", "objects/cd/ef", "refs/heads/a/b/c/d"] {
             std::fs::write(repo.join(touched), "").unwrap();
         }
-        let mut found = touched(repo, long_ago + Duration::from_secs(1)).await.unwrap();
+        let mut found = touched(repo, long_ago + Duration::from_secs(1)).unwrap();
         found.sort();
         let expected = ["", "objects/cd", "objects/pack", "refs/heads/a/b/c"];
         assert_eq!(found, expected.map(|name| if name.is_empty() { repo.to_owned() } else { repo.join(name) }));
-        assert!(touched(&repo.join("missing"), long_ago).await.unwrap().len() == 1);
+        assert!(touched(&repo.join("missing"), long_ago).unwrap().len() == 1);
     }
 }

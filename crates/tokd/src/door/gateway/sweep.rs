@@ -113,11 +113,11 @@ async fn remove(path: &Path) -> bool {
     let removed = if is_directory(path).await { fs::remove_dir_all(path).await } else { fs::remove_file(path).await };
     match removed {
         Ok(()) => {
-            tracing::info!(path = %path.display(), "removed what a killed git left");
+            tracing::info!(path = %path.display(), "Removed what a killed git left");
             true
         }
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a killed git left this and it cannot be removed");
+            tracing::warn!(path = %path.display(), %error, "A killed git left this and it cannot be removed");
             false
         }
     }
@@ -163,7 +163,13 @@ mod tests {
         std::fs::write(repo.join("objects/tmp_objdir-incoming-abc/pack/tmp_pack_x"), "half").unwrap();
         std::fs::create_dir_all(repo.join("refs/heads/feature")).unwrap();
         std::fs::create_dir_all(repo.join("objects/ab")).unwrap();
-        for file in ["refs/heads/main.lock", "refs/heads/feature/x.lock", "packed-refs.lock", "refs/heads/main", "objects/ab/cd"] {
+        for file in [
+            "refs/heads/main.lock",
+            "refs/heads/feature/x.lock",
+            "packed-refs.lock",
+            "refs/heads/main",
+            "objects/ab/cd",
+        ] {
             std::fs::write(repo.join(file), "").unwrap();
         }
         std::fs::create_dir_all(directory.path().join("acme/.new-0123/objects")).unwrap();

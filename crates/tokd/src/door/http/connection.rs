@@ -55,10 +55,10 @@ impl Surroundings {
             result = self.speak(stream, service) => {
                 if let Err(error) = result {
                     // A client that is slow, hostile or gone: nothing an admin could act on.
-                    tracing::debug!(%peer, error, "connection ended early");
+                    tracing::debug!(%peer, error, "Connection ended early");
                 }
             }
-            () = cut.cancelled() => tracing::info!(%peer, "connection cut: it was not done when the time for stopping was"),
+            () = cut.cancelled() => tracing::info!(%peer, "Connection cut: it was not done when the time for stopping was"),
         }
     }
 
@@ -125,7 +125,7 @@ where
         Ok(Err(never)) => match never {},
         Err(_) => {
             // What panicked, and where, the panic hook has logged already.
-            tracing::error!("a request's handler panicked; its client was answered 500");
+            tracing::error!("A request's handler panicked; its client was answered 500");
             let mut response = Response::new(CountedBody::words("tokd failed here; its log says why\n", counted));
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             let plain = HeaderValue::from_static("text/plain; charset=utf-8");

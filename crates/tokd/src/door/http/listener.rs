@@ -73,7 +73,11 @@ impl HttpListener {
         // From here on a new client is refused at once and can try another replica.
         drop(listener);
         let requests = under_way.count();
-        tracing::debug!(requests, connections = connections.len(), "No new connections; {requests} requests may finish");
+        tracing::debug!(
+            requests,
+            connections = connections.len(),
+            "No new connections; {requests} requests may finish"
+        );
         connections.close();
         if timeout(drain, connections.wait()).await.is_ok() {
             return Drained { cut: 0 };

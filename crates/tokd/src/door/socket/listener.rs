@@ -132,7 +132,7 @@ impl LocalListener {
                 };
                 tokio::select! {
                     () = serving => {}
-                    () = cut.cancelled() => tracing::info!(peer.uid, "local connection cut: it was not done when the time for stopping was"),
+                    () = cut.cancelled() => tracing::info!(peer.uid, "Local connection cut: it was not done when the time for stopping was"),
                 }
             });
         }
@@ -185,7 +185,7 @@ impl Users {
             let PeerCredentials { uid, pid, .. } = peer;
             let limit = self.limit;
             self.reminder
-                .at_most(|| tracing::warn!(uid, pid, limit, "a user has all its local connections; more are closed"));
+                .at_most(|| tracing::warn!(uid, pid, limit, "A user has all its local connections; more are closed"));
             return None;
         }
         *count += 1;

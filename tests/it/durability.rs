@@ -1,0 +1,415 @@
+//! Killed, stopped, filled up or misused: nothing is lost, what is wrong is said, and the next start works.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use tok_tests::environment::Environment;
+use tok_tests::git::noise;
+use tok_tests::postgres::{embedded_url, psql};
+use tok_tests::proxy::Proxy;
+use tok_tests::wait;
+
+fn acme() -> Environment {
+    let environment = Environment::dev();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "writer")]);
+    environment
+}
+
+#[test]
+fn a_daemon_killed_during_a_push_loses_nothing_and_keeps_nothing_half_made() {
+    let environment = acme();
+    let work = environment.pushed("alice", "acme/app");
+    let before = environment.rows("SELECT * FROM tokens ORDER BY id");
+    let head = environment.revision(&work, "HEAD");
+    environment.commit(&work, "large", noise(4 << 20, 3));
+    let proxy = Proxy::start(environment.address());
+    proxy.hold_after(1 << 20);
+    let push = environment.git(&work, &["-c", "core.compression=0", "push"]).through(&proxy).acting_as("alice").start();
+    proxy.wait_until_held();
+    environment.kill();
+    proxy.pass();
+    assert_ne!(push.wait().code, Some(0), "a push that nobody took cannot have succeeded");
+
+    environment.start();
+    let after = environment.rows("SELECT * FROM tokens ORDER BY id");
+    let same = |rows: &[serde_json::Value]| {
+        rows.iter().map(|row| (row["id"].clone(), row["revoked_at"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(same(&after), same(&before));
+    assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git' AND parent_id IS NULL"), 0);
+    let checked = environment.call("git").directory(environment.on_server("acme/app"));
+    let checked = checked
+        .variable("GIT_CONFIG_COUNT", "1")
+        .variable("GIT_CONFIG_KEY_0", "safe.directory")
+        .variable("GIT_CONFIG_VALUE_0", "*");
+    checked.clone().arguments(["fsck", "--strict", "--no-dangling"]).ok();
+    assert_eq!(checked.arguments(["rev-parse", "main"]).ok().line(), head, "the branch did not move");
+
+    environment.git(&work, &["-c", "core.compression=0", "push"]).acting_as("alice").ok();
+    environment
+        .git(&environment.work(""), &["clone", "--quiet", &environment.repository("acme/app"), "copy"])
+        .acting_as("alice")
+        .ok();
+    assert_eq!(environment.revision(&environment.work("copy"), "HEAD"), environment.revision(&work, "HEAD"));
+}
+
+#[test]
+fn a_daemon_killed_during_the_first_push_leaves_a_whole_repository_or_none() {
+    let environment = acme();
+    let work = environment.work_tree("work");
+    environment.commit(&work, "large", noise(2 << 20, 4));
+    let proxy = Proxy::start(environment.address());
+    proxy.hold_after(1 << 20);
+    let url = environment.repository("acme/new");
+    let push = environment
+        .git(&work, &["-c", "core.compression=0", "push", &url, "main"])
+        .through(&proxy)
+        .acting_as("alice")
+        .start();
+    proxy.wait_until_held();
+    environment.kill();
+    proxy.pass();
+    push.wait();
+    environment.start();
+    let entries: Vec<_> =
+        fs::read_dir(environment.data().join("git/acme")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(entries.iter().all(|name| name == "new.git"), "{entries:?}");
+    environment.git(&work, &["-c", "core.compression=0", "push", &url, "main"]).acting_as("alice").ok();
+}
+
+#[test]
+fn tokens_made_before_a_kill_work_after_it() {
+    let environment = acme();
+    environment.pushed("alice", "acme/app");
+    let personal = environment.token("alice", &[]);
+    let minted = environment.git_token("alice", "acme/app", "read");
+    let gone = environment.token("alice", &[]);
+    environment.tok(&["token", "revoke", "--force", &gone[..11]]).acting_as("alice").ok();
+    environment.kill();
+    environment.start();
+    let status = |token: &str| {
+        environment.send(&tok_tests::http::Request::refs("acme/app", "git-upload-pack").bearer(token)).status
+    };
+    assert_eq!([&personal, &minted, &gone].map(|token| status(token)), [200, 200, 401]);
+}
+
+#[test]
+fn sigterm_lets_a_clone_finish_and_ends_with_0() {
+    let environment = acme();
+    let work = environment.pushed("alice", "acme/app");
+    environment.commit(&work, "large", noise(4 << 20, 5));
+    let proxy = Proxy::start(environment.address());
+    proxy.hold_after(1 << 20);
+    let push = environment.git(&work, &["-c", "core.compression=0", "push"]).through(&proxy).acting_as("alice").start();
+    proxy.wait_until_held();
+    let daemon = environment.take_daemon();
+    daemon.signal(Signal::SIGTERM);
+    wait::until_true("new connections are refused", || std::net::TcpStream::connect(environment.address()).is_err());
+    proxy.pass();
+    push.wait().expect_code(0);
+    let status = daemon.wait();
+    assert!(status.success(), "{status}: {}", environment.log());
+    environment.start();
+    let listed = environment.git(&work, &["ls-remote", "origin", "main"]).acting_as("alice").ok();
+    assert!(listed.text().starts_with(&environment.revision(&work, "HEAD")));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_data_refuses_and_the_first_goes_on() {
+    let environment = acme();
+    let data = environment.data().to_string_lossy().into_owned();
+    let mut recipe = environment.recipe();
+    recipe.arguments = ["dev", "--data", &data, "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec();
+    let Err(refused) = recipe.start() else { panic!("two daemons run on one data directory") };
+    refused.because(&[&data, "in use", &format!("process {}", environment.pid())]);
+    environment.pushed("alice", "acme/app");
+    // Nor does it take the socket of another.
+    let other = Environment::new();
+    let socket = environment.socket().to_string_lossy().into_owned();
+    let Err(refused) = other.recipe().arguments(&["--socket", &socket]).start() else { panic!("it took the socket") };
+    refused.because(&[&socket, &format!("process {}", environment.pid())]);
+    environment.tok(&["status"]).ok();
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_no_hindrance() {
+    let environment = acme();
+    environment.kill();
+    let data = environment.data();
+    assert!(
+        data.join("tokd.sock").exists() && data.join("pg/postmaster.pid").exists(),
+        "a killed daemon leaves its files"
+    );
+    // As after a reboot: the numbers belong to other processes now.
+    fs::write(data.join("lock"), "1\n").unwrap();
+    fs::write(data.join("tokd.sock.lock"), "1\n").unwrap();
+    let pid_file = data.join("pg/postmaster.pid");
+    let text = fs::read_to_string(&pid_file).unwrap();
+    let rest = text.split_once('\n').unwrap().1;
+    // Written over, so that it still belongs to the cluster's user.
+    fs::write(&pid_file, format!("1\n{rest}")).unwrap();
+    environment.start();
+    environment.tok(&["user", "show", "alice"]).ok();
+}
+
+#[test]
+fn a_wrong_pepper_file_is_refused_in_words_and_the_right_one_works_again() {
+    let environment = acme();
+    let token = environment.token("alice", &[]);
+    environment.stop();
+    let pepper = environment.data().join("pepper");
+    let right = fs::read_to_string(&pepper).unwrap();
+    let number = right.split_once(':').unwrap().0.to_owned();
+    let works = "the right pepper file";
+
+    fs::write(&pepper, format!("{number}:{}\n", "ab".repeat(32))).unwrap();
+    environment.start_fails().because(&[
+        "pepper",
+        "not the one this database was made with",
+        "put the right file back",
+    ]);
+    fs::write(&pepper, "not a pepper\n").unwrap();
+    environment.start_fails().because(&["pepper", "line 1"]);
+    fs::write(&pepper, "").unwrap();
+    environment.start_fails().because(&["pepper"]);
+    // A missing one is not quietly replaced: no token could be verified any more.
+    fs::remove_file(&pepper).unwrap();
+    environment.start_fails().because(&["pepper"]);
+    assert!(!pepper.exists(), "a new pepper was made for an old database");
+
+    fs::write(&pepper, &right).unwrap();
+    fs::set_permissions(&pepper, Permissions::from_mode(0o600)).unwrap();
+    environment.start();
+    let checked = environment.tok(&["token", "check"]).input(token).run();
+    assert_eq!(checked.code, Some(0), "{works}: {}", checked.describe());
+}
+
+#[test]
+fn the_pepper_file_is_for_its_owner_only() {
+    let environment = Environment::new();
+    environment.start();
+    let mode = fs::metadata(environment.data().join("pepper")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+}
+
+#[test]
+fn the_schema_of_a_later_version_is_refused_and_left_alone() {
+    let environment = acme();
+    environment.execute("INSERT INTO __diesel_schema_migrations (version, run_on) VALUES ('29991231000000', now())");
+    environment.stop();
+    environment.start_fails().because(&["29991231000000", "later tokd"]);
+    // A cluster that a later tokd marked is refused as well, before it is touched.
+    environment.start_fails().because(&["29991231000000"]);
+    let version = with_cluster(&environment, |url| {
+        psql(
+            url,
+            "SELECT max(version) FROM __diesel_schema_migrations; DELETE FROM __diesel_schema_migrations WHERE version = '29991231000000'",
+        )
+    });
+    assert_eq!(version.trim(), "29991231000000");
+    environment.start();
+    environment.tok(&["user", "show", "alice"]).ok();
+}
+
+#[test]
+fn without_postgres_it_says_what_to_install() {
+    let environment = Environment::new();
+    let empty = environment.path("empty");
+    fs::create_dir(&empty).unwrap();
+    let Err(refused) = environment.recipe().variable("TOK_PG_BIN", empty.to_string_lossy()).start() else {
+        panic!("it started without PostgreSQL")
+    };
+    refused.because(&["PostgreSQL", &empty.to_string_lossy()]);
+    assert!(!environment.data().join("pg").exists());
+    environment.start();
+}
+
+#[test]
+fn a_port_in_use_is_said_and_costs_nothing() {
+    let environment = Environment::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut recipe = environment.recipe();
+    *recipe.arguments.last_mut().unwrap() = address.clone();
+    let Err(refused) = recipe.start() else { panic!("two programs listen on one port") };
+    refused.because(&["cannot listen", &address, "--listen"]);
+    drop(taken);
+    let daemon = recipe.start().unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_said() {
+    let environment = Environment::new();
+    fs::write(environment.data(), "a file").unwrap();
+    environment.start_fails().because(&[&environment.data().to_string_lossy()]);
+    fs::remove_file(environment.data()).unwrap();
+    environment.start();
+}
+
+#[test]
+fn an_unclean_first_start_is_made_good_by_the_next() {
+    let environment = Environment::new();
+    // Killed while it makes its cluster: whenever that is, the next start begins anew.
+    let daemon = environment.recipe();
+    let mut child = Command::new(tok_tests::binaries::path("tokd"))
+        .args(&daemon.arguments)
+        .env("HOME", environment.home())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait::until_true("initdb is at work", || environment.data().join("pg.new").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!environment.data().join("pg").exists());
+    environment.start();
+    assert!(!environment.data().join("pg.new").exists());
+    environment.tok(&["status"]).ok();
+}
+
+#[test]
+fn a_push_whose_body_breaks_off_changes_nothing_and_the_next_works() {
+    let environment = acme();
+    let work = environment.pushed("alice", "acme/app");
+    let head = environment.revision(&work, "HEAD");
+    environment.commit(&work, "large", noise(4 << 20, 6));
+    let proxy = Proxy::start(environment.address());
+    proxy.cut_after(2 << 20);
+    environment.git(&work, &["-c", "core.compression=0", "push"]).through(&proxy).acting_as("alice").fails();
+    assert!(proxy.cuts() > 0);
+    let listed = environment.git(&work, &["ls-remote", "origin", "main"]).acting_as("alice").ok();
+    assert!(listed.text().starts_with(&head));
+    wait::until_true("git ended on the server", || {
+        !tok_tests::processes::tree(environment.pid())
+            .iter()
+            .any(|process| process.name().contains("receive-pack") || process.name().contains("(git"))
+    });
+    let objects = environment.on_server("acme/app").join("objects");
+    let quarantine = fs::read_dir(objects)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("tmp_objdir"));
+    assert_eq!(quarantine.count(), 0, "git put its quarantine away");
+    environment.git(&work, &["-c", "core.compression=0", "push"]).acting_as("alice").ok();
+}
+
+#[test]
+fn a_pack_over_the_limit_is_refused_with_a_sentence() {
+    let environment = Environment::new();
+    environment.start_with(&environment.serve_recipe("[git]\ncreate_on_push = true\nmax_push_size = \"1MiB\"\n"));
+    environment.tok(&["git", "setup", &environment.url()]).ok();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "writer")]);
+    let work = environment.pushed("alice", "acme/app");
+    environment.commit(&work, "large", noise(3 << 20, 8));
+    let push = environment.git(&work, &["-c", "core.compression=0", "push"]).acting_as("alice").fails();
+    push.says(&["remote:", "maximum allowed size"]);
+    environment.git(&work, &["reset", "--quiet", "--hard", "HEAD^"]).ok();
+    environment.commit(&work, "small", "content");
+    environment.git(&work, &["push"]).acting_as("alice").ok();
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_next_start_works() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // Only root can mount a file system of its own to fill.
+        return;
+    }
+    let environment = Environment::new();
+    let disk = SmallDisk::mount(&environment, "100m");
+    fs::write(environment.data().join("ballast"), vec![0_u8; 80 << 20]).unwrap();
+    environment.start_fails().because(&["full", &environment.data().to_string_lossy()]);
+    fs::remove_file(environment.data().join("ballast")).unwrap();
+    environment.start();
+    environment.tok(&["git", "setup", &environment.url()]).ok();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "writer")]);
+    let work = environment.pushed("alice", "acme/app");
+
+    // Full while it runs: a push and a change are refused, nothing that was there is lost.
+    environment.commit(&work, "large", noise(64 << 20, 9));
+    environment.git(&work, &["-c", "core.compression=0", "push"]).acting_as("alice").fails();
+    let head = environment.revision(&work, "HEAD^");
+    let listed = environment.git(&work, &["ls-remote", "origin", "main"]).acting_as("alice").ok();
+    assert!(listed.text().starts_with(&head), "{}", listed.describe());
+    environment.git(&work, &["reset", "--quiet", "--hard", "HEAD^"]).ok();
+    environment.commit(&work, "small", "content");
+    environment.git(&work, &["push"]).acting_as("alice").ok();
+    environment.stop();
+    environment.start();
+    environment.tok(&["user", "show", "alice"]).ok();
+    environment.stop();
+    drop(disk);
+}
+
+#[test]
+fn it_runs_below_a_path_that_is_longer_than_a_socket_may_be() {
+    let environment = Environment::new();
+    let long = environment.path(&format!("{}/{}", "d".repeat(100), "e".repeat(100)));
+    let mut recipe = environment.recipe();
+    let socket = environment.path("s").to_string_lossy().into_owned();
+    recipe.arguments = ["dev", "--data", &long.to_string_lossy(), "--listen", "127.0.0.1:0", "--socket", &socket]
+        .map(str::to_owned)
+        .to_vec();
+    let daemon = recipe.start().unwrap();
+    daemon.stop();
+    // Its own socket would be there by default, and cannot be: that is said, with the number.
+    recipe.arguments.truncate(5);
+    let Err(refused) = recipe.start() else { panic!("a socket has a name that is too long for one") };
+    refused.because(&["at most 107", "shorter"]);
+}
+
+#[test]
+fn postgres_that_dies_alone_comes_back_and_nothing_is_refused_for_it() {
+    let environment = acme();
+    let work = environment.pushed("alice", "acme/app");
+    let postmaster: i32 = fs::read_to_string(environment.data().join("pg/postmaster.pid"))
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(postmaster), Signal::SIGKILL).unwrap();
+    let token_calls = |arguments: &[&str]| environment.tok(arguments).run();
+    wait::until_true("the database answers again", || {
+        let answer = token_calls(&["user", "show", "alice"]);
+        // Until then it is "cannot know now", never "no".
+        assert!(matches!(answer.code, Some(0 | 6)), "{}", answer.describe());
+        answer.code == Some(0)
+    });
+    environment.git(&work, &["fetch"]).acting_as("alice").ok();
+}
+
+/// Runs the cluster of a stopped environment without tokd.
+fn with_cluster<T>(environment: &Environment, work: impl FnOnce(&str) -> T) -> T {
+    let mut options = tok_store::embedded::ClusterOptions::new(environment.data());
+    options.durable = true;
+    let cluster = tok_store::embedded::Cluster::start(options).unwrap();
+    let outcome = work(&embedded_url(environment.data()));
+    cluster.stop();
+    outcome
+}
+
+/// A file system of its own for the data directory.
+struct SmallDisk(String);
+
+impl SmallDisk {
+    fn mount(environment: &Environment, size: &str) -> Self {
+        let path = environment.data().to_string_lossy().into_owned();
+        fs::create_dir(&path).unwrap();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0711"), "tmpfs", &path])
+            .status();
+        assert!(status.unwrap().success(), "cannot mount a tmpfs");
+        Self(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a failing test may still have something open there.
+        let _ = Command::new("umount").args(["--lazy", &self.0]).status();
+    }
+}

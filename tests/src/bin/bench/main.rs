@@ -1,0 +1,80 @@
+//! `just bench`: prints the figures of the design next to their baselines, measured side by side in one run.
+//!
+//! `bench --helper PATH [ROW…]`: with rows, only those are measured and nothing is written; without, all are, and
+//! `bench/latest.json` has the results. A missed goal is said, and is no failure: only ratios are goals, and a busy machine
+//! can spoil even these.
+
+mod bare;
+mod figure;
+mod helper;
+mod load;
+mod machine;
+mod process;
+mod rounds;
+mod statistics;
+mod verdict;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tok_tests::binaries;
+use tok_tests::environment::Environment;
+
+use crate::figure::Figure;
+
+const ALL: [u32; 4] = [1, 2, 3, 4];
+
+fn main() {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.peek().is_some_and(|argument| argument == bare::ARGUMENT) {
+        return bare::serve();
+    }
+    let (mut helper, mut rows) = (binaries::path("git-credential-tok"), Vec::new());
+    while let Some(argument) = arguments.next() {
+        if argument == "--helper" {
+            let path = arguments.next().expect("--helper needs a path");
+            helper = std::path::absolute(PathBuf::from(path)).expect("there is a working directory");
+        } else {
+            let row = argument.to_str().and_then(|text| text.parse().ok()).filter(|row| ALL.contains(row));
+            rows.push(row.unwrap_or_else(|| panic!("{}: only --helper PATH and rows 1 to 4", argument.display())));
+        }
+    }
+    let write = rows.is_empty();
+    if write {
+        rows = ALL.to_vec();
+    }
+
+    let environment = Environment::new();
+    environment.start();
+    environment.users(&[helper::USER]).workspace("acme", &[(helper::USER, "writer")]);
+    let machine = machine::describe(&environment);
+    say(&format!("{machine:#}\n"));
+
+    let mut figures = Vec::new();
+    let bench = helper::Bench::new(&environment, &helper);
+    for row in rows {
+        let figure = match row {
+            1 => bench.kept_token(),
+            2 => bench.minting(),
+            3 => bench.own_store(),
+            _ => verdict::measure(&environment),
+        };
+        say(&figure.to_text());
+        figures.push(figure);
+    }
+    if write {
+        let path = binaries::workspace().join("bench/latest.json");
+        let figures: Vec<Value> = figures.iter().map(Figure::to_json).collect();
+        let text = format!("{:#}\n", json!({ "machine": machine, "figures": figures }));
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("the workspace is ours");
+        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        say(&format!("written to {}", path.display()));
+    }
+}
+
+fn say(text: &str) {
+    // Whoever closed it does not want to know.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,88 @@
+//! Row 4: `/authz/git` with a token that was seen before, next to the least that a server on hyper can do.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tok_tests::environment::Environment;
+use tok_tests::wait;
+
+use crate::bare::BareHyper;
+use crate::figure::{Figure, Goal};
+use crate::helper::USER;
+use crate::load::{self, Load};
+use crate::rounds::{Contender, Rounds, interleave};
+use crate::statistics::{Series, Unit};
+
+const ROUNDS: Rounds = Rounds { warm_up: 1, counted: 15 };
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Measures it.
+pub(crate) fn measure(environment: &Environment) -> Figure {
+    let bare = BareHyper::start();
+    let token = environment.git_token(USER, "acme/app", "read");
+    let request = |address: SocketAddr| {
+        // What nginx sends for `auth_request`; both servers get the same bytes but for the port.
+        format!(
+            "GET /authz/git HTTP/1.1\r\nHost: {address}\r\nX-Original-URI: /acme/app.git/info/refs?service=git-upload-pack\r\n\
+             X-Original-Method: GET\r\nAuthorization: Basic {}\r\nUser-Agent: git/2.47.3\r\n\r\n",
+            STANDARD.encode(format!("{USER}:{token}"))
+        )
+    };
+    let contender = |address: SocketAddr, pid: i32| -> Contender<'_, (Load, Duration)> {
+        let request = request(address);
+        Box::new(move |_| {
+            let before = processor_time(pid);
+            let load = load::round(address, request.as_bytes(), ROUND);
+            (load, processor_time(pid).saturating_sub(before))
+        })
+    };
+    let contenders = vec![contender(bare.address, bare.pid()), contender(environment.address(), environment.pid())];
+    let [baseline, ours] = <[_; 2]>::try_from(interleave(ROUNDS, contenders)).expect("two contenders, two results");
+
+    // A verdict that was not written down would have been cheap.
+    let answers: i64 = ours.iter().map(|(load, _)| i64::from(load.answers)).sum();
+    let recorded = "SELECT coalesce(sum(times), 0)::bigint AS count FROM audit WHERE action = 'token.use'";
+    wait::until_true("every use is in the trail", || environment.count(recorded) >= answers);
+
+    let names = ["bare hyper, 204", "tokd /authz/git, Basic"];
+    let [bare_rate, our_rate, bare_cost, our_cost] = [
+        rate(names[0], &baseline),
+        rate(names[1], &ours),
+        cost("processor time for one answer: bare hyper", &baseline),
+        cost("processor time for one answer: tokd", &ours),
+    ];
+    Figure {
+        row: 4,
+        name: "/authz/git, token seen before",
+        ours: our_rate,
+        baseline: bare_rate,
+        goal: Goal::AtLeast(0.8),
+        beside: vec![our_cost, bare_cost],
+        note: format!(
+            "{} connections from one thread, {} s each in turns; all {answers} uses that were counted are in the trail.",
+            load::CONNECTIONS,
+            ROUND.as_secs()
+        ),
+    }
+}
+
+fn rate(name: &str, rounds: &[(Load, Duration)]) -> Series {
+    let values = rounds.iter().map(|(load, _)| load.per_second()).collect();
+    Series { name: name.to_owned(), unit: Unit::PerSecond, values }
+}
+
+fn cost(name: &str, rounds: &[(Load, Duration)]) -> Series {
+    let values = rounds.iter().map(|(load, time)| time.as_secs_f64() * 1e6 / f64::from(load.answers)).collect();
+    Series { name: name.to_owned(), unit: Unit::ProcessorMicroseconds, values }
+}
+
+/// How long the threads of a process have been on a processor.
+fn processor_time(pid: i32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let statistics = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    let nanoseconds = statistics.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok());
+    Duration::from_nanos(nanoseconds.sum())
+}
