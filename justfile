@@ -30,9 +30,15 @@ build:
 demo *ARGS: build
     tests/demo.sh "$@"
 
-# Measure, and say which numbers miss their goal
-bench *ARGS:
-    cargo run --release --locked --package tok-tests --bin bench -- "$@"
+# The helper as it is shipped: small, and linked statically, since finding libraries is half of its start; ARGS are cargo's
+helper *ARGS:
+    cargo rustc --locked --profile helper --package git-credential-tok --bin git-credential-tok "$@" -- -C target-feature=+crt-static
+
+# Measure against the baselines, say which numbers miss their goal, and write bench/latest.json; ARGS are rows, such as 4
+bench *ARGS: helper
+    cargo build --release --locked --package tokd --package tok
+    cargo build --release --locked --package tok-tests --bins
+    target/release/bench --helper target/helper/git-credential-tok "$@"
 
 # Make the .deb
 package *ARGS:

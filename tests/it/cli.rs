@@ -28,7 +28,7 @@ fn a_created_token_is_shown_once_and_alone() {
     assert_eq!(tokens_in(text.as_bytes()), [text.clone()], "stdout has the token and nothing else");
     assert!(text.starts_with("tokpat_"));
     // The words are for people, on stderr, and without the text.
-    made.says(&["once"]);
+    made.says(&["Laptop", "not shown again"]);
     assert!(!made.complaint().contains(&text));
     let quiet = environment.tok(&["token", "create", "Quiet", "--quiet"]).acting_as("alice").ok();
     assert_eq!(quiet.complaint(), "");
@@ -235,7 +235,7 @@ fn each_exit_code_has_its_meaning() {
     let with = |token: &str, arguments: &[&str]| environment.tok(arguments).variable("TOK_TOKEN", token.to_owned());
     environment.tok(&["whoami"]).ok();
     // 1: it did not work out.
-    environment.tok(&["user", "create", "alice"]).fails(1).says(&["alice"]);
+    environment.tok(&["user", "create", "alice"]).fails(1).says(&["exists"]);
     // 2: usage.
     environment.tok(&["token", "create"]).fails(2);
     environment.tok(&["no-such-command"]).fails(2);

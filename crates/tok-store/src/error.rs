@@ -63,8 +63,9 @@ impl StoreError {
     }
 }
 
-/// Messages of PostgreSQL that mean "not now". Diesel keeps the text but not the SQLSTATE of kinds it does not name;
-/// the cluster runs with English messages (`lc_messages=C`), and an unknown one falls through to `Statement`.
+/// Messages of PostgreSQL that mean "not now". Diesel keeps the text but not the SQLSTATE of kinds it does not name, and
+/// only a superuser may choose the language; a message that is not known here falls through to `Statement`, which is
+/// an outage for the caller, too, and only logged louder.
 const NOT_NOW: &[&str] = &[
     "could not extend file",
     "No space left on device",

@@ -12,7 +12,7 @@ use crate::tx::{ReadTx, WriteTx};
 
 /// How a connection waits and gives up. Set on each connection, so that no forgotten lock holds a thread for ever.
 const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '3s'; \
-                       SET idle_in_transaction_session_timeout = '15s'; SET lc_messages = 'C'; \
+                       SET idle_in_transaction_session_timeout = '15s'; \
                        SET application_name = 'tokd'";
 
 /// The token store. Cheap to clone; all clones share the pool.

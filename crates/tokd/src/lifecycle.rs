@@ -40,7 +40,7 @@ use crate::fault::chain;
 use crate::service::{Place, Service};
 
 /// How long a caller of the pool waits for a connection; the executor has one for each of its threads.
-const POOL_WAIT: Duration = Duration::from_millis(2500);
+const POOL_WAIT: Duration = Duration::from_millis(1000);
 /// How often leftovers of killed pushes are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// An embedded cluster that ends by itself is started again, at most so often within [`RESTART_WINDOW`].

@@ -23,12 +23,16 @@ use args::{Args, Command};
 use config::Config;
 use lifecycle::Mode;
 
+/// The exit status for a wrong command line or configuration; clap's own.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     match run(Args::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            // What only an edit of the configuration can mend is told apart, so that systemd does not try again.
+            if error.is::<config::ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

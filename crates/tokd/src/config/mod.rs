@@ -41,7 +41,7 @@ pub enum ConfigError {
     },
     /// Not TOML, an unknown key, or a value of the wrong type.
     #[error("the configuration is not valid: {0}")]
-    Syntax(#[source] toml::de::Error),
+    Syntax(toml::de::Error),
     /// A variable that overrides nothing.
     #[error(
         "the variable {0} sets no key of tokd's configuration; config/tokd.toml lists the keys, and TOKD_SERVER_LISTEN is the form"

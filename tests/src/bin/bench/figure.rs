@@ -78,9 +78,9 @@ impl Figure {
         for (role, series) in roles.into_iter().chain(self.beside.iter().map(|series| ("", series))) {
             text.push_str(&line(role, series));
         }
-        if !self.note.is_empty() {
-            text.push_str(&format!("     {}\n", self.note));
-        }
+        text.push_str("     ");
+        text.push_str(&self.note);
+        text.push('\n');
         text
     }
 

@@ -39,20 +39,23 @@ impl<'a> Bench<'a> {
         Self { environment, cache: Cache::start(environment), helper, helper_size }
     }
 
+    /// A git token that may read `acme/app`.
+    pub(crate) fn git_token(&self) -> String {
+        token(&self.get().run(self.wish().as_bytes()).1)
+    }
+
     /// Row 1: the token that was minted for git a moment ago is given again.
     pub(crate) fn kept_token(&self) -> Figure {
-        let (lines, helper) = (self.environment.challenged("acme/app", "read") + "\n", self.get());
+        let (lines, helper) = (self.wish(), self.get());
         self.cache.keep(&lines);
-        let first = token(&helper.run(lines.as_bytes()).1);
-        let ours = || -> Contender<'_, f64> {
-            Box::new(|_| {
-                let (took, printed) = helper.run(lines.as_bytes());
-                assert_eq!(token(&printed), first, "row 1 is about one token");
-                took
-            })
-        };
+        let first = self.git_token();
+        let ours: Contender<'_, f64> = Box::new(|_| {
+            let (took, printed) = helper.run(lines.as_bytes());
+            assert_eq!(token(&printed), first, "row 1 is about one token");
+            took
+        });
         let names = [CACHE_GET, "git-credential-tok get, over the socket"];
-        let [baseline, ours] = timed(ROUNDS, names, [self.cache.get(&lines), ours()]);
+        let [baseline, ours] = timed(ROUNDS, names, [self.cache.get(&lines), ours]);
         let note = format!("Both get the same bytes on stdin. The helper has {} bytes.", self.helper_size);
         Figure {
             row: 1,
@@ -67,7 +70,7 @@ impl<'a> Bench<'a> {
 
     /// Row 2: each round asks for another repository, so each waits for a new token's row and its line in the trail.
     pub(crate) fn minting(&self) -> Figure {
-        let (lines, helper) = (self.environment.challenged("acme/app", "read") + "\n", self.get());
+        let (lines, helper) = (self.wish(), self.get());
         self.cache.keep(&lines);
         let seen = RefCell::new(HashSet::new());
         let before = self.minted();
@@ -105,7 +108,7 @@ impl<'a> Bench<'a> {
 
     /// Row 3: git stores what we answered, which needs nobody to be asked.
     pub(crate) fn own_store(&self) -> Figure {
-        let lines = self.environment.challenged("acme/app", "read") + "\n";
+        let lines = self.wish();
         let answer = String::from_utf8(self.get().run(lines.as_bytes()).1).expect("an answer is text");
         // As git does it: what it asked for, and what it was told.
         let stored = lines.trim_end().to_owned() + "\n" + &answer;
@@ -132,6 +135,11 @@ impl<'a> Bench<'a> {
             beside: vec![system],
             note: "The process that exits at once is the empty Rust program; /bin/true stands beside it.".to_owned(),
         }
+    }
+
+    /// What git sends after the server's challenge.
+    fn wish(&self) -> String {
+        self.environment.challenged("acme/app", "read") + "\n"
     }
 
     fn get(&self) -> Program {

@@ -46,7 +46,9 @@ pub(crate) fn round(address: SocketAddr, request: &[u8], time: Duration) -> Load
             .expect("a socket can be waited for");
     }
     let begin = Instant::now();
-    connections.iter_mut().for_each(|connection| connection.send(request));
+    for connection in &mut connections {
+        connection.send(request);
+    }
     let mut answers = 0;
     loop {
         for number in ready(&queue) {

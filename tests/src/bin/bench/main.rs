@@ -31,16 +31,17 @@ fn main() {
     if arguments.peek().is_some_and(|argument| argument == bare::ARGUMENT) {
         return bare::serve();
     }
-    let (mut helper, mut rows) = (binaries::path("git-credential-tok"), Vec::new());
+    let (mut helper, mut rows) = (None, Vec::new());
     while let Some(argument) = arguments.next() {
         if argument == "--helper" {
             let path = arguments.next().expect("--helper needs a path");
-            helper = std::path::absolute(PathBuf::from(path)).expect("there is a working directory");
+            helper = Some(std::path::absolute(PathBuf::from(path)).expect("there is a working directory"));
         } else {
             let row = argument.to_str().and_then(|text| text.parse().ok()).filter(|row| ALL.contains(row));
             rows.push(row.unwrap_or_else(|| panic!("{}: only --helper PATH and rows 1 to 4", argument.display())));
         }
     }
+    let helper = helper.expect("--helper PATH says which helper to measure");
     let write = rows.is_empty();
     if write {
         rows = ALL.to_vec();
@@ -59,7 +60,7 @@ fn main() {
             1 => bench.kept_token(),
             2 => bench.minting(),
             3 => bench.own_store(),
-            _ => verdict::measure(&environment),
+            _ => verdict::measure(&environment, &bench.git_token()),
         };
         say(&figure.to_text());
         figures.push(figure);

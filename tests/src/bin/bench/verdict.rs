@@ -19,10 +19,9 @@ use crate::statistics::{Series, Unit};
 const ROUNDS: Rounds = Rounds { warm_up: 1, counted: 15 };
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Measures it.
-pub(crate) fn measure(environment: &Environment) -> Figure {
+/// Measures it with this token, which may read `acme/app`.
+pub(crate) fn measure(environment: &Environment, token: &str) -> Figure {
     let bare = BareHyper::start();
-    let token = environment.git_token(USER, "acme/app", "read");
     let request = |address: SocketAddr| {
         // What nginx sends for `auth_request`; both servers get the same bytes but for the port.
         format!(

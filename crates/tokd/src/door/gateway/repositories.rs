@@ -40,6 +40,14 @@ pub enum RepositoryFault {
         /// What.
         path: PathBuf,
     },
+    /// The root cannot be written.
+    #[error("{} cannot be written by tokd, so nobody could push: give it to tokd's user, and under systemd add ReadWritePaths={} to the unit (systemctl edit tokd)", path.display(), path.display())]
+    NotWritable {
+        /// The root.
+        path: PathBuf,
+        /// Why.
+        source: Error,
+    },
     /// `git init` failed.
     #[error("git init failed in {}: {said}", path.display())]
     Init {
@@ -75,11 +83,14 @@ impl Repositories {
         // The root itself may be a symbolic link: that is how admins move it to a larger disk.
         directory(root, WORKSPACE_MODE).await.map_err(|source| disk(root, source))?;
         let root = fs::canonicalize(root).await.map_err(|source| disk(root, source))?;
-        if fs::metadata(&root).await.is_ok_and(|found| found.is_dir()) {
-            Ok(Self { root, program })
-        } else {
-            Err(RepositoryFault::InTheWay { path: root })
+        if !fs::metadata(&root).await.is_ok_and(|found| found.is_dir()) {
+            return Err(RepositoryFault::InTheWay { path: root });
         }
+        // Said at the start rather than at somebody's first push.
+        if let Err(error) = rustix::fs::access(&root, rustix::fs::Access::WRITE_OK) {
+            return Err(RepositoryFault::NotWritable { path: root, source: error.into() });
+        }
+        Ok(Self { root, program })
     }
 
     /// The root, without symbolic links.

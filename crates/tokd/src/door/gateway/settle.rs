@@ -15,7 +15,7 @@ use super::settings;
 
 /// Directories changed this long before a push began are synced too: file systems read a coarser clock. (Network file
 /// systems may have another clock altogether, but make renames durable before they answer.)
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_millis(50);
 
 /// The moment to remember when a push begins.
 #[expect(clippy::disallowed_methods, reason = "compared with the times of directories only; no authority ends by it")]
@@ -80,9 +80,9 @@ fn sync_touched(repo: &Path, since: SystemTime) -> Result<(), Error> {
 
 /// The directories of a repository in which a name came, changed or went.
 fn touched(repo: &Path, since: SystemTime) -> Result<Vec<PathBuf>, Error> {
-    let mut found = vec![repo.to_owned()];
-    // References nest as deep as their names do; objects lie one level deep.
-    let mut waiting = vec![(repo.join("refs"), usize::MAX), (repo.join("objects"), 1)];
+    let mut found = Vec::new();
+    // References nest as deep as their names do; objects lie one level deep. The packed references lie at the top.
+    let mut waiting = vec![(repo.join("refs"), usize::MAX), (repo.join("objects"), 1), (repo.to_owned(), 0)];
     while let Some((directory, levels)) = waiting.pop() {
         let Some(metadata) = present(std::fs::symlink_metadata(&directory))? else { continue };
         if metadata.modified()? >= since {
@@ -142,6 +142,6 @@ mod tests {
         found.sort();
         let expected = ["", "objects/cd", "objects/pack", "refs/heads/a/b/c"];
         assert_eq!(found, expected.map(|name| if name.is_empty() { repo.to_owned() } else { repo.join(name) }));
-        assert!(touched(&repo.join("missing"), long_ago).unwrap().len() == 1);
+        assert!(touched(&repo.join("missing"), long_ago).unwrap().is_empty());
     }
 }

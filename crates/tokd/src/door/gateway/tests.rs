@@ -398,38 +398,3 @@ fn what_is_no_repository_is_not_found() {
     assert_eq!(listed, ["acme/app".parse().unwrap()]);
     assert_eq!(server.backend.running(), 0);
 }
-
-#[test]
-#[ignore = "measures"]
-fn measure() {
-    let size: usize = std::env::var("SIZE").unwrap().parse().unwrap();
-    let server = server();
-    server.repository("acme/app");
-    let (url, client) = (server.url("acme/app"), server.client(&newest()));
-    client.work_tree("one", "main");
-    let file = client.home.join("one/large");
-    std::process::Command::new("head").args(["-c", &format!("{size}M"), "/dev/urandom"]).stdout(std::fs::File::create(&file).unwrap()).status().unwrap();
-    client.run("one", &["-c", "core.bigFileThreshold=1m", "add", "."]);
-    client.run("one", &["commit", "--quiet", "-m", "large"]);
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = peak();
-    let t = Instant::now();
-    client.run("one", &["push", "--quiet", &url, "main"]);
-    println!("push {size}M: {:?}, grown {} KiB", t.elapsed(), peak() - before);
-    let t = Instant::now();
-    client.run(".", &["clone", "--quiet", "--bare", &url, "two"]);
-    println!("clone {size}M: {:?}, grown {} KiB", t.elapsed(), peak() - before);
-    client.commit("one", "s", b"small");
-    let mut times = vec![];
-    for n in 0..20 {
-        client.commit("one", "s", format!("small {n}").as_bytes());
-        let t = Instant::now();
-        client.run("one", &["push", "--quiet", &url, "main"]);
-        times.push(t.elapsed());
-    }
-    times.sort();
-    println!("small push median {:?} max {:?}", times[10], times[19]);
-    let t = Instant::now();
-    for _ in 0..20 { client.run(".", &["ls-remote", &url]); }
-    println!("ls-remote {:?}", t.elapsed() / 20);
-}

@@ -24,6 +24,8 @@ use crate::service::{GitWish, Service};
 
 /// How long the rest of a request may take to arrive, and its answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a token may take: the helper gives up after 2 s, and by then must have been told why.
+const MINTING: Duration = Duration::from_millis(1700);
 /// Git asks a second time after our `continue=1` and no more than that.
 const LAST_ROUND: u32 = 2;
 
@@ -114,7 +116,11 @@ async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -
         ));
     }
     let wish = GitWish { permission: permission(request, &repo), repo, failed: round.failed };
-    match mint(service, request, peer, &wish).await {
+    let minting = tokio::time::timeout(MINTING, mint(service, request, peer, &wish));
+    let minted = minting.await.unwrap_or_else(|_| {
+        Err(Fault::new(FaultCode::Unavailable, "tokd's database does not answer in time").hint("try again in a moment"))
+    });
+    match minted {
         Ok(answer) => answer(round.number + 1),
         // "Cannot know now" is not "no": say so, and leave git to try its other helpers.
         Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Internal) => {
