@@ -137,16 +137,18 @@ fn a_second_daemon_on_the_same_data_refuses_and_the_first_goes_on() {
 #[test]
 fn what_a_killed_daemon_left_is_no_hindrance() {
     let environment = acme();
-    environment.kill();
     let data = environment.data();
-    assert!(
-        data.join("tokd.sock").exists() && data.join("pg/postmaster.pid").exists(),
-        "a killed daemon leaves its files"
-    );
+    let pid_file = data.join("pg/postmaster.pid");
+    let postmaster = fs::read_to_string(&pid_file).unwrap().lines().next().unwrap().parse().unwrap();
+    // All at once, as when the machine loses its power.
+    let daemon = environment.take_daemon();
+    daemon.signal(Signal::SIGSTOP);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(postmaster), Signal::SIGKILL).unwrap();
+    daemon.kill();
+    assert!(data.join("tokd.sock").exists() && pid_file.exists(), "a killed daemon leaves its files");
     // As after a reboot: the numbers belong to other processes now.
     fs::write(data.join("lock"), "1\n").unwrap();
     fs::write(data.join("tokd.sock.lock"), "1\n").unwrap();
-    let pid_file = data.join("pg/postmaster.pid");
     let text = fs::read_to_string(&pid_file).unwrap();
     let rest = text.split_once('\n').unwrap().1;
     // Written over, so that it still belongs to the cluster's user.

@@ -122,7 +122,9 @@ fn a_challenge_never_widens_what_a_user_may() {
 fn a_repository_has_one_token_however_its_address_is_written() {
     let environment = acme();
     let first = environment.git_token("alice", "acme/app", "read");
-    for path in ["acme/app.git", "acme/app", "acme/app.git/", "acme/app.git/info/lfs", "acme/app/info/lfs"] {
+    for path in
+        ["acme/app.git", "acme/app", "/acme/app.git", "acme/app.git/", "acme/app.git/info/lfs", "acme/app/info/lfs"]
+    {
         let answer = environment.get(&format!("{}username=alice\n", old(&environment, path)));
         assert_eq!(answer.token(), first, "{path}");
     }
@@ -145,7 +147,6 @@ fn a_path_that_is_missing_or_ambiguous_gets_nothing() {
         "acme/",
         "acme/../app",
         "acme//app",
-        "/acme/app",
         "acme/app\\x",
         "a/b/c",
         "acme/.git",

@@ -70,6 +70,15 @@ impl Git {
         self.setting("credential.helper", "").setting(&format!("credential.{url}.helper"), "")
     }
 
+    /// Without traces, for what git itself writes into them.
+    #[must_use]
+    pub fn untraced(mut self) -> Self {
+        for name in ["GIT_TRACE", "GIT_TRACE_CURL"] {
+            self.call = self.call.without(name);
+        }
+        self
+    }
+
     /// With a password that an askpass program reads from a file: it is in no argument and no variable.
     #[must_use]
     pub fn with_password(self, url: &str, user: &str, password: &str, exempt: &Path) -> Self {

@@ -151,10 +151,7 @@ impl Revoked {
         let ended_with_it = |(id, prefix): &(TokenId, String)| {
             event(*id, prefix).detail(format!("made through {}…, which was revoked", self.token.shown_prefix))
         };
-        AuditEvents::new(
-            event(self.token.id, &self.token.shown_prefix),
-            self.descendants.iter().map(ended_with_it),
-        )
+        AuditEvents::new(event(self.token.id, &self.token.shown_prefix), self.descendants.iter().map(ended_with_it))
     }
 }
 

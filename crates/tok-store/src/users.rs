@@ -101,7 +101,13 @@ fn with_roles(tx: &mut ReadTx<'_>, row: &UserRow) -> Result<UserNow, StoreError>
         })
         .collect::<Result<_, _>>()?;
     let enabled = row.disabled_at.is_none();
-    Ok(UserNow { id: UserId::from_uuid(row.id), name: name(&row.name, row.id)?, enabled, manager: row.manager, memberships })
+    Ok(UserNow {
+        id: UserId::from_uuid(row.id),
+        name: name(&row.name, row.id)?,
+        enabled,
+        manager: row.manager,
+        memberships,
+    })
 }
 
 /// Makes a user, and the workspace of the same name that they own.

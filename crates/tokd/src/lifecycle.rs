@@ -259,7 +259,8 @@ async fn serve(
                 LocalConnection::Helper(stream) => helper::serve(service, stream, peer).await,
                 LocalConnection::Unknown(mut stream) => {
                     tracing::debug!(peer.uid, "A local client spoke neither gRPC nor tok/1");
-                    let _ = stream.write_all(b"this socket speaks gRPC and tok/1; use `tok` or git-credential-tok\n").await;
+                    let _ =
+                        stream.write_all(b"this socket speaks gRPC and tok/1; use `tok` or git-credential-tok\n").await;
                 }
             }
         }

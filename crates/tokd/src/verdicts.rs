@@ -1,23 +1,27 @@
-//! Tokens seen before: a bounded cache of what the database said, so that a verdict usually costs no query.
+//! Tokens and local users seen before: bounded caches of what the database said, so that a verdict usually costs no query.
 //!
 //! An entry is served for at most [`FRESH`] after it was read, which bounds how long another daemon's revocation can go
 //! unseen. This daemon's own changes take effect at once: each one that could take authority away starts a new
 //! generation before its call returns, and entries of an earlier generation are not served. What a hit says is decided
 //! anew each time (expiry, owner, address); only the facts are cached, never a verdict, and never "no such token".
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
-use tok_model::decide::OwnerNow;
+use tok_model::decide::{OwnerNow, UserNow};
+use tok_model::name::UserName;
 use tok_model::secret::Digest;
 use tok_model::token::Token;
 
 /// How long an entry may be served without asking again.
 const FRESH: Duration = Duration::from_secs(5);
-/// The most entries, some 600 bytes each.
-const MOST: u64 = 100_000;
+/// The most tokens kept, some 600 bytes each.
+const MOST_TOKENS: u64 = 100_000;
+/// The most local users kept.
+const MOST_PEERS: u64 = 10_000;
 
 /// The facts about a presented token.
 #[derive(Debug, Clone)]
@@ -28,33 +32,51 @@ pub struct Facts {
     pub owner: OwnerNow,
 }
 
-struct Entry {
-    facts: Facts,
-    read: Instant,
-    generation: Generation,
+/// Whom a local peer asked to be: its user ID, and the user it named, if it named one.
+pub type PeerKey = (u32, Option<UserName>);
+
+/// The facts about a local peer.
+#[derive(Debug, Clone)]
+pub struct PeerFacts {
+    /// The tok user that it is or acts as.
+    pub user: Arc<UserNow>,
+    /// The tok user that its system name stands for, if it could be one's.
+    pub own: Option<UserName>,
 }
 
-/// Counts the changes that could take authority away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Generation(u64);
+/// When the database was asked. What it answers is kept only if nothing changed since.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    generation: u64,
+    at: Instant,
+}
 
-/// The cache.
+struct Entry<F> {
+    facts: F,
+    asked: Asked,
+}
+
+/// The caches.
 pub struct Verdicts {
-    entries: Cache<Digest, Arc<Entry>>,
+    tokens: Cache<Digest, Arc<Entry<Facts>>>,
+    peers: Cache<PeerKey, Arc<Entry<PeerFacts>>>,
     generation: AtomicU64,
 }
 
 impl Default for Verdicts {
     fn default() -> Self {
-        let entries = Cache::builder().max_capacity(MOST).time_to_live(FRESH).build();
-        Self { entries, generation: AtomicU64::new(0) }
+        Self { tokens: bounded(MOST_TOKENS), peers: bounded(MOST_PEERS), generation: AtomicU64::new(0) }
     }
 }
 
+fn bounded<K: Hash + Eq + Send + Sync + 'static, F: Send + Sync + 'static>(most: u64) -> Cache<K, Arc<Entry<F>>> {
+    Cache::builder().max_capacity(most).time_to_live(FRESH).build()
+}
+
 impl Verdicts {
-    /// The generation now. To be taken before the database is asked, and handed to [`Verdicts::remember`].
-    pub fn generation(&self) -> Generation {
-        Generation(self.generation.load(Ordering::SeqCst))
+    /// To be taken before the database is asked, and handed in with its answer.
+    pub fn asking(&self) -> Asked {
+        Asked { generation: self.generation.load(Ordering::SeqCst), at: Instant::now() }
     }
 
     /// Authority may have been taken from somebody: nothing that was read before is served again.
@@ -62,16 +84,61 @@ impl Verdicts {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// What is known and fresh.
-    pub fn known(&self, digest: &Digest) -> Option<Facts> {
-        let entry = self.entries.get(digest)?;
-        (entry.generation == self.generation() && entry.read.elapsed() < FRESH).then(|| entry.facts.clone())
+    /// What is known and fresh of a token.
+    pub fn token(&self, digest: &Digest) -> Option<Facts> {
+        self.tokens.get(digest).filter(|entry| self.holds(entry.asked)).map(|entry| entry.facts.clone())
     }
 
-    /// Keeps what the database said when it was asked in `generation`, at `read`.
-    pub fn remember(&self, digest: Digest, facts: Facts, generation: Generation, read: Instant) {
-        if generation == self.generation() {
-            self.entries.insert(digest, Arc::new(Entry { facts, read, generation }));
+    /// Keeps what the database said of a token.
+    pub fn remember_token(&self, digest: Digest, facts: Facts, asked: Asked) {
+        if self.holds(asked) {
+            self.tokens.insert(digest, Arc::new(Entry { facts, asked }));
         }
+    }
+
+    /// What is known and fresh of a local peer.
+    pub fn peer(&self, key: &PeerKey) -> Option<PeerFacts> {
+        self.peers.get(key).filter(|entry| self.holds(entry.asked)).map(|entry| entry.facts.clone())
+    }
+
+    /// Keeps what the database said of a local peer.
+    pub fn remember_peer(&self, key: PeerKey, facts: PeerFacts, asked: Asked) {
+        if self.holds(asked) {
+            self.peers.insert(key, Arc::new(Entry { facts, asked }));
+        }
+    }
+
+    fn holds(&self, asked: Asked) -> bool {
+        asked.generation == self.generation.load(Ordering::SeqCst) && asked.at.elapsed() < FRESH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_before_a_change_is_neither_kept_nor_served() {
+        let verdicts = Verdicts::default();
+        let key: PeerKey = (7, None);
+        let id = tok_model::id::UserId::random(&mut rand::rand_core::UnwrapErr(rand::rngs::SysRng));
+        let user = UserNow {
+            id,
+            name: "ann".parse().unwrap(),
+            enabled: true,
+            manager: false,
+            memberships: Default::default(),
+        };
+        let facts = PeerFacts { user: Arc::new(user), own: None };
+        let before = verdicts.asking();
+        verdicts.remember_peer(key.clone(), facts.clone(), before);
+        assert!(verdicts.peer(&key).is_some());
+        verdicts.forget_all();
+        assert!(verdicts.peer(&key).is_none());
+        // The answer to a question that was asked before the change comes after it: too late.
+        verdicts.remember_peer(key.clone(), facts.clone(), before);
+        assert!(verdicts.peer(&key).is_none());
+        verdicts.remember_peer(key.clone(), facts, verdicts.asking());
+        assert!(verdicts.peer(&key).is_some());
     }
 }

@@ -89,7 +89,11 @@ pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> 
 
 /// A user's role in a workspace; a manager has the highest everywhere.
 fn role_of(user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
-    if user.manager { Some(Role::Maintainer) } else { user.memberships.get(workspace).map(|membership| membership.role) }
+    if user.manager {
+        Some(Role::Maintainer)
+    } else {
+        user.memberships.get(workspace).map(|membership| membership.role)
+    }
 }
 
 fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {

@@ -162,7 +162,8 @@ fn maintainers_see_and_end_the_tokens_of_their_workspace() {
     let ends = || Need::EndTokens { owner: Owner::Workspace(TEAM) };
     assert_eq!(class_of(&local(user(false, &[("acme", Role::Maintainer)]), false), ends()), None);
     assert_eq!(class_of(&local(user(false, &[("acme", Role::Writer)]), false), ends()), Some(Class::Forbidden));
-    let narrow = holding(personal("repo:read, token:write", &["acme/app:r"]), user(false, &[("acme", Role::Maintainer)]));
+    let narrow =
+        holding(personal("repo:read, token:write", &["acme/app:r"]), user(false, &[("acme", Role::Maintainer)]));
     assert_eq!(class_of(&narrow, ends()), Some(Class::Forbidden));
 }
 

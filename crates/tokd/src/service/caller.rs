@@ -1,21 +1,20 @@
 //! Who is calling: from what they presented to a [`Caller`] that can be decided about.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::Source;
-use tok_model::decide::{Bearer, Caller, OwnerNow, Refusal, Rule};
+use tok_model::decide::{Bearer, Caller, OwnerNow, Refusal, Rule, UserNow};
 use tok_model::name::UserName;
 use tok_model::secret::{Pepper, Plaintext};
 use tok_store::StoreError;
 
 use super::Service;
 use crate::fault::IntoFault;
-use crate::verdicts::Facts;
+use crate::verdicts::{Facts, PeerFacts, PeerKey};
 
 /// What a request presented.
 pub enum Presented {
@@ -73,17 +72,16 @@ impl Service {
 
     async fn facts(&self, text: &Plaintext) -> Result<Option<Facts>, StoreError> {
         let digest = text.digest(self.peppers.current());
-        if let Some(facts) = self.verdicts.known(&digest) {
+        if let Some(facts) = self.verdicts.token(&digest) {
             return Ok(Some(facts));
         }
-        let generation = self.verdicts.generation();
-        let read = Instant::now();
+        let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
         let facts = found.into_iter().next().map(|(_, token, owner)| Facts { token: Arc::new(token), owner });
         if let Some(facts) = &facts {
-            self.verdicts.remember(digest, facts.clone(), generation, read);
+            self.verdicts.remember_token(digest, facts.clone(), asked);
         }
         Ok(facts)
     }
@@ -98,19 +96,11 @@ impl Service {
     ) -> Result<Caller, Fault> {
         let manager = uid == 0 || uid == self.place.own_uid;
         let source = Source { address: None, uid: Some(uid), agent };
-        let map = self.place.map_system_users || manager;
-        let wanted = acting_as.clone();
-        let (user, own) = self
-            .run(move |store| {
-                let own = if map { system_name(uid) } else { None };
-                let name = wanted.as_ref().or(own.as_ref()).cloned();
-                let user = match &name {
-                    Some(name) => store.read(|tx| tok_store::users::now_by_name(tx, name))?,
-                    None => None,
-                };
-                Ok((user, own))
-            })
-            .await?;
+        let key = (uid, acting_as.clone());
+        let (user, own) = match self.verdicts.peer(&key) {
+            Some(PeerFacts { user, own }) => (Some(user), own),
+            None => self.look_up_peer(key, manager).await?,
+        };
         match acting_as {
             Some(name) if !manager && own.as_ref() != Some(&name) => {
                 Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
@@ -120,10 +110,34 @@ impl Service {
                 .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))),
             acting_as => Ok(Caller {
                 bearer: Bearer::LocalPeer { manager: manager && acting_as.is_none() },
-                owner: user.map_or(OwnerNow::Nobody, |user| OwnerNow::User(Arc::new(user))),
+                owner: user.map_or(OwnerNow::Nobody, OwnerNow::User),
                 source,
             }),
         }
+    }
+
+    async fn look_up_peer(
+        &self,
+        key: PeerKey,
+        manager: bool,
+    ) -> Result<(Option<Arc<UserNow>>, Option<UserName>), Fault> {
+        let map = self.place.map_system_users || manager;
+        let (uid, wanted) = key.clone();
+        let asked = self.verdicts.asking();
+        let (user, own) = self
+            .run(move |store| {
+                let own = if map { system_name(uid) } else { None };
+                let user = match wanted.as_ref().or(own.as_ref()) {
+                    Some(name) => store.read(|tx| tok_store::users::now_by_name(tx, name))?,
+                    None => None,
+                };
+                Ok((user.map(Arc::new), own))
+            })
+            .await?;
+        if let Some(user) = &user {
+            self.verdicts.remember_peer(key, PeerFacts { user: Arc::clone(user), own: own.clone() }, asked);
+        }
+        Ok((user, own))
     }
 
     /// The caller of the local API: by token if one was sent, else by peer.

@@ -214,11 +214,8 @@ impl Service {
 
 fn git_owner(caller: &Caller) -> Result<Owner, Fault> {
     caller.owner_id().ok_or_else(|| match &caller.owner {
-        OwnerNow::Nobody => {
-            Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user").hint(
-                "name one in the URL (http://<user>@host/…) or in TOK_USER, or make one: tok user create <name>",
-            )
-        }
+        OwnerNow::Nobody => Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user")
+            .hint("name one in the URL (http://<user>@host/…) or in TOK_USER, or make one: tok user create <name>"),
         _ => Fault::new(FaultCode::Forbidden, "this credential cannot mint git tokens"),
     })
 }
@@ -265,7 +262,8 @@ fn mint_under(
                 Some(session) => session.id,
                 None => {
                     let session = tok_store::tokens::create(&mut tx, &permit, row)?;
-                    let event = AuditEvent::done(Action::SessionOpen, permit.actor().clone()).token(session.id, &session.shown_prefix);
+                    let event = AuditEvent::done(Action::SessionOpen, permit.actor().clone())
+                        .token(session.id, &session.shown_prefix);
                     opened = Some(event.detail(session.name.clone()));
                     session.id
                 }
@@ -275,9 +273,15 @@ fn mint_under(
         let token = tok_store::tokens::create(&mut tx, permit, new)?;
         let mut actor = permit.actor().clone();
         actor.parent = Some(parent);
-        let detail =
-            format!("{} until {}", token.name, token.expires_at.map(|end| end.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default());
-        let minted = AuditEvent::done(Action::TokenMint, actor).token(token.id, &token.shown_prefix).repo(repo.clone()).detail(detail);
+        let detail = format!(
+            "{} until {}",
+            token.name,
+            token.expires_at.map(|end| end.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+        );
+        let minted = AuditEvent::done(Action::TokenMint, actor)
+            .token(token.id, &token.shown_prefix)
+            .repo(repo.clone())
+            .detail(detail);
         let events = match opened {
             Some(opened) => tok_model::audit::AuditEvents::new(opened, [minted]),
             None => minted.into(),

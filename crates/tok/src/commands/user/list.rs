@@ -58,12 +58,7 @@ mod tests {
             disabled_at: None,
             live_tokens: 3,
         };
-        let bob = UserRecord {
-            name: "bob".to_owned(),
-            manager: false,
-            disabled_at: Some(now),
-            ..alice.clone()
-        };
+        let bob = UserRecord { name: "bob".to_owned(), manager: false, disabled_at: Some(now), ..alice.clone() };
         assert_eq!(
             table(&[alice, bob], now),
             "\

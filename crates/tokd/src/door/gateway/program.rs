@@ -203,14 +203,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_old_git_and_a_git_without_its_http_half_are_told_apart() {
-        use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let fake = |name: &str, version: &str| {
             let path = directory.path().join(name);
-            let script =
+            let text =
                 format!("#!/bin/sh\ncase $1 in --version) echo git version {version};; *) echo /nowhere;; esac\n");
-            std::fs::write(&path, script).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            crate::door::testing::script(&path, &text);
             path
         };
         let old = GitProgram::find(Some(&fake("old", "2.25.1"))).await.unwrap_err();

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use hyper::http::header;
 
 use super::backend::GatewayLimits;
 use super::kit::{NEVER, Server, complaint, gits, noise, url};
-use crate::door::testing::alone;
+use crate::door::testing::{alone, script};
 
 const MIB: usize = 1024 * 1024;
 
@@ -311,10 +310,8 @@ fn nothing_of_the_daemons_environment_reaches_a_hook() {
     let repository = server.repository("acme/app");
     let hooks = repository.join("hooks");
     std::fs::create_dir_all(&hooks).unwrap();
-    let hook = hooks.join("pre-receive");
-    std::fs::write(&hook, "#!/bin/sh\nenv >seen\ngit config core.fsync >fsync\necho hello from the hook >&2\n")
-        .unwrap();
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let hook = "#!/bin/sh\nenv >seen\ngit config core.fsync >fsync\necho hello from the hook >&2\n";
+    script(&hooks.join("pre-receive"), hook);
     let client = server.client(&newest());
     client.work_tree("one", "main");
     let output = client.try_run("one", ["push", &server.url("acme/app"), "main"]);
@@ -361,7 +358,7 @@ fn who_stalls_is_ended_and_who_waits_too_long_is_told_to_come_back() {
     let limits = GatewayLimits {
         children: 1,
         queue: Duration::from_millis(200),
-        idle: Duration::from_secs(2),
+        idle: Duration::from_secs(5),
         ..GatewayLimits::default()
     };
     let server = Server::start(&newest(), limits);
