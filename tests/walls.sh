@@ -21,7 +21,7 @@ tok-tests tok-store
 # Everything that tok-model may be made of: arithmetic, digests, text. No input, no output, no runtime.
 model='
 block-buffer cfg-if chrono cmov const-oid cpufeatures crc32fast crypto-common ctutils digest getrandom hmac
-hybrid-array libc num-traits rand rand_core secrecy serde serde_core sha2 subtle thiserror typenum uuid zeroize
+hybrid-array libc num-traits rand rand_core secrecy serde serde_core sha2 thiserror typenum uuid zeroize
 '
 
 # What git-credential-tok may have on top of the model: the system calls it makes itself.

@@ -43,7 +43,7 @@ fn the_shipped_file_is_good_and_documents_every_key() {
     // No key is known that is not documented: an unknown key is an error that lists the known ones.
     for section in ["", "embedded", "server", "ipc", "git", "tokens", "log"] {
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
-        let refused = check(&environment, &format!("{head}no_such_key = 1\n")).expect_code(1);
+        let refused = check(&environment, &format!("{head}no_such_key = 1\n")).expect_code(2);
         let complaint = refused.complaint();
         let listed = complaint
             .lines()
@@ -75,16 +75,16 @@ fn a_bad_value_is_named_with_its_key() {
         ("[log]\nlevel = \"info,tokd=loud\"\n", &["log.level"]),
         ("not toml", &["not valid"]),
     ] {
-        check(&environment, text).expect_code(1).says(words);
+        check(&environment, text).expect_code(2).says(words);
     }
     let missing =
-        environment.call(binaries::path("tokd")).arguments(["check-config", "--config", "/nonexistent.toml"]).fails(1);
+        environment.call(binaries::path("tokd")).arguments(["check-config", "--config", "/nonexistent.toml"]).fails(2);
     missing.says(&["/nonexistent.toml"]);
     let variable = environment
         .call(binaries::path("tokd"))
         .arguments(["check-config"])
         .variable("TOKD_SERVER_LISTN", "x")
-        .fails(1);
+        .fails(2);
     variable.says(&["TOKD_SERVER_LISTN"]);
 }
 

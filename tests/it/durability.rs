@@ -2,7 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -146,15 +148,22 @@ fn what_a_killed_daemon_left_is_no_hindrance() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(postmaster), Signal::SIGKILL).unwrap();
     daemon.kill();
     assert!(data.join("tokd.sock").exists() && pid_file.exists(), "a killed daemon leaves its files");
-    // As after a reboot: the numbers belong to other processes now.
+    // As after a reboot: the numbers belong to other processes now, one of them of the same user as the cluster.
+    let owner = fs::metadata(&pid_file).unwrap().uid();
+    let sockets = embedded_socket_directory(&pid_file);
+    let mut other = Command::new("cat").uid(owner).stdin(std::process::Stdio::piped()).spawn().unwrap();
     fs::write(data.join("lock"), "1\n").unwrap();
     fs::write(data.join("tokd.sock.lock"), "1\n").unwrap();
-    let text = fs::read_to_string(&pid_file).unwrap();
-    let rest = text.split_once('\n').unwrap().1;
-    // Written over, so that it still belongs to the cluster's user.
-    fs::write(&pid_file, format!("1\n{rest}")).unwrap();
+    for path in [&pid_file, &sockets.join(".s.PGSQL.5432.lock")] {
+        let text = fs::read_to_string(path).unwrap();
+        let rest = text.split_once('\n').unwrap().1;
+        // Written over, so that it still belongs to the cluster's user.
+        fs::write(path, format!("{}\n{rest}", other.id())).unwrap();
+    }
     environment.start();
     environment.tok(&["user", "show", "alice"]).ok();
+    drop(other.stdin.take());
+    other.wait().unwrap();
 }
 
 #[test]
@@ -382,6 +391,11 @@ fn postgres_that_dies_alone_comes_back_and_nothing_is_refused_for_it() {
         answer.code == Some(0)
     });
     environment.git(&work, &["fetch"]).acting_as("alice").ok();
+}
+
+/// Where a cluster's socket is, as its `postmaster.pid` says.
+fn embedded_socket_directory(pid_file: &Path) -> PathBuf {
+    PathBuf::from(fs::read_to_string(pid_file).unwrap().lines().nth(4).unwrap())
 }
 
 /// Runs the cluster of a stopped environment without tokd.

@@ -257,6 +257,7 @@ impl Launch {
         directory.remove_stale_pid_file(&path)?;
         init::write_access(&directory, &path, &self.account)?;
         let sockets = SocketDirectory::prepare(self.layout.data(), self.options.sockets.as_deref(), &self.account)?;
+        sockets.clear();
         let start = Start {
             postgres: self.binaries.program("postgres"),
             cluster: &path,

@@ -1,4 +1,4 @@
-// Generated from the migrations by `just schema`; a test fails when it is stale. Do not edit.
+// Generated from the migrations by `just generate`; a test fails when it is stale. Do not edit.
 
 diesel::table! {
     audit (id) {

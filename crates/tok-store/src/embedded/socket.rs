@@ -53,6 +53,12 @@ impl SocketDirectory {
         &self.0
     }
 
+    /// Removes what a killed server left. Its lock file names a process, and by now that number may be another's, which
+    /// `postgres` would take for a running server. The caller holds the cluster's lock, so there is none.
+    pub(super) fn clear(&self) {
+        clear(&self.0);
+    }
+
     /// Removes the directory after the server has ended. What cannot be removed is reused by the next start.
     pub(super) fn remove(&self) {
         remove(&self.0);
@@ -67,11 +73,15 @@ pub(super) fn sweep(data: &Path) {
     parent.iter().chain([&fallback(data)]).for_each(|path| remove(path));
 }
 
-fn remove(path: &Path) {
-    // A server that was killed leaves these two; one that stopped has removed them.
+/// A server that was killed leaves these two; one that stopped has removed them.
+fn clear(path: &Path) {
     for leftover in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
         let _ = fs::remove_file(path.join(leftover));
     }
+}
+
+fn remove(path: &Path) {
+    clear(path);
     match fs::remove_dir(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::debug!(path = %path.display(), "the socket directory stays: {error}");

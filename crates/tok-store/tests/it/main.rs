@@ -1,0 +1,23 @@
+//! The store against a real PostgreSQL: a database of its own for each test, cloned from a migrated template.
+//!
+//! Permits come from [`tok_model::decide::decide`] here as everywhere, times are invented, and where a test has to meet
+//! another in the middle, it waits until PostgreSQL says that somebody waits: nothing sleeps.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test, with its line")]
+
+mod audit;
+mod catalogue;
+mod constraints;
+mod corrupt;
+mod list;
+mod migrations;
+mod outages;
+mod people;
+mod peppers;
+mod permits;
+mod revoke;
+mod schema;
+mod secrecy;
+mod tokens;
+mod transactions;
+mod world;
