@@ -126,7 +126,8 @@ echo "tok, shown with real git. Everything is in $root."
 
 step "Start a server: tokd dev makes its own PostgreSQL cluster, keys and first manager"
 say "\$ tokd dev --data $root/data --listen 127.0.0.1:0"
-tokd dev --data "$root/data" --listen 127.0.0.1:0 >"$root/ready" 2>"$root/tokd.log" </dev/null &
+: >"$root/ready"
+tokd dev --data "$root/data" --listen 127.0.0.1:0 >>"$root/ready" 2>"$root/tokd.log" </dev/null &
 daemon=$!
 tries=0
 until grep -q '^ready ' "$root/ready"; do
@@ -185,6 +186,7 @@ umask 077
 printf '%s\n' protocol=http "host=${url#http://}" path=acme/app.git \
     'wwwauth[]=Basic realm="tok", Bearer realm="tok", scope="repo:read", resource="acme/app"' '' |
     git-credential-tok get | sed -n 's/^password=//p' >"$root/secret"
+# shellcheck disable=SC2016 # for the script that it writes
 printf '#!/bin/sh\ncase $1 in Username*) echo %s ;; *) cat "%s" ;; esac\n' "$alice" "$root/secret" >"$root/askpass"
 chmod 700 "$root/askpass"
 say "the helper gives out $(cut -c 1-11 "$root/secret")... again; with it alone, and no helper:"
@@ -214,16 +216,16 @@ run git fetch
 minted
 
 step "All of $alice's tokens"
+# Uses are written in batches; the last one is due within a second.
+tries=0
+until TOK_USER='' tok audit --limit 1 --output json | grep -q '"git_command": "upload-pack"' || [ "$tries" -ge 50 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+done
 tok token list --limit 100 | indent
 
 step "The audit trail, in the order in which it happened"
 unset TOK_USER
-# Uses are written in batches; the last one is due within a second.
-tries=0
-until tok audit --limit 1 --output json | grep -q '"git_command": "upload-pack"' || [ "$tries" -ge 50 ]; do
-    tries=$((tries + 1))
-    sleep 0.1
-done
 tok audit --oldest-first --limit 100 | indent
 
 printf '\nDone in %s s. No prompt, no password, and no token lives longer than it is needed.\n' "$(($(date +%s) - began))"
@@ -236,8 +238,8 @@ It goes on running (process $daemon). In a shell of your own:
     git clone $url/acme/app.git $root/work/third
     tok token list
     tok token create "my laptop" --expires 30d --scopes repo:read
-    TOK_USER= tok status
-    TOK_USER= tok audit --since 10m
+    TOK_USER='' tok status
+    TOK_USER='' tok audit --since 10m
 
 To end it:
 

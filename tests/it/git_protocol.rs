@@ -41,14 +41,14 @@ fn an_empty_repository_is_cloned_and_then_filled() {
 fn a_thousand_references_are_pushed_and_cloned_with_a_compressed_request() {
     let environment = acme();
     let work = environment.pushed("alice", "acme/app");
-    let mut stream = String::new();
-    for number in 0..1000 {
-        // Each its own commit: so that a clone has to name a thousand of them.
-        stream.push_str(&format!(
-            "commit refs/heads/topic/{number}\ncommitter Test <test@example.com> {} +0000\ndata 1\nx\nfrom refs/heads/main^0\n\n",
-            1_800_000_000 + number
-        ));
-    }
+    // Each its own commit: so that a clone has to name a thousand of them.
+    let commit = |number: u32| {
+        let at = 1_800_000_000 + number;
+        format!(
+            "commit refs/heads/topic/{number}\ncommitter Test <test@example.com> {at} +0000\ndata 1\nx\nfrom refs/heads/main^0\n\n"
+        )
+    };
+    let stream: String = (0..1000).map(commit).collect();
     environment.call("git").directory(&work).argument("fast-import").argument("--quiet").input(stream).ok();
     environment.git(&work, &["push", "--quiet", "origin", "refs/heads/*:refs/heads/*"]).acting_as("alice").ok();
     let url = environment.repository("acme/app");
@@ -226,11 +226,11 @@ fn what_could_be_read_in_two_ways_is_refused() {
         format!("/acme\\app.git/{refs}"),
         format!("/acme/app.git/./{refs}"),
         format!("/acme/app.git%00/{refs}"),
-        format!("/acme/app.git/info/refs?service=git-upload-pack&service=git-receive-pack"),
-        format!("/acme/app.git/info/refs?service=git-shell"),
-        format!("/acme/app.git/objects/info/packs"),
-        format!("/acme/app.git/config"),
-        format!("/acme/app.git/hooks/update"),
+        "/acme/app.git/info/refs?service=git-upload-pack&service=git-receive-pack".to_owned(),
+        "/acme/app.git/info/refs?service=git-shell".to_owned(),
+        "/acme/app.git/objects/info/packs".to_owned(),
+        "/acme/app.git/config".to_owned(),
+        "/acme/app.git/hooks/update".to_owned(),
     ] {
         let reply = environment.send(&Request::get(target.clone()).bearer(&token));
         assert!((400..500).contains(&reply.status), "{target}: {reply:?}");

@@ -3,9 +3,12 @@
 //! One module a topic; each test's name says what holds. `incident_NN_…` is the test that would have caught an incident
 //! of another product, numbered as in the list that the design keeps of them.
 
+#![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
+
 mod authority;
 mod cli;
 mod config;
+mod demo;
 mod durability;
 mod git_protocol;
 mod healing;

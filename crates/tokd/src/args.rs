@@ -40,10 +40,10 @@ pub enum Command {
         /// Where to listen; port 0 takes a free one
         #[arg(long, default_value = crate::config::DEFAULT_LISTEN)]
         listen: SocketAddr,
-        /// The local socket [default: <data>/tokd.sock]
+        /// The local socket [default: tokd.sock in the data directory]
         #[arg(long)]
         socket: Option<PathBuf>,
-        /// Where repositories are kept [default: <data>/git]
+        /// Where repositories are kept [default: git in the data directory]
         #[arg(long)]
         git_root: Option<PathBuf>,
     },

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, getrlimit, set_dumpable_behavior, setrlimit};
 use secrecy::SecretString;
 use tok_api::convert::NewUser;
 use tok_model::audit::Source;
@@ -40,7 +41,7 @@ use crate::fault::chain;
 use crate::service::{Place, Service};
 
 /// How long a caller of the pool waits for a connection; the executor has one for each of its threads.
-const POOL_WAIT: Duration = Duration::from_millis(1000);
+const POOL_WAIT: Duration = Duration::from_secs(1);
 /// How often leftovers of killed pushes are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// An embedded cluster that ends by itself is started again, at most so often within [`RESTART_WINDOW`].
@@ -109,9 +110,8 @@ fn migrate_schema(database: &Database) -> Result<tok_store::Migrated> {
 
 /// No core dump, no debugger of the same user: secrets stay in this process.
 fn keep_secrets_in() {
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    let core = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-    let dump = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let core = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let dump = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     if core.is_err() || dump.is_err() {
         tracing::warn!("Core dumps could not be switched off for this process");
     }
@@ -347,21 +347,28 @@ fn place(config: &Config, address: std::net::SocketAddr, backend: Option<&GitBac
         git_version: backend.map(|backend| backend.repositories().git_version()),
         create_on_push: config.git.as_ref().is_some_and(|git| git.create_on_push),
         map_system_users: config.ipc.map_system_users,
-        own_uid: rustix::process::geteuid().as_raw(),
+        own_uid: geteuid().as_raw(),
         started: Instant::now(),
     })
 }
 
+/// Connections and git processes take descriptors: as many as the system lets us have, where a shell's default is 1024.
+fn descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { raised } else { limit };
+    now.current.unwrap_or(u64::MAX)
+}
+
 fn limits(config: &Config) -> HttpLimits {
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let children = config.git.as_ref().map_or(0, |git| git.max_processes);
     let limits = HttpLimits { connections: config.server.max_connections, ..HttpLimits::default() };
-    limits.within_descriptors(descriptors, children)
+    limits.within_descriptors(descriptors(), children)
 }
 
 /// `tokd dev` on an empty store: whoever started it becomes the first manager.
 async fn first_manager(service: &Service) -> Result<()> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = geteuid().as_raw();
     let source = Source { uid: Some(uid), ..Source::default() };
     let caller = Caller { bearer: Bearer::LocalPeer { manager: true }, owner: OwnerNow::Nobody, source };
     let page = tok_api::convert::PageAsk::default();

@@ -127,7 +127,7 @@ mod tests {
             name: "ann".parse().unwrap(),
             enabled: true,
             manager: false,
-            memberships: Default::default(),
+            memberships: std::collections::BTreeMap::new(),
         };
         let facts = PeerFacts { user: Arc::new(user), own: None };
         let before = verdicts.asking();

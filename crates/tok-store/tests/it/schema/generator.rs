@@ -73,22 +73,22 @@ const KEYWORDS: &[&str] = &[
 /// The text of `src/schema.rs` for the database behind `connection`, exactly as rustfmt leaves it.
 pub fn generate(connection: &mut PgConnection) -> Result<String, Unprintable> {
     let mut text =
-        "// Generated from the migrations by `just generate`; a test fails when it is stale. Do not edit.\n\n".to_owned();
+        "// Generated from the migrations by `just generate`; a test fails when it is stale. Do not edit.\n\n"
+            .to_owned();
     let mut tables: Vec<Table> = diesel::sql_query(TABLES).load(connection).unwrap();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
     for table in &tables {
         if table.key.is_empty() {
             return Err(Unprintable(format!("{} has no primary key", table.name)));
         }
-        text += &format!("diesel::table! {{\n    {} ({}) {{\n", table.name, table.key.join(", "));
-        let columns: Vec<Column> =
-            diesel::sql_query(COLUMNS).bind::<Text, _>(&table.name).load(connection).unwrap();
+        text.extend(["diesel::table! {\n    ", &table.name, " (", &table.key.join(", "), ") {\n"]);
+        let columns: Vec<Column> = diesel::sql_query(COLUMNS).bind::<Text, _>(&table.name).load(connection).unwrap();
         for column in columns {
             let place = format!("{}.{}", table.name, column.name);
             if KEYWORDS.contains(&column.name.as_str()) {
                 return Err(Unprintable(format!("{place} is a word of Rust; give the column another name")));
             }
-            text += &format!("        {} -> {},\n", column.name, column.diesel_type(&place)?);
+            text.extend(["        ", &column.name, " -> ", &column.diesel_type(&place)?, ",\n"]);
         }
         text += "    }\n}\n\n";
     }
@@ -108,7 +108,7 @@ pub fn same_query(names: &[String]) -> String {
         let item = if at + 1 < names.len() { format!("{name},") } else { name.clone() };
         match filled.last_mut() {
             Some(line) if line.is_empty() => *line = format!("    {item}"),
-            Some(line) if line.len() + 1 + item.len() <= WIDTH => *line += &format!(" {item}"),
+            Some(line) if line.len() + 1 + item.len() <= WIDTH => line.extend([" ", &item]),
             _ => filled.push(format!("    {item}")),
         }
     }

@@ -12,6 +12,7 @@ use tok_model::url::GitPath;
 
 use super::backend::GitBackend;
 use super::call::{GitCall, GitRequest, GitService, NotServed};
+use super::fault::GatewayFault;
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
@@ -72,6 +73,7 @@ impl Gateway {
         let request = GitRequest::new(path.repo().clone(), call, request, user, address);
         match self.backend.serve(request).await {
             Ok(response) => response,
+            Err(GatewayFault::NoRepository { .. }) => answer::hidden(),
             Err(fault) => {
                 tracing::warn!(error = %chain(&fault), repo = %path.repo(), "git could not answer");
                 let mut response = answer::text(fault.status(), &fault.client_text());

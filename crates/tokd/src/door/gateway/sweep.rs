@@ -11,30 +11,33 @@ use tokio::fs;
 
 use super::repositories::{GROWING, Repositories, RepositoryFault, names};
 
-/// How old a leftover must be before it is one: git holds a lock for milliseconds and touches the quarantine of a
-/// living push far more often than this (a silent push is ended sooner, see `GatewayLimits::idle`).
+/// How old a lock must be before it is a leftover: git holds one for milliseconds.
 pub const LEFTOVER_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How many times older a quarantine must be: nothing in it changes while git works out the deltas of a huge pack.
+const PATIENCE: u32 = 24;
 
 /// What a sweep took away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Half-received pushes.
     pub quarantines: usize,
-    /// Locks whose holder is gone.
+    /// Locks whose holder is gone: of references, and of git's own upkeep, which would never run again.
     pub locks: usize,
     /// Repositories that were never finished.
     pub unfinished: usize,
 }
 
 impl Repositories {
-    /// Takes away what killed gits left, if nothing in it changed during `age` before `now`. Call it at start and
-    /// every few minutes, with [`LEFTOVER_AFTER`].
+    /// Takes away what killed gits left: locks that are older than `age`, and quarantines in which nothing changed for
+    /// 24 times as long. Call it at start and every few minutes, with [`LEFTOVER_AFTER`].
     ///
     /// # Errors
     /// [`RepositoryFault`] if the root cannot be read; a single leftover that cannot be removed is logged and passed
     /// over.
     pub async fn sweep(&self, now: SystemTime, age: Duration) -> Result<Swept, RepositoryFault> {
-        let Some(before) = now.checked_sub(age) else { return Ok(Swept::default()) };
+        let (Some(locks), Some(trees)) = (now.checked_sub(age), now.checked_sub(age * PATIENCE)) else {
+            return Ok(Swept::default());
+        };
         let mut swept = Swept::default();
         for workspace in names(&self.root).await? {
             let directory = self.root.join(&workspace);
@@ -42,11 +45,11 @@ impl Repositories {
                 continue;
             }
             for name in names(&directory).await?.iter().filter(|name| name.starts_with(GROWING)) {
-                swept.unfinished += usize::from(remove_old(&directory.join(name), before).await);
+                swept.unfinished += usize::from(remove_old(&directory.join(name), trees).await);
             }
         }
         for repo in self.list(None).await? {
-            sweep_one(&self.path(&repo), before, &mut swept).await;
+            sweep_one(&self.path(&repo), locks, trees, &mut swept).await;
         }
         Ok(swept)
     }
@@ -62,17 +65,20 @@ pub(super) async fn discard(quarantine: &Path, repository: &Path) {
     }
 }
 
-async fn sweep_one(repo: &Path, before: SystemTime, swept: &mut Swept) {
+async fn sweep_one(repo: &Path, locks: SystemTime, trees: SystemTime, swept: &mut Swept) {
     let objects = repo.join("objects");
     for name in names(&objects).await.unwrap_or_default() {
         if is_quarantine(&name) {
-            swept.quarantines += usize::from(remove_old(&objects.join(name), before).await);
+            swept.quarantines += usize::from(remove_old(&objects.join(name), trees).await);
+        } else if is_lock(&name) {
+            // Held as long as git tidies up, which takes its time in a large repository.
+            swept.locks += usize::from(remove_old(&objects.join(name), trees).await);
         }
     }
     let mut waiting = vec![repo.join("refs")];
     for name in names(repo).await.unwrap_or_default() {
         if is_lock(&name) {
-            swept.locks += usize::from(remove_old(&repo.join(name), before).await);
+            swept.locks += usize::from(remove_old(&repo.join(name), locks).await);
         }
     }
     while let Some(directory) = waiting.pop() {
@@ -81,7 +87,7 @@ async fn sweep_one(repo: &Path, before: SystemTime, swept: &mut Swept) {
             if is_directory(&path).await {
                 waiting.push(path);
             } else if is_lock(&name) {
-                swept.locks += usize::from(remove_old(&path, before).await);
+                swept.locks += usize::from(remove_old(&path, locks).await);
             }
         }
     }
@@ -150,9 +156,9 @@ mod tests {
         (repositories, repo)
     }
 
-    /// When everything that a test made is older than `LEFTOVER_AFTER`.
-    fn later(path: &Path) -> SystemTime {
-        std::fs::metadata(path).unwrap().modified().unwrap() + LEFTOVER_AFTER * 2
+    /// When everything that a test made is so much older than `LEFTOVER_AFTER`.
+    fn later(path: &Path, times: u32) -> SystemTime {
+        std::fs::metadata(path).unwrap().modified().unwrap() + LEFTOVER_AFTER * times
     }
 
     #[tokio::test]
@@ -167,6 +173,7 @@ mod tests {
             "refs/heads/main.lock",
             "refs/heads/feature/x.lock",
             "packed-refs.lock",
+            "objects/maintenance.lock",
             "refs/heads/main",
             "objects/ab/cd",
         ] {
@@ -174,14 +181,14 @@ mod tests {
         }
         std::fs::create_dir_all(directory.path().join("acme/.new-0123/objects")).unwrap();
 
-        let soon = later(&repo) - LEFTOVER_AFTER * 2;
-        assert_eq!(repositories.sweep(soon, LEFTOVER_AFTER).await.unwrap(), Swept::default());
-        let swept = repositories.sweep(later(&repo), LEFTOVER_AFTER).await.unwrap();
-        assert_eq!(swept, Swept { quarantines: 1, locks: 3, unfinished: 1 });
+        let sweep = async |now| repositories.sweep(now, LEFTOVER_AFTER).await.unwrap();
+        assert_eq!(sweep(later(&repo, 0)).await, Swept::default());
+        assert_eq!(sweep(later(&repo, 2)).await, Swept { locks: 3, ..Swept::default() });
+        assert_eq!(sweep(later(&repo, 2 * PATIENCE)).await, Swept { quarantines: 1, locks: 1, unfinished: 1 });
         for kept in ["refs/heads/main", "refs/heads/feature", "objects/ab/cd", "config"] {
             assert!(repo.join(kept).exists(), "{kept}");
         }
-        assert_eq!(repositories.sweep(later(&repo), LEFTOVER_AFTER).await.unwrap(), Swept::default());
+        assert_eq!(sweep(later(&repo, 2 * PATIENCE)).await, Swept::default());
     }
 
     #[tokio::test]
@@ -190,7 +197,7 @@ mod tests {
         let (repositories, repo) = repositories(directory.path()).await;
         let quarantine = repo.join("objects/tmp_objdir-incoming-abc");
         std::fs::create_dir_all(&quarantine).unwrap();
-        let now = later(&repo);
+        let now = later(&repo, 2 * PATIENCE);
         let pack = std::fs::File::create(quarantine.join("tmp_pack_x")).unwrap();
         pack.set_modified(now - Duration::from_secs(1)).unwrap();
         assert_eq!(repositories.sweep(now, LEFTOVER_AFTER).await.unwrap(), Swept::default());
