@@ -73,15 +73,17 @@ CREATE TABLE tokens (
     last_used_at            timestamptz,
     last_used_ip            text,
     CONSTRAINT tokens_one_owner CHECK ((user_id IS NULL) <> (workspace_id IS NULL)),
-    CONSTRAINT tokens_revoked_whole CHECK ((revoked_at IS NULL) = (revoked_by IS NULL)),
+    -- A CHECK lets pass what it cannot decide, so each of these says what must not be NULL.
+    CONSTRAINT tokens_revoked_whole CHECK (
+        (revoked_at IS NULL) = (revoked_by IS NULL) AND (revoke_reason IS NULL OR revoked_at IS NOT NULL)),
     CONSTRAINT tokens_ends_after_start CHECK (expires_at > created_at),
     CONSTRAINT tokens_personal CHECK (kind <> 'personal' OR (user_id IS NOT NULL AND scopes IS NOT NULL)),
     CONSTRAINT tokens_confined CHECK (
         kind NOT IN ('workspace', 'repo', 'git') OR (permission IS NOT NULL AND within_workspace IS NOT NULL)),
-    CONSTRAINT tokens_repo CHECK (kind <> 'repo' OR cardinality(repos) > 0),
+    CONSTRAINT tokens_repo CHECK (kind <> 'repo' OR coalesce(cardinality(repos), 0) > 0),
     CONSTRAINT tokens_git CHECK (
-        kind <> 'git' OR (cardinality(repos) = 1 AND parent_id IS NOT NULL
-                          AND expires_at <= created_at + interval '1 hour'))
+        kind <> 'git' OR (coalesce(cardinality(repos), 0) = 1 AND parent_id IS NOT NULL
+                          AND expires_at IS NOT NULL AND expires_at <= created_at + interval '1 hour'))
 );
 CREATE INDEX tokens_order ON tokens (created_at DESC, id DESC);
 CREATE INDEX tokens_user ON tokens (user_id, created_at DESC, id DESC);

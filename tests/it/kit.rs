@@ -81,6 +81,17 @@ fn the_scanner_finds_a_planted_secret_in_every_sink() {
 }
 
 #[test]
+fn an_environment_that_holds_a_secret_fails_its_test() {
+    let leaky = || {
+        let environment = Environment::new();
+        fs::write(environment.path("home/notes"), invented_token()).unwrap();
+    };
+    let failed = std::panic::catch_unwind(leaky).unwrap_err();
+    let words = failed.downcast_ref::<String>().unwrap();
+    assert!(words.contains("a secret leaked: the token tokgit_") && words.contains("home/notes"), "{words}");
+}
+
+#[test]
 fn the_scanner_sees_what_is_in_tables_and_in_the_write_ahead_log() {
     let environment = Environment::new();
     environment.start();

@@ -7,12 +7,18 @@
 
 mod authority;
 mod cli;
+mod cli_tokens;
 mod config;
 mod demo;
 mod durability;
+mod faults;
 mod git_protocol;
 mod healing;
+mod helper_hostile;
 mod helper_protocol;
 mod kit;
+mod local_users;
 mod main_job;
 mod package;
+mod presentation;
+mod revocation;

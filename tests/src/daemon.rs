@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,6 +20,8 @@ use crate::wait;
 
 /// Making a cluster takes a second; a busy machine takes some more.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// What the daemon of a test that failed gets to end by itself.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to start a daemon.
 #[derive(Clone)]
@@ -101,9 +103,8 @@ impl Recipe {
             if child.try_wait().expect("a child can be waited for").is_some() {
                 return Some(Err(RecvTimeoutError::Disconnected));
             }
-            TcpStream::connect(address).ok()?;
-            let answers = Request::get("/readyz").send(address).status == 200 && ready.socket.exists();
-            answers.then(|| Ok(ready.clone()))
+            let reply = Request::get("/readyz").attempt(address)?;
+            (reply.status == 200 && ready.socket.exists()).then(|| Ok(ready.clone()))
         })
     }
 
@@ -257,10 +258,15 @@ impl Daemon {
 impl Drop for Daemon {
     /// Whoever ended it properly has reaped it, so this only meets the daemons of tests that failed.
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _ = kill(Pid::from_raw(self.pid), Signal::SIGTERM);
-            let _ = self.child.wait();
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
         }
+        let _ = kill(Pid::from_raw(self.pid), Signal::SIGTERM);
+        let begin = Instant::now();
+        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && begin.elapsed() < LAST_PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = (self.child.kill(), self.child.wait());
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -17,9 +16,8 @@ use crate::git::Git;
 use crate::helper::{self, Answer, Conversation};
 use crate::http::{Reply, Request};
 use crate::postgres;
-use crate::processes::Process;
 use crate::secrets::Canaries;
-use crate::{binaries, processes};
+use crate::{binaries, processes, template};
 
 /// A temporary directory, a home, a data directory, perhaps a running daemon.
 pub struct Environment {
@@ -51,7 +49,7 @@ impl Environment {
     /// With a running `tokd dev`, and git set up for it.
     pub fn dev() -> Self {
         let environment = Self::new();
-        environment.adopt_template();
+        template::adopt(environment.data());
         environment.start();
         environment.tok(&["git", "setup", &environment.url()]).ok();
         environment
@@ -308,74 +306,6 @@ impl Environment {
         postgres::psql(&postgres::embedded_url(&self.data), statements);
     }
 
-    // ---- stories ---------------------------------------------------------------------------------------------------
-
-    /// Makes users.
-    pub fn users(&self, names: &[&str]) -> &Self {
-        for name in names {
-            self.tok(&["user", "create", name]).ok();
-        }
-        self
-    }
-
-    /// Makes a workspace with these members, as `("alice", "writer")`.
-    pub fn workspace(&self, name: &str, members: &[(&str, &str)]) -> &Self {
-        self.tok(&["workspace", "create", name]).ok();
-        for (user, role) in members {
-            self.tok(&["workspace", "member", "add", name, user, "--role", role]).ok();
-        }
-        self
-    }
-
-    /// A new work tree with one commit.
-    pub fn work_tree(&self, name: &str) -> PathBuf {
-        let directory = self.work(name);
-        fs::create_dir(&directory).expect("the directory is ours");
-        self.git(&directory, &["init", "--quiet"]).ok();
-        self.commit(&directory, "README", "first\n");
-        directory
-    }
-
-    /// Commits a file.
-    pub fn commit(&self, directory: &Path, file: &str, content: impl AsRef<[u8]>) {
-        let path = directory.join(file);
-        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("the directory is ours");
-        fs::write(path, content).expect("the directory is ours");
-        self.git(directory, &["add", "--", file]).ok();
-        self.git(directory, &["commit", "--quiet", "--message", file]).ok();
-    }
-
-    /// Pushes a new work tree to a new repository, as this user. Gives the work tree.
-    #[track_caller]
-    pub fn pushed(&self, user: &str, repo: &str) -> PathBuf {
-        let directory = self.work_tree(&repo.replace('/', "-"));
-        self.git(&directory, &["remote", "add", "origin", &self.repository(repo)]).ok();
-        self.git(&directory, &["push", "--quiet", "--set-upstream", "origin", "main"]).acting_as(user).ok();
-        directory
-    }
-
-    /// What `git rev-parse` says.
-    #[track_caller]
-    pub fn revision(&self, directory: &Path, name: &str) -> String {
-        self.git(directory, &["rev-parse", "--verify", name]).ok().line().to_owned()
-    }
-
-    // ---- the template ----------------------------------------------------------------------------------------------
-
-    /// Starts from a copy of a data directory that `tokd dev` has made once in this process: saves an initdb per test.
-    fn adopt_template(&self) {
-        static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-        let template = TEMPLATE.get_or_init(|| {
-            let environment = Self::new();
-            environment.start();
-            environment.stop();
-            let template = claim_template();
-            copy(environment.data(), &template);
-            template
-        });
-        copy(template, &self.data);
-    }
-
     fn verdict(&self, panicking: bool) -> Vec<String> {
         let mut complaints = Vec::new();
         if let Some(daemon) = self.running().take() {
@@ -424,23 +354,4 @@ impl Drop for Environment {
 #[expect(clippy::print_stderr, reason = "the test runner captures it, and shows it if the test fails")]
 fn show(text: &str) {
     eprintln!("{text}");
-}
-
-/// With owners and modes, which std cannot copy.
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg("--reflink=auto").arg("--").args([from, to]).status();
-    assert!(status.expect("cp can be started").success(), "cannot copy {}", from.display());
-}
-
-/// Picks the path of this process's template, and removes those that dead processes of this user left.
-fn claim_template() -> PathBuf {
-    let prefix = format!("tokt-template-{}-", nix::unistd::Uid::effective());
-    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(&prefix)).and_then(|pid| pid.parse().ok());
-        if owner.is_some_and(|pid| Process::read(pid).is_none()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    Path::new("/tmp").join(format!("{prefix}{}", std::process::id()))
 }

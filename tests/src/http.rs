@@ -1,7 +1,7 @@
 //! HTTP/1.1 as little as possible: one request, one connection, every byte of the answer.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ impl Request {
         bytes
     }
 
+    /// Sends it to somebody who may not be there yet, or any more.
+    pub fn attempt(&self, address: SocketAddr) -> Option<Reply> {
+        Reply::parse(&converse(address, &self.to_bytes(address)).ok()?)
+    }
+
     /// Sends it and reads the whole answer.
     pub fn send(&self, address: SocketAddr) -> Reply {
         let raw = exchange(address, &self.to_bytes(address));
@@ -86,18 +91,23 @@ impl Request {
 
 /// Sends bytes and reads until the other side closes.
 pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+    converse(address, bytes).unwrap_or_else(|error| panic!("no answer from {address}: {error}"))
+}
+
+fn converse(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     // A server may refuse before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
         match stream.read(&mut chunk) {
-            Ok(0) => return answer,
+            Ok(0) => return Ok(answer),
             Ok(count) => answer.extend_from_slice(&chunk[..count]),
-            Err(error) if answer.is_empty() => panic!("no answer from {address}: {error}"),
-            Err(_) => return answer,
+            Err(error) if answer.is_empty() => return Err(error),
+            // The answer was whole before the connection broke, or its reader will notice.
+            Err(_) => return Ok(answer),
         }
     }
 }

@@ -19,4 +19,6 @@ pub mod postgres;
 pub mod processes;
 pub mod proxy;
 pub mod secrets;
+mod stories;
+mod template;
 pub mod wait;

@@ -71,6 +71,7 @@ const NOT_NOW: &[&str] = &[
     "No space left on device",
     "could not write",
     "canceling statement due to",
+    "deadlock detected",
     "the database system is",
     "terminating connection",
     "server closed the connection",

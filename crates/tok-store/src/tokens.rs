@@ -1,13 +1,14 @@
 //! Tokens: looked up by digest, made, listed, ended.
 
 mod list;
+mod parent;
 mod row;
 
 use diesel::prelude::*;
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, OwnerNow, Permit};
-use tok_model::id::TokenId;
+use tok_model::id::{TokenId, UserId};
 use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
@@ -16,7 +17,8 @@ pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
-use crate::tx::{ReadTx, WriteTx, exactly};
+use crate::tx::{ReadTx, WriteTx};
+use parent::parent_kept_live;
 use row::{GrantColumns, TokenRow};
 
 /// What the decision about a token lets somebody do with tokens: whose they may touch.
@@ -49,8 +51,8 @@ pub struct NewToken {
     pub local_uid: Option<u32>,
 }
 
-/// Looks up what was presented, with its owner as of now. Several at once, in one round trip for the tokens and one for
-/// their owners' roles. What is not found is not in the answer.
+/// Looks up what was presented, with its owner as of now. Several at once; what is not found is not in the answer. One
+/// row that cannot be understood is an error for all of them.
 pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest, Token, OwnerNow)>, StoreError> {
     let wanted: Vec<&[u8]> = digests.iter().map(|d| d.as_bytes().as_slice()).collect();
     let rows = with_owner_names().filter(tokens::digest.eq_any(wanted)).load::<OwnedRow>(tx.connection())?;
@@ -72,7 +74,8 @@ pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest
         .collect()
 }
 
-/// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's.
+/// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's. A conflict if its parent was
+/// ended since that was decided.
 pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<Token, StoreError> {
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
     let actor = permit.actor();
@@ -100,27 +103,60 @@ pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<To
         family_id: new.id.as_uuid(),
         allow_from: request.allow_from.iter().map(ToString::to_string).collect(),
         local_uid: new.local_uid.map(i64::from),
-        created_at: permit.at(),
+        created_at: as_kept(permit.at()),
         created_by_user_id: actor.user.as_ref().map(|(id, _)| id.as_uuid()),
         created_by_name: actor.describe(),
         created_by_token_prefix: actor.token_prefix.clone(),
         created_from: actor.source.describe(),
         created_agent: actor.source.agent.clone(),
-        expires_at: request.expires_at,
+        expires_at: request.expires_at.map(as_kept),
         revoked_at: None,
         revoked_by: None,
         revoke_reason: None,
         last_used_at: None,
         last_used_ip: None,
     };
-    let written = diesel::insert_into(tokens::table).values(&row).execute(tx.connection())?;
-    exactly(1, written, "the token was not written")?;
-    by_id(tx, new.id)?.ok_or_else(|| StoreError::NotFound { what: "the token just made is gone".to_owned() })
+    let ((user, workspace), parent) = diesel::insert_into(tokens::table)
+        .values(&row)
+        .returning((owner_names(), parent_kept_live()))
+        .get_result::<((Option<String>, Option<String>), Option<Uuid>)>(tx.connection())?;
+    if parent != row.parent_id {
+        return Err(StoreError::Conflict {
+            what: "the token that this one was to be made through has just been revoked".to_owned(),
+        });
+    }
+    into_token((row, user, workspace))
 }
 
-/// The live session that the local socket opened for this user and user ID, if there is one.
-pub fn local_session(tx: &mut ReadTx<'_>, owner: Owner, uid: u32) -> Result<Option<Token>, StoreError> {
+/// A moment as PostgreSQL keeps it: to the microsecond.
+fn as_kept(at: Timestamp) -> Timestamp {
+    Timestamp::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
+}
+
+/// The names of the owner of the row at hand.
+#[diesel::dsl::auto_type]
+fn owner_names() -> _ {
+    let user = users::table.filter(users::id.nullable().eq(tokens::user_id)).select(users::name).single_value();
+    let workspace = workspaces::table
+        .filter(workspaces::id.nullable().eq(tokens::workspace_id))
+        .select(workspaces::name)
+        .single_value();
+    (user, workspace)
+}
+
+/// The live session that the local socket opened for this user and user ID. If there is none, nobody else opens one
+/// before this transaction is over: of two first fetches at once, one opens the session and the other finds it.
+pub fn local_session(tx: &mut WriteTx<'_>, owner: Owner, uid: u32) -> Result<Option<Token>, StoreError> {
     let Owner::User(user) = owner else { return Ok(None) };
+    if let Some(session) = open_session(tx, user, uid)? {
+        return Ok(Some(session));
+    }
+    let user_row = users::table.find(user.as_uuid()).select(users::id).for_no_key_update();
+    user_row.first::<Uuid>(tx.connection()).optional()?;
+    open_session(tx, user, uid)
+}
+
+fn open_session(tx: &mut ReadTx<'_>, user: UserId, uid: u32) -> Result<Option<Token>, StoreError> {
     with_owner_names()
         .filter(tokens::user_id.eq(user.as_uuid()))
         .filter(tokens::local_uid.eq(i64::from(uid)))
@@ -166,7 +202,7 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
     let token = by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
     let by = permit.actor().describe();
     let ended = end(tx, vec![id.as_uuid()], &by, reason, permit.at())?;
-    if ended.is_empty() {
+    if ended.iter().all(|(other, _)| *other != id) {
         return Err(StoreError::Conflict {
             what: format!("the token {} ({}) is revoked already", token.name, token.shown_prefix),
         });
@@ -192,8 +228,8 @@ pub(crate) fn end_all_of(
     Ok(end(tx, ids, by, Some(reason), at)?.len())
 }
 
-/// Ends these and, generation by generation, all that were made through them. The guard against a second revocation is
-/// in the statement itself, so whoever is slower changes nothing.
+/// Ends these and all that were made through them. The guard against a second revocation is in the statement itself, so
+/// whoever is slower changes nothing.
 fn end(
     tx: &mut WriteTx<'_>,
     ids: Vec<Uuid>,
@@ -204,19 +240,33 @@ fn end(
     let mut ended = Vec::new();
     let mut generation = ids;
     while !generation.is_empty() {
+        let mut line = Vec::new();
+        while !generation.is_empty() {
+            let children = live_children(tx, &generation)?;
+            line.append(&mut generation);
+            generation = children;
+        }
+        // Locked in the order of IDs, as whoever writes last uses does: two that meet here cannot wait for each other.
+        let locked = tokens::table.filter(tokens::id.eq_any(&line)).order(tokens::id).select(tokens::id).for_update();
+        locked.load::<Uuid>(tx.connection())?;
         let done: Vec<(Uuid, String)> =
-            diesel::update(tokens::table.filter(tokens::id.eq_any(&generation)).filter(tokens::revoked_at.is_null()))
+            diesel::update(tokens::table.filter(tokens::id.eq_any(&line)).filter(tokens::revoked_at.is_null()))
                 .set((tokens::revoked_at.eq(at), tokens::revoked_by.eq(by), tokens::revoke_reason.eq(reason)))
                 .returning((tokens::id, tokens::shown_prefix))
                 .get_results(tx.connection())?;
-        generation = tokens::table
-            .filter(tokens::parent_id.eq_any(done.iter().map(|(id, _)| *id).collect::<Vec<_>>()))
-            .filter(tokens::revoked_at.is_null())
-            .select(tokens::id)
-            .load(tx.connection())?;
         ended.extend(done.into_iter().map(|(id, prefix)| (TokenId::from_uuid(id), prefix)));
+        // What was made through them between the reading and the locking; with the locks held nothing follows.
+        generation = live_children(tx, &line)?;
     }
     Ok(ended)
+}
+
+fn live_children(tx: &mut ReadTx<'_>, of: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    Ok(tokens::table
+        .filter(tokens::parent_id.eq_any(of))
+        .filter(tokens::revoked_at.is_null())
+        .select(tokens::id)
+        .load(tx.connection())?)
 }
 
 fn by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> {

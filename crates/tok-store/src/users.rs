@@ -91,12 +91,16 @@ fn with_roles(tx: &mut ReadTx<'_>, row: &UserRow) -> Result<UserNow, StoreError>
         .filter(workspaces::deleted_at.is_null())
         .select((workspaces::id, workspaces::name, members::role))
         .load(tx.connection())?;
-    let corrupt = |why: String| StoreError::Corrupt { table: "members", id: row.id.to_string(), why };
+    let corrupt = |table, id: Uuid, why: String| StoreError::Corrupt { table, id: id.to_string(), why };
     let memberships: BTreeMap<WorkspaceName, Membership> = rows
         .iter()
         .map(|(id, workspace, role)| {
-            let workspace = workspace.parse().map_err(|e: tok_model::name::NameError| corrupt(e.to_string()))?;
-            let role = role.parse().map_err(|e: tok_model::kind::UnknownWord| corrupt(e.to_string()))?;
+            let workspace = workspace
+                .parse()
+                .map_err(|error: tok_model::name::NameError| corrupt("workspaces", *id, error.to_string()))?;
+            let role = role
+                .parse()
+                .map_err(|error: tok_model::kind::UnknownWord| corrupt("members", row.id, error.to_string()))?;
             Ok::<_, StoreError>((workspace, Membership { workspace: WorkspaceId::from_uuid(*id), role }))
         })
         .collect::<Result<_, _>>()?;
@@ -165,7 +169,9 @@ pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabl
         return Err(StoreError::Conflict { what: format!("the user {name} is {state} already") });
     }
     let disabled_at = (!enabled).then_some(permit.at());
-    let touched = diesel::update(users::table.find(user.id.as_uuid()))
+    // Only from the state that was seen: of two who do it at once, one does.
+    let as_seen = users::table.find(user.id.as_uuid()).filter(users::disabled_at.is_null().eq(!enabled));
+    let touched = diesel::update(as_seen.filter(users::deleted_at.is_null()))
         .set(users::disabled_at.eq(disabled_at))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else changed the user; look again")?;
@@ -173,17 +179,19 @@ pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabl
 }
 
 /// Deletes a user: their tokens are ended, their memberships go, their name is free again. Returns the user and how
-/// many tokens ended. The workspace of the same name stays, with its repositories, for its other members.
+/// many tokens ended. The workspace of the same name stays, with its repositories, for its other members; until it is
+/// deleted as well, no new user can have the name, since they would come into what was another's.
 pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<(User, usize), StoreError> {
     manages(permit, "deleting a user")?;
     let user = existing(tx, name)?;
-    let reason = format!("the user {name} was deleted");
-    let ended = crate::tokens::end_all_of(tx, Owner::User(user.id), &permit.actor().describe(), &reason, permit.at())?;
-    diesel::delete(members::table.filter(members::user_id.eq(user.id.as_uuid()))).execute(tx.connection())?;
+    // The user before their tokens, as whoever opens a login of theirs goes: the two wait for each other in one order.
     let touched = diesel::update(users::table.find(user.id.as_uuid()).filter(users::deleted_at.is_null()))
         .set(users::deleted_at.eq(permit.at()))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the user")?;
+    let reason = format!("the user {} was deleted", user.name);
+    let ended = crate::tokens::end_all_of(tx, Owner::User(user.id), &permit.actor().describe(), &reason, permit.at())?;
+    diesel::delete(members::table.filter(members::user_id.eq(user.id.as_uuid()))).execute(tx.connection())?;
     Ok((user, ended))
 }
 

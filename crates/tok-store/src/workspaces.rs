@@ -50,7 +50,10 @@ fn corrupt(table: &'static str, id: Uuid, why: &impl ToString) -> StoreError {
 
 fn into_workspace((id, name, created_at, owner, members): Row) -> Result<Workspace, StoreError> {
     let name = name.parse().map_err(|error: NameError| corrupt("workspaces", id, &error))?;
-    let owner = owner.map(|o| o.parse().map_err(|error: NameError| corrupt("users", id, &error))).transpose()?;
+    let owner = owner.map(|owner| {
+        owner.parse().map_err(|error: NameError| corrupt("workspaces", id, &format!("its owner: {error}")))
+    });
+    let owner = owner.transpose()?;
     Ok(Workspace { id: WorkspaceId::from_uuid(id), name, owner, members, created_at })
 }
 

@@ -43,6 +43,16 @@ pub enum PepperError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody else could change it.
+    #[error(
+        "the pepper file {path} belongs to the user ID {owner}, who could read and change it: chown it to tokd's user"
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// It is not a pepper file.
     #[error("the pepper file {path} is damaged")]
     Damaged {
@@ -97,6 +107,10 @@ fn read(path: &Path) -> Result<Option<Peppers>, PepperError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file(error)),
     };
+    let owner = found.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(PepperError::Foreign { path: path.to_owned(), owner });
+    }
     let mode = found.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(PepperError::Exposed { path: path.to_owned(), mode });

@@ -4,7 +4,9 @@
 //! written now is kept and tried again; a clean stop writes everything.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tok_model::audit::{Action, Actor, AuditEvent, Outcome};
@@ -21,42 +23,68 @@ pub const EVERY: Duration = Duration::from_secs(1);
 /// The most lines that wait while the database is away; beyond it the newest kinds of use are only counted in the log.
 const MOST_WAITING: usize = 100_000;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Kind {
+/// What uses that share a line have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Kind<'a> {
     token: TokenId,
-    address: Option<std::net::IpAddr>,
-    repo: Option<RepoPath>,
-    command: &'static str,
-    refused: Option<String>,
+    address: Option<IpAddr>,
+    repo: &'a RepoPath,
+    command: &'a str,
+    refused: Option<&'a str>,
+}
+
+impl<'a> Kind<'a> {
+    /// The kind of a use that waits.
+    fn of(event: &'a AuditEvent) -> Option<Self> {
+        Some(Self {
+            token: event.token?,
+            address: event.actor.source.address,
+            repo: event.repo.as_ref()?,
+            command: event.command.as_deref()?,
+            refused: (event.outcome == Outcome::Refused).then_some(&event.detail),
+        })
+    }
+}
+
+/// Uses that wait, by a hash of their kind: looking for one copies nothing, and nearly all find theirs.
+#[derive(Default)]
+struct Waiting {
+    lines: HashMap<u64, Vec<Use>>,
+    count: usize,
+}
+
+impl Waiting {
+    fn alike(&mut self, hash: u64, kind: &Kind<'_>) -> Option<&mut Use> {
+        self.lines.get_mut(&hash)?.iter_mut().find(|waits| Kind::of(&waits.event).as_ref() == Some(kind))
+    }
+
+    fn add(&mut self, hash: u64, used: Use) {
+        self.lines.entry(hash).or_default().push(used);
+        self.count += 1;
+    }
 }
 
 /// Gathers uses and writes them.
 #[derive(Default)]
 pub struct Uses {
-    waiting: Mutex<HashMap<Kind, Use>>,
+    waiting: Mutex<Waiting>,
+    hasher: RandomState,
     // Only one batch is under way at a time, so that a batch put back after a failure cannot overtake another.
     writing: tokio::sync::Mutex<()>,
 }
 
 impl Uses {
     /// Notes a use: `refused` says why it came to nothing, if it did.
-    pub fn note(
-        &self,
-        actor: Actor,
-        repo: Option<RepoPath>,
-        command: &'static str,
-        refused: Option<String>,
-        at: Timestamp,
-    ) {
+    pub fn note(&self, actor: &Actor, repo: &RepoPath, command: &str, refused: Option<&str>, at: Timestamp) {
         let Some(token) = actor.token else { return };
         let kind = Kind { token, address: actor.source.address, repo, command, refused };
-        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(known) = waiting.get_mut(&kind) {
+        let hash = self.hasher.hash_one(&kind);
+        let mut waiting = self.waiting();
+        if let Some(known) = waiting.alike(hash, &kind) {
             known.at = at;
             known.times = known.times.saturating_add(1);
-        } else if waiting.len() < MOST_WAITING {
-            let event = event(&kind, actor);
-            waiting.insert(kind, Use { at, times: 1, event });
+        } else if waiting.count < MOST_WAITING {
+            waiting.add(hash, Use { at, times: 1, event: event(&kind, actor) });
         } else {
             tracing::error!(token.id = %token, "a use was not recorded: the database has been away too long");
         }
@@ -65,36 +93,89 @@ impl Uses {
     /// Writes what has gathered. On failure it is kept for the next time.
     pub async fn flush(&self, executor: &Executor) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock().await;
-        let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        if batch.is_empty() {
+        let batch = std::mem::take(&mut *self.waiting());
+        let mut uses: Vec<Use> = batch.lines.into_values().flatten().collect();
+        if uses.is_empty() {
             return Ok(());
         }
-        let mut uses: Vec<Use> = batch.values().cloned().collect();
         uses.sort_by_key(|used| used.at);
-        let written = executor.run(move |store| store.write(|tx| tok_store::audit::record_uses(tx, &uses))).await;
+        let writing = uses.clone();
+        let written = executor.run(move |store| store.write(|tx| tok_store::audit::record_uses(tx, &writing))).await;
         if written.is_err() {
-            let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for (kind, used) in batch {
-                waiting
-                    .entry(kind)
-                    .and_modify(|later| later.times = later.times.saturating_add(used.times))
-                    .or_insert(used);
-            }
+            self.put_back(uses);
         }
         written
     }
+
+    fn put_back(&self, uses: Vec<Use>) {
+        let mut waiting = self.waiting();
+        for used in uses {
+            let Some(kind) = Kind::of(&used.event) else { continue };
+            let hash = self.hasher.hash_one(&kind);
+            match waiting.alike(hash, &kind) {
+                Some(later) => later.times = later.times.saturating_add(used.times),
+                None => waiting.add(hash, used),
+            }
+        }
+    }
+
+    // What a panic elsewhere could leave behind is at worst a count too low by one.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn event(kind: &Kind, actor: Actor) -> AuditEvent {
+fn event(kind: &Kind<'_>, actor: &Actor) -> AuditEvent {
     let prefix = actor.token_prefix.clone().unwrap_or_default();
-    let mut event = AuditEvent::done(Action::TokenUse, actor).token(kind.token, prefix);
-    if let Some(repo) = &kind.repo {
-        event = event.repo(repo.clone());
-    }
-    if let Some(why) = &kind.refused {
+    let mut event = AuditEvent::done(Action::TokenUse, actor.clone()).token(kind.token, prefix).repo(kind.repo.clone());
+    if let Some(why) = kind.refused {
         event.outcome = Outcome::Refused;
-        event = event.detail(why.clone());
+        event = event.detail(why);
     }
     event.command = Some(kind.command.to_owned());
     event
+}
+
+#[cfg(test)]
+mod tests {
+    use tok_model::audit::Source;
+
+    use super::*;
+
+    fn actor(token: TokenId, address: &str) -> Actor {
+        let source = Source { address: Some(address.parse().unwrap()), uid: None, agent: Some("git/2".to_owned()) };
+        Actor { user: None, token: Some(token), parent: None, token_prefix: Some("tokgit_a1b2".to_owned()), source }
+    }
+
+    #[test]
+    fn alike_uses_share_a_line_and_lose_no_count_when_put_back() {
+        let (uses, mut rng) = (Uses::default(), rand::rand_core::UnwrapErr(rand::rngs::SysRng));
+        let (one, other) = (TokenId::random(&mut rng), TokenId::random(&mut rng));
+        let (app, lib): (RepoPath, RepoPath) = ("acme/app".parse().unwrap(), "acme/lib".parse().unwrap());
+        let at = Timestamp::UNIX_EPOCH;
+        let fill = || {
+            for _ in 0..3 {
+                uses.note(&actor(one, "192.0.2.1"), &app, "upload-pack", None, at);
+            }
+            uses.note(&actor(other, "192.0.2.1"), &app, "upload-pack", None, at);
+            uses.note(&actor(one, "192.0.2.2"), &app, "upload-pack", None, at);
+            uses.note(&actor(one, "192.0.2.1"), &lib, "upload-pack", None, at);
+            uses.note(&actor(one, "192.0.2.1"), &app, "receive-pack", None, at);
+            uses.note(&actor(one, "192.0.2.1"), &app, "upload-pack", Some("no"), at);
+            uses.note(&actor(one, "192.0.2.1"), &app, "upload-pack", Some("never"), at);
+        };
+        let times = || {
+            let mut times: Vec<i32> = uses.waiting().lines.values().flatten().map(|used| used.times).collect();
+            times.sort_unstable();
+            times
+        };
+        fill();
+        assert_eq!(times(), [1, 1, 1, 1, 1, 1, 3]);
+        // A batch that could not be written comes back after others of its kinds have gathered.
+        let batch: Vec<Use> = std::mem::take(&mut *uses.waiting()).lines.into_values().flatten().collect();
+        fill();
+        uses.put_back(batch);
+        assert_eq!(times(), [2, 2, 2, 2, 2, 2, 6]);
+        assert_eq!(uses.waiting().count, 7);
+    }
 }

@@ -7,7 +7,7 @@ use crate::grant::Grant;
 use crate::kind::{Role, TokenKind};
 use crate::name::{RepoPath, WorkspaceName};
 use crate::scope::{RepoRight, Scope};
-use crate::token::{Owner, TokenState};
+use crate::token::{Owner, Token, TokenState};
 
 /// Is what was presented good at all, whatever it is wanted for?
 pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
@@ -50,6 +50,10 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
         Need::EndTokens { owner } => scoped(caller, Scope::TokenWrite).and_then(|()| own(caller, *owner)),
         Need::OwnAudit => scoped(caller, Scope::AuditRead),
         Need::SeeWorkspace { workspace } => workspace_role(caller, workspace).map(drop),
+        // People are admitted by people: a workspace's own token could let those in again who were shown out.
+        Need::ManageWorkspace { .. } if matches!(caller.owner, OwnerNow::Workspace { .. }) => {
+            Err(Rule::Kind(caller.token().map_or(TokenKind::Workspace, Token::kind)).into())
+        }
         Need::ManageWorkspace { workspace } => match workspace_role(caller, workspace)? {
             Role::Maintainer => scoped(caller, Scope::RepoAdmin),
             Role::Reader | Role::Writer => Err(Rule::NotMaintainer(workspace.clone()).into()),

@@ -106,6 +106,16 @@ impl Caller {
         }
     }
 
+    /// The name that hooks, logs and servers behind a proxy shall know the caller by: a login name, or `workspace:<name>`
+    /// for a token that acts for one, which no login name can be. Empty for nobody.
+    pub fn remote_user(&self) -> String {
+        match &self.owner {
+            OwnerNow::Nobody => String::new(),
+            OwnerNow::User(user) => user.name.to_string(),
+            OwnerNow::Workspace { name, .. } => format!("workspace:{name}"),
+        }
+    }
+
     /// The caller as the audit trail remembers them.
     pub fn actor(&self) -> Actor {
         let token = self.token();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use tok_model::clock::Timestamp;
-use tok_model::decide::Permit;
+use tok_model::decide::{Need, Permit};
 use tok_model::id::UserId;
 use tok_model::kind::TokenKind;
 use tok_model::page::{Cursor, PageSize};
@@ -127,8 +127,11 @@ pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Resu
         .collect()
 }
 
-/// How many tokens work at the time of the permit.
+/// How many tokens work at the time of the permit, which is a manager's.
 pub fn count_live(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<i64, StoreError> {
+    if *permit.need() != Need::Server {
+        return Err(StoreError::Permit("counting everybody's tokens"));
+    }
     let now: Timestamp = permit.at();
     let ended = tokens::expires_at.is_not_null().and(tokens::expires_at.assume_not_null().le(now));
     Ok(tokens::table
@@ -138,12 +141,18 @@ pub fn count_live(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<i64, StoreErro
         .get_result(tx.connection())?)
 }
 
-/// How many tokens of each of these users work at the time of the permit. Users without any are not in the answer.
+/// How many tokens of each of these users work at the time of the permit. Users without any are not in the answer. The
+/// permit is a manager's, or for the profile of the one user who is asked about.
 pub fn count_live_by_user(
     tx: &mut ReadTx<'_>,
     permit: &Permit,
     users: &[UserId],
 ) -> Result<BTreeMap<UserId, i64>, StoreError> {
+    match permit.need() {
+        Need::Server => {}
+        Need::Profile { user } if users.iter().all(|wanted| wanted == user) => {}
+        _ => return Err(StoreError::Permit("counting these users' tokens")),
+    }
     let now: Timestamp = permit.at();
     let ended = tokens::expires_at.is_not_null().and(tokens::expires_at.assume_not_null().le(now));
     let wanted: Vec<Uuid> = users.iter().map(|user| user.as_uuid()).collect();
@@ -175,5 +184,5 @@ fn padded(digits: &str, with: char) -> Uuid {
 
 /// `_` stands for any character in LIKE, and every prefix of ours has one.
 fn escaped(prefix: &str) -> String {
-    prefix.replace('_', "\\_")
+    prefix.replace('\\', r"\\").replace('_', r"\_").replace('%', r"\%")
 }

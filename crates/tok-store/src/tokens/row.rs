@@ -14,8 +14,9 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::schema::tokens;
 
+// A statement with DEFAULT in it is another one for each row, and never a prepared one; what is None here is NULL.
 #[derive(Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = tokens, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = tokens, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(super) struct TokenRow {
     pub(super) id: Uuid,
     pub(super) digest: Vec<u8>,

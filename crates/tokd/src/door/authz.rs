@@ -7,16 +7,17 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use tok_model::decide::{Class, Refusal};
+use tok_model::decide::{Caller, Class, Permit, Refusal};
+use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::url::{GitPath, LfsTail, Tail};
 
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
-use crate::service::{Service, effective_scopes, read_authorization};
+use crate::service::{Service, authorization, effective_scopes};
 
 /// Its path on the remote address.
 pub const PATH: &str = "/authz/git";
@@ -34,10 +35,10 @@ pub async fn answer(service: &Service, proxies: &Proxies, headers: &HeaderMap, p
             "not_a_repository",
         );
     };
-    let presented = read_authorization(headers.get(AUTHORIZATION).map(HeaderValue::as_bytes));
+    let presented = authorization(headers);
     let source = proxies.source(headers, peer);
     match service.git_verdict(presented, source, path.repo(), right, command).await {
-        Ok(Ok((_, caller))) => allowed(&caller),
+        Ok(Ok((permit, caller))) => allowed(&caller, &permit, path.repo()),
         Ok(Err(refusal)) => denied(&refusal, &path, right),
         Err(cause) => {
             tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");
@@ -46,14 +47,13 @@ pub async fn answer(service: &Service, proxies: &Proxies, headers: &HeaderMap, p
     }
 }
 
-fn allowed(caller: &tok_model::decide::Caller) -> Response<Body> {
-    let (user, id, scopes) = caller.token().map_or_else(Default::default, |token| {
-        let scopes: Vec<&str> = effective_scopes(token).iter().map(|scope| scope.as_str()).collect();
-        (token.owner_name.clone(), token.id.to_string(), scopes.join(" "))
-    });
+fn allowed(caller: &Caller, permit: &Permit, repo: &RepoPath) -> Response<Body> {
+    let scopes: Vec<&str> =
+        effective_scopes(caller, Some(repo), permit.at()).iter().map(|scope| scope.as_str()).collect();
+    let id = caller.token().map(|token| token.id.to_string()).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    for (name, value) in [(REMOTE_USER, user), (TOKEN_ID, id), (SCOPES, scopes)] {
+    for (name, value) in [(REMOTE_USER, caller.remote_user()), (TOKEN_ID, id), (SCOPES, scopes.join(" "))] {
         // Names, UUIDs and scopes are ASCII; were one not, an empty value is the safe one.
         let value = HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static(""));
         response.headers_mut().insert(name, value);
@@ -79,25 +79,44 @@ fn error(mut response: Response<Body>, code: &'static str) -> Response<Body> {
     response
 }
 
-/// The repository and the right that the original request needs.
+/// The repository and the right that the original request needs. `None` if that is not said, or not said plainly.
+///
+/// Proxies add these headers to those that the client sent. A client could add its own: so one of the two families, and
+/// each header once, or nothing is believed.
 fn asked(headers: &HeaderMap) -> Option<(GitPath, RepoRight, &'static str)> {
-    let one = |names: [&str; 2]| names.iter().find_map(|name| headers.get(*name)).map(HeaderValue::to_str);
-    let uri = one(["x-original-uri", "x-forwarded-uri"])?.ok()?;
-    let method = match one(["x-original-method", "x-forwarded-method"]) {
-        Some(method) => Method::from_bytes(method.ok()?.as_bytes()).ok()?,
-        None => Method::GET,
+    let families = [("x-original-uri", "x-original-method"), ("x-forwarded-uri", "x-forwarded-method")];
+    let given = |(uri, method): &(&str, &str)| headers.contains_key(*uri) || headers.contains_key(*method);
+    let mut used = families.iter().filter(|family| given(family));
+    let ((uri, method), None) = (used.next()?, used.next()) else { return None };
+    let uri = once(headers, uri)??.to_str().ok()?;
+    let method = match once(headers, method)? {
+        Some(method) => Some(Method::from_bytes(method.as_bytes()).ok()?),
+        None => None,
     };
     let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
     let path = GitPath::parse(path).ok()?;
-    let (right, command) = needed(path.tail(), &method, query)?;
+    let (right, command) = needed(path.tail(), method.as_ref(), query)?;
     Some((path, right, command))
 }
 
-fn needed(tail: &Tail, method: &Method, query: Option<&str>) -> Option<(RepoRight, &'static str)> {
-    let read = *method == Method::GET || *method == Method::HEAD;
+/// A header's value, `Some(None)` if it is not there, `None` if it is there more than once.
+fn once<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<&'h HeaderValue>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    values.next().is_none().then_some(first)
+}
+
+/// Without a method, which a proxy may leave out, only what does not depend on it is judged as reading.
+fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(RepoRight, &'static str)> {
+    let read = method.is_some_and(|method| *method == Method::GET || *method == Method::HEAD);
     match tail {
         Tail::InfoRefs => {
-            let mut services = query.unwrap_or("").split('&').filter_map(|pair| pair.strip_prefix("service="));
+            let query = query.unwrap_or("");
+            // A key in disguise would be one thing to this door and another to git behind it.
+            if query.contains('%') {
+                return None;
+            }
+            let mut services = query.split('&').filter_map(|pair| pair.strip_prefix("service="));
             match (services.next(), services.next()) {
                 (Some("git-receive-pack"), None) => Some((RepoRight::Write, "receive-pack --advertise")),
                 (Some("git-upload-pack") | None, None) => Some((RepoRight::Read, "upload-pack --advertise")),
@@ -107,7 +126,7 @@ fn needed(tail: &Tail, method: &Method, query: Option<&str>) -> Option<(RepoRigh
         Tail::UploadPack => Some((RepoRight::Read, "upload-pack")),
         Tail::UploadArchive => Some((RepoRight::Read, "upload-archive")),
         Tail::ReceivePack => Some((RepoRight::Write, "receive-pack")),
-        // Only the body says whether a batch is for upload; the LFS server learns the token's scopes and sees to it.
+        // Only the body says whether a batch is for upload; the LFS server learns what the caller may and sees to it.
         Tail::Lfs(LfsTail::Batch) => Some((RepoRight::Read, "lfs batch")),
         Tail::Lfs(_) if read => Some((RepoRight::Read, "lfs")),
         Tail::Lfs(_) => Some((RepoRight::Write, "lfs")),
@@ -128,6 +147,27 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_adds_its_own_headers_gets_no_verdict() {
+        let judged = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().unwrap());
+            }
+            asked(&headers).map(|(_, right, _)| right)
+        };
+        let push = ("x-forwarded-uri", "/acme/app.git/git-receive-pack");
+        let fetch = "/acme/own.git/git-upload-pack";
+        assert_eq!(judged(&[push]), Some(RepoRight::Write));
+        assert_eq!(judged(&[push, ("x-original-uri", fetch)]), None);
+        assert_eq!(judged(&[push, ("x-forwarded-uri", fetch)]), None);
+        assert_eq!(judged(&[push, ("x-original-method", "GET")]), None);
+        let locks = ("x-original-uri", "/acme/app.git/info/lfs/locks");
+        assert_eq!(judged(&[locks, ("x-original-method", "POST"), ("x-original-method", "GET")]), None);
+        // No method said: the more demanding of the two.
+        assert_eq!(judged(&[locks]), Some(RepoRight::Write));
+    }
+
+    #[test]
     fn each_git_request_needs_its_right() {
         for (method, uri, needs) in [
             ("GET", "/acme/app.git/info/refs?service=git-upload-pack", Some(RepoRight::Read)),
@@ -143,6 +183,7 @@ mod tests {
             ("GET", "/acme/app.git/%2e%2e/x", None),
             ("DELETE", "/acme/app.git/HEAD", None),
             ("GET", "/", None),
+            ("GET", "/acme/app.git/info/refs?%73ervice=git-receive-pack", None),
         ] {
             assert_eq!(right(method, uri), needs, "{method} {uri}");
         }

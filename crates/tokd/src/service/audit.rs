@@ -22,7 +22,15 @@ impl Service {
         self.flush_uses().await.map_err(IntoFault::into_fault)?;
         let permit = match self.permit(caller, Need::Server) {
             Ok(permit) => permit,
-            Err(_) => self.permit(caller, Need::OwnAudit)?,
+            Err(_) => {
+                let permit = self.permit(caller, Need::OwnAudit)?;
+                let own = caller.user().map(|user| &user.name);
+                // Of others one sees nothing, not even whether there are any.
+                if filter.user.as_ref().is_some_and(|wanted| Some(wanted) != own) {
+                    return Ok(PageOf { rows: Vec::new(), next_cursor: None });
+                }
+                permit
+            }
         };
         let token = match filter.reference()? {
             Some(reference) => Some(self.show_token(caller, reference).await?.id),

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use secrecy::zeroize::Zeroizing;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::Source;
 use tok_model::decide::{Bearer, Caller, OwnerNow, Refusal, Rule, UserNow};
 use tok_model::name::UserName;
-use tok_model::secret::{Pepper, Plaintext};
+use tok_model::secret::{Digest, Pepper, Plaintext};
 use tok_store::StoreError;
 
 use super::Service;
@@ -26,9 +28,19 @@ pub enum Presented {
     Token(Plaintext),
 }
 
+/// What an HTTP request presents. Two `Authorization` headers are none that can be trusted: whatever stands behind could
+/// go by the other one.
+pub fn authorization(headers: &HeaderMap) -> Presented {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    match (given.next(), given.next()) {
+        (header, None) => read_authorization(header.map(HeaderValue::as_bytes)),
+        (_, Some(_)) => Presented::NotOurs,
+    }
+}
+
 /// Reads an `Authorization` header: `Bearer <token>` (RFC 6750 section 2.1), or Basic (RFC 7617) with the token as the
 /// password under any user name, or as the user name with an empty password or `x-oauth-basic`.
-pub fn read_authorization(header: Option<&[u8]>) -> Presented {
+fn read_authorization(header: Option<&[u8]>) -> Presented {
     let Some(text) = header.map(std::str::from_utf8) else { return Presented::Nothing };
     let Some((scheme, rest)) = text.ok().and_then(|t| t.trim().split_once(' ')) else { return Presented::NotOurs };
     let read = |text: &str| Plaintext::parse(text).map_or(Presented::NotOurs, Presented::Token);
@@ -72,9 +84,14 @@ impl Service {
 
     async fn facts(&self, text: &Plaintext) -> Result<Option<Facts>, StoreError> {
         let digest = text.digest(self.peppers.current());
-        if let Some(facts) = self.verdicts.token(&digest) {
-            return Ok(Some(facts));
+        match self.verdicts.token(&digest) {
+            Some(facts) => Ok(Some(facts)),
+            // In a box: the way that is seldom taken shall not make the usual one larger.
+            None => Box::pin(self.look_up_token(text, digest)).await,
         }
+    }
+
+    async fn look_up_token(&self, text: &Plaintext, digest: Digest) -> Result<Option<Facts>, StoreError> {
         let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
         let found =
@@ -131,6 +148,8 @@ impl Service {
                     Some(name) => store.read(|tx| tok_store::users::now_by_name(tx, name))?,
                     None => None,
                 };
+                // System names are case-sensitive: the system's `Ann` is not tok's `ann`, however alike tok finds them.
+                let user = user.filter(|user| wanted.is_some() || own.as_ref() == Some(&user.name));
                 Ok((user.map(Arc::new), own))
             })
             .await?;
@@ -144,11 +163,11 @@ impl Service {
     pub async fn caller_local(
         &self,
         uid: u32,
-        authorization: Option<&[u8]>,
+        headers: &HeaderMap,
         acting_as: Option<UserName>,
         agent: Option<String>,
     ) -> Result<Caller, Fault> {
-        let presented = read_authorization(authorization);
+        let presented = authorization(headers);
         if matches!(presented, Presented::Nothing) {
             return self.caller_by_peer(uid, acting_as, agent).await;
         }

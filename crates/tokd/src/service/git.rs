@@ -14,7 +14,7 @@ use tok_model::id::TokenId;
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
-use tok_model::secret::{PepperId, Plaintext};
+use tok_model::secret::{Digest, PepperId, Plaintext};
 use tok_model::token::{Owner, Token};
 use tok_store::tokens::NewToken;
 use tok_store::{StoreError, WriteTx};
@@ -44,6 +44,7 @@ pub struct GitWish {
 pub struct GitToken {
     /// Its text.
     pub text: Arc<Plaintext>,
+    digest: Digest,
     /// Its ID.
     pub id: TokenId,
     /// When it ends.
@@ -66,8 +67,15 @@ type Slot = Arc<tokio::sync::Mutex<Option<(GitToken, u64)>>>;
 /// The unexpired git tokens that this daemon minted, by what they are for.
 #[derive(Default)]
 pub(super) struct MintedTokens {
-    slots: Mutex<HashMap<Key, Slot>>,
+    slots: Mutex<Slots>,
     generation: AtomicU64,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_key: HashMap<Key, Slot>,
+    /// How many were left by the last sweep.
+    swept: usize,
 }
 
 impl MintedTokens {
@@ -78,12 +86,14 @@ impl MintedTokens {
 
     fn slot(&self, key: Key, now: Timestamp) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() > SWEEP_ABOVE {
-            slots.retain(|_, slot| {
+        // Not before there are twice as many as last time: a sweep that finds nothing to sweep must be rare.
+        if slots.by_key.len() > SWEEP_ABOVE.max(2 * slots.swept) {
+            slots.by_key.retain(|_, slot| {
                 slot.try_lock().map_or(true, |held| held.as_ref().is_some_and(|(token, _)| token.expires_at > now))
             });
+            slots.swept = slots.by_key.len();
         }
-        Arc::clone(slots.entry(key).or_default())
+        Arc::clone(slots.by_key.entry(key).or_default())
     }
 }
 
@@ -120,13 +130,12 @@ impl Service {
 
     /// Drops a kept token that git says was refused. Revokes nothing: a 401 has other causes, too.
     pub fn drop_git_token(&self, text: &Plaintext) {
-        let slots: Vec<Slot> =
-            self.minted.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let digest = text.digest(self.peppers.current());
+        let slots = self.minted.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots: Vec<Slot> = slots.by_key.values().cloned().collect();
         for slot in slots {
             if let Ok(mut held) = slot.try_lock()
-                && held.as_ref().is_some_and(|(token, _)| {
-                    token.text.digest(self.peppers.current()) == text.digest(self.peppers.current())
-                })
+                && held.as_ref().is_some_and(|(token, _)| token.digest == digest)
             {
                 *held = None;
             }
@@ -145,7 +154,8 @@ impl Service {
         let permit = self.permit(caller, mint(grant, Some(expires_at)))?;
         let text = Arc::new(Plaintext::mint(TokenKind::Git, &mut rng()));
         let pepper = self.peppers.current();
-        let row = row(&text, pepper.id(), text.digest(pepper), format!("git {} {}", wish.permission, wish.repo));
+        let digest = text.digest(pepper);
+        let row = row(&text, pepper.id(), digest, format!("git {} {}", wish.permission, wish.repo));
         let repo = wish.repo.clone();
         let parent = match caller.token() {
             Some(token) => Parent::Token(token.id),
@@ -165,7 +175,7 @@ impl Service {
         let token = self.run(move |store| mint_under(store, &permit, parent, row, &repo)).await?;
         let shown = &token.shown_prefix;
         tracing::info!(token.id = %token.id, user = %token.owner_name, repo = %wish.repo, right = %wish.permission, "Minted {shown}… to {} {}", wish.permission, wish.repo);
-        Ok(GitToken { text, id: token.id, expires_at })
+        Ok(GitToken { text, digest, id: token.id, expires_at })
     }
 
     /// May the holder of this do that with a repository? Records the use. `Err` is "cannot know now".
@@ -183,8 +193,10 @@ impl Service {
         };
         let now = self.now();
         let verdict = decide(&caller, Need::Repository { repo: repo.clone(), right }, now);
-        let refused = verdict.as_ref().err().map(ToString::to_string);
-        self.uses.note(caller.actor(), Some(repo.clone()), command, refused, now);
+        match &verdict {
+            Ok(permit) => self.uses.note(permit.actor(), repo, command, None, now),
+            Err(refusal) => self.uses.note(&caller.actor(), repo, command, Some(&refusal.to_string()), now),
+        }
         Ok(verdict.map(|permit| (permit, caller)))
     }
 
@@ -231,7 +243,7 @@ enum Parent {
     },
 }
 
-fn row(text: &Plaintext, pepper: PepperId, digest: tok_model::secret::Digest, name: String) -> NewToken {
+fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewToken {
     NewToken {
         id: TokenId::random(&mut rng()),
         digest,

@@ -20,6 +20,7 @@ impl Service {
     /// Makes a user and the workspace of the same name.
     pub async fn create_user(&self, caller: &Caller, new: NewUser) -> Result<UserRecord, Fault> {
         let permit = self.permit(caller, Need::Server)?;
+        self.free_for_user(&new.name).await?;
         let (id, workspace) = (UserId::random(&mut rng()), WorkspaceId::random(&mut rng()));
         let user = self
             .run(move |store| {
@@ -36,6 +37,31 @@ impl Service {
             })
             .await?;
         Ok(user_record(&user, 0))
+    }
+
+    /// Says what is in the way of a new user, by name; the unique indexes decide when two come at once.
+    async fn free_for_user(&self, name: &UserName) -> Result<(), Fault> {
+        let (wanted, workspace) = (name.clone(), WorkspaceName::from(name));
+        let (user, workspace) = self
+            .run(move |store| {
+                store.read(|tx| {
+                    let user = tok_store::users::now_by_name(tx, &wanted)?;
+                    Ok((user, tok_store::workspaces::by_name(tx, &workspace)?))
+                })
+            })
+            .await?;
+        if let Some(user) = user {
+            return Err(Fault::new(FaultCode::Conflict, format!("the user {} exists", user.name))
+                .hint("names that differ in case alone are the same; `tok user list` shows who there is"));
+        }
+        match workspace {
+            None => Ok(()),
+            Some(_) => Err(Fault::new(
+                FaultCode::Conflict,
+                format!("a workspace {name} exists, and a user owns the workspace of their own name"),
+            )
+            .hint(format!("choose another name, or, if nobody needs it any more: tok workspace delete {name}"))),
+        }
     }
 
     /// Every user, by name.
@@ -131,6 +157,11 @@ impl Service {
     pub async fn create_workspace(&self, caller: &Caller, new: NewWorkspace) -> Result<WorkspaceRecord, Fault> {
         let permit = self.permit(caller, Need::Server)?;
         let owner = new.owner.or_else(|| caller.user().map(|user| user.name.clone()));
+        let wanted = new.name.clone();
+        if self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?.is_some() {
+            return Err(Fault::new(FaultCode::Conflict, format!("the workspace {} exists", new.name))
+                .hint("`tok workspace list` shows which there are"));
+        }
         let id = WorkspaceId::random(&mut rng());
         let workspace = self
             .run(move |store| {

@@ -27,7 +27,7 @@ use crate::fault::IntoFault;
 use crate::uses::Uses;
 use crate::verdicts::Verdicts;
 
-pub use caller::{Presented, read_authorization};
+pub use caller::{Presented, authorization};
 pub use git::GitWish;
 pub use tokens::effective_scopes;
 

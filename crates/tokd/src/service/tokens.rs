@@ -5,12 +5,12 @@ use tok_api::convert::{CheckedToken, CreatedToken, NewToken, PageAsk, PageOf, Re
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent};
 use tok_model::clock::{Expiry, Lifetime, Period, Timestamp};
-use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule, decide};
+use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule, decide, highest_right};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
-use tok_model::name::WorkspaceName;
+use tok_model::name::{RepoPath, WorkspaceName};
 use tok_model::page::{Cursor, PageSize};
-use tok_model::scope::Scope;
+use tok_model::scope::{RepoRight, Scope};
 use tok_model::secret::Plaintext;
 use tok_model::token::{Owner, Reference, Standing, Token};
 use tok_store::tokens::{Filter, NewToken as NewRow};
@@ -56,6 +56,8 @@ impl Service {
 
     /// For whom a token with this grant shall act.
     async fn owner_for(&self, caller: &Caller, grant: &Grant) -> Result<Owner, Fault> {
+        // Who is nobody here is told that, before anything about tokens.
+        self.permit(caller, Need::Identity)?;
         let workspace = match grant {
             Grant::Workspace { workspace, .. } | Grant::Repo { workspace, .. } => workspace.clone(),
             Grant::Personal { .. } | Grant::Session | Grant::Git { .. } => {
@@ -270,23 +272,35 @@ impl Service {
             usable: verdict.is_ok(),
             verdict: verdict.map_or_else(|no| no.to_string(), |_| "the token works".to_owned()),
             owner: token.owner_name.clone(),
-            effective_scopes: effective_scopes(token).iter().map(ToString::to_string).collect(),
+            effective_scopes: effective_scopes(&holder, None, now).iter().map(ToString::to_string).collect(),
             token: TokenRecord::of(token, now),
         })
     }
 }
 
-/// The scopes that a token's grant amounts to, for people and for the `X-Tok-Scopes` header.
-pub fn effective_scopes(token: &Token) -> Vec<Scope> {
-    use tok_model::scope::RepoRight;
-    match &token.grant {
-        Grant::Personal { scopes, .. } => Scope::every().filter(|scope| scopes.grants(*scope)).collect(),
-        Grant::Session => vec![Scope::All],
-        other => {
-            let right = other.permission().map_or(RepoRight::Read, tok_model::kind::Permission::right);
-            [RepoRight::Read, RepoRight::Write].into_iter().filter(|r| *r <= right).map(RepoRight::scope).collect()
-        }
-    }
+/// The scopes that a caller has in effect now: what their token was given, within what its owner may do, and for
+/// repositories, if one is named, on that repository. For people and for the `X-Tok-Scopes` header.
+pub fn effective_scopes(caller: &Caller, repo: Option<&RepoPath>, now: Timestamp) -> Vec<Scope> {
+    let granted = |scope: Scope| match caller.token().map(|token| &token.grant) {
+        None | Some(Grant::Session) => true,
+        Some(Grant::Personal { scopes, .. }) => scopes.grants(scope),
+        Some(other) => [RepoRight::Read, RepoRight::Write].into_iter().any(|right| {
+            right.scope() == scope && other.permission().is_some_and(|permission| permission.covers(right))
+        }),
+    };
+    let highest = repo.map(|repo| highest_right(caller, repo, now));
+    let on_repository =
+        |right: RepoRight| highest.is_none_or(|highest| highest.is_some_and(|highest| highest >= right));
+    let in_effect = |scope: Scope| match scope {
+        Scope::RepoRead => on_repository(RepoRight::Read),
+        Scope::RepoWrite => on_repository(RepoRight::Write),
+        Scope::RepoAdmin => on_repository(RepoRight::Admin),
+        // What a manager's token is worth depends on the manager; `all` is told by what it amounts to.
+        Scope::Manager => decide(caller, Need::Server, now).is_ok(),
+        Scope::All => false,
+        Scope::UserRead | Scope::UserWrite | Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead => true,
+    };
+    Scope::every().filter(|scope| granted(*scope) && in_effect(*scope)).collect()
 }
 
 fn kind_of(permit: &Permit) -> tok_model::kind::TokenKind {

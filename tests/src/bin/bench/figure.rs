@@ -108,10 +108,10 @@ impl Figure {
 
 fn line(role: &str, series: &Series) -> String {
     let unit = series.unit.as_str();
-    let (median, p95, noise) = (number(series.median()), number(series.p95()), number(series.noise()));
+    let [median, best, p95, noise] = [series.median(), series.best(), series.p95(), series.noise()].map(number);
     let rounds = series.values.len();
     format!(
-        "     {role:<9}{:<58} median {median:>8} {unit:<6} p95 {p95:>8}  noise ± {noise:>7}  {rounds} rounds\n",
+        "     {role:<9}{:<48} median {median:>8} {unit:<6}  best {best:>7}  p95 {p95:>7}  noise ± {noise:>6}  {rounds} rounds\n",
         series.name
     )
 }
@@ -121,6 +121,7 @@ fn series(series: &Series) -> Value {
         "name": series.name,
         "unit": series.unit.as_str(),
         "median": rounded(series.median()),
+        "best": rounded(series.best()),
         "p95": rounded(series.p95()),
         "noise": rounded(series.noise()),
         "rounds": series.values.len(),

@@ -122,18 +122,18 @@ impl<'a> Bench<'a> {
             })
         };
         let home = || self.environment.home();
+        let exits = Program::new(PathBuf::from("/bin/true"), home());
         let nothing = Program::new(binaries::path("nothing"), home());
-        let system = Program::new(PathBuf::from("/bin/true"), home());
-        let names = ["an empty Rust program", "git-credential-tok store", "/bin/true"];
-        let [baseline, ours, system] = timed(ROUNDS, names, [silent(nothing), silent(store), silent(system)]);
+        let names = ["/bin/true", "git-credential-tok store", "an empty Rust program, linked as usual"];
+        let [baseline, ours, nothing] = timed(ROUNDS, names, [silent(exits), silent(store), silent(nothing)]);
         Figure {
             row: 3,
             name: "helper store of our own answer",
             ours,
             baseline,
             goal: Goal::AtMost(1.1),
-            beside: vec![system],
-            note: "The process that exits at once is the empty Rust program; /bin/true stands beside it.".to_owned(),
+            beside: vec![nothing],
+            note: "The process that exits at once is /bin/true, the faster of the two that do.".to_owned(),
         }
     }
 

@@ -16,6 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// No answer that is expected here is longer.
 const LARGEST_ANSWER: usize = 4096;
 
+/// What is asked again and again, and how the answer to it looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// Every byte of the request.
+    pub(crate) request: Vec<u8>,
+    /// How the answer begins.
+    pub(crate) begin: &'static [u8],
+    /// How it ends, and nowhere else.
+    pub(crate) end: &'static [u8],
+}
+
 /// What one round came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -32,14 +43,14 @@ impl Load {
     }
 }
 
-/// Sends `request` for `time` on new connections. Each answer must be 204; its last byte ends it.
-pub(crate) fn round(address: SocketAddr, request: &[u8], time: Duration) -> Load {
+/// Asks for `time`, on new connections.
+pub(crate) fn round(address: SocketAddr, question: &Question, time: Duration) -> Load {
     let queue = epoll::create(epoll::CreateFlags::CLOEXEC).expect("there are descriptors");
     let mut connections: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::open(address)).collect();
     // The first answer on each connection is not counted: the server has just met it.
     for connection in &mut connections {
-        connection.send(request);
-        connection.meet();
+        connection.send(&question.request);
+        connection.meet(question);
     }
     for (number, connection) in (0..).zip(&connections) {
         epoll::add(&queue, &connection.stream, epoll::EventData::new_u64(number), epoll::EventFlags::IN)
@@ -47,15 +58,15 @@ pub(crate) fn round(address: SocketAddr, request: &[u8], time: Duration) -> Load
     }
     let begin = Instant::now();
     for connection in &mut connections {
-        connection.send(request);
+        connection.send(&question.request);
     }
     let mut answers = 0;
     loop {
         for number in ready(&queue) {
             let connection = &mut connections[number];
-            if connection.receive() {
+            if connection.receive(question) {
                 answers += 1;
-                connection.send(request);
+                connection.send(&question.request);
             }
         }
         let passed = begin.elapsed();
@@ -93,13 +104,13 @@ impl Connection {
     }
 
     /// Waits for the first answer; from then on nothing here blocks.
-    fn meet(&mut self) {
-        while !self.receive() {}
+    fn meet(&mut self, question: &Question) {
+        while !self.receive(question) {}
         self.stream.set_nonblocking(true).expect("a socket can be told");
     }
 
     /// Takes what came, and says whether that ended an answer.
-    fn receive(&mut self) -> bool {
+    fn receive(&mut self, question: &Question) -> bool {
         let mut chunk = [0; LARGEST_ANSWER];
         match self.stream.read(&mut chunk) {
             Ok(0) => panic!("the server hung up after {:?}", String::from_utf8_lossy(&self.answer)),
@@ -107,12 +118,13 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("the connection broke: {error}"),
         }
+        let known = self.answer.len().min(question.begin.len());
         assert!(
-            self.answer.starts_with(b"HTTP/1.1 204 ") || self.answer.len() < 13,
-            "this is not 204: {}",
+            self.answer[..known] == question.begin[..known],
+            "this is not what was expected: {}",
             String::from_utf8_lossy(&self.answer)
         );
-        let whole = self.answer.ends_with(b"\r\n\r\n");
+        let whole = self.answer.ends_with(question.end);
         if whole {
             self.answer.clear();
         }

@@ -12,7 +12,7 @@ use tok_tests::wait;
 use crate::bare::BareHyper;
 use crate::figure::{Figure, Goal};
 use crate::helper::USER;
-use crate::load::{self, Load};
+use crate::load::{self, Load, Question};
 use crate::rounds::{Contender, Rounds, interleave};
 use crate::statistics::{Series, Unit};
 
@@ -22,44 +22,57 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Measures it with this token, which may read `acme/app`.
 pub(crate) fn measure(environment: &Environment, token: &str) -> Figure {
     let bare = BareHyper::start();
-    let request = |address: SocketAddr| {
-        // What nginx sends for `auth_request`; both servers get the same bytes but for the port.
-        format!(
+    // What nginx sends for `auth_request`; both servers get the same bytes but for the port.
+    let asked = |address: SocketAddr| {
+        Question {
+        request: format!(
             "GET /authz/git HTTP/1.1\r\nHost: {address}\r\nX-Original-URI: /acme/app.git/info/refs?service=git-upload-pack\r\n\
              X-Original-Method: GET\r\nAuthorization: Basic {}\r\nUser-Agent: git/2.47.3\r\n\r\n",
             STANDARD.encode(format!("{USER}:{token}"))
         )
+        .into_bytes(),
+        begin: b"HTTP/1.1 204 ",
+        end: b"\r\n\r\n",
+    }
     };
-    let contender = |address: SocketAddr, pid: i32| -> Contender<'_, (Load, Duration)> {
-        let request = request(address);
+    // No token, no verdict: what the listener takes of it.
+    let alive = |address: SocketAddr| Question {
+        request: format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes(),
+        begin: b"HTTP/1.1 200 ",
+        end: b"\r\n\r\nok\n",
+    };
+    let contender = |address: SocketAddr, pid: i32, question: Question| -> Contender<'_, (Load, Duration)> {
         Box::new(move |_| {
             let before = processor_time(pid);
-            let load = load::round(address, request.as_bytes(), ROUND);
+            let load = load::round(address, &question, ROUND);
             (load, processor_time(pid).saturating_sub(before))
         })
     };
-    let contenders = vec![contender(bare.address, bare.pid()), contender(environment.address(), environment.pid())];
-    let [baseline, ours] = <[_; 2]>::try_from(interleave(ROUNDS, contenders)).expect("two contenders, two results");
+    let (here, tokd) = (environment.address(), environment.pid());
+    let contenders = vec![
+        contender(bare.address, bare.pid(), asked(bare.address)),
+        contender(here, tokd, asked(here)),
+        contender(here, tokd, alive(here)),
+    ];
+    let [baseline, ours, listener] = <[_; 3]>::try_from(interleave(ROUNDS, contenders)).expect("one for each");
 
     // A verdict that was not written down would have been cheap.
     let answers: i64 = ours.iter().map(|(load, _)| i64::from(load.answers)).sum();
     let recorded = "SELECT coalesce(sum(times), 0)::bigint AS count FROM audit WHERE action = 'token.use'";
     wait::until_true("every use is in the trail", || environment.count(recorded) >= answers);
 
-    let names = ["bare hyper, 204", "tokd /authz/git, Basic"];
-    let [bare_rate, our_rate, bare_cost, our_cost] = [
-        rate(names[0], &baseline),
-        rate(names[1], &ours),
-        cost("processor time for one answer: bare hyper", &baseline),
-        cost("processor time for one answer: tokd", &ours),
-    ];
     Figure {
         row: 4,
         name: "/authz/git, token seen before",
-        ours: our_rate,
-        baseline: bare_rate,
+        ours: rate("tokd /authz/git, Basic", &ours),
+        baseline: rate("bare hyper, 204", &baseline),
         goal: Goal::AtLeast(0.8),
-        beside: vec![our_cost, bare_cost],
+        beside: vec![
+            rate("tokd /healthz: the listener without a verdict", &listener),
+            cost("one verdict of tokd", &ours),
+            cost("one answer of bare hyper", &baseline),
+            cost("one /healthz of tokd", &listener),
+        ],
         note: format!(
             "{} connections from one thread, {} s each in turns; all {answers} uses that were counted are in the trail.",
             load::CONNECTIONS,

@@ -16,7 +16,7 @@ use super::fault::GatewayFault;
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
-use crate::service::{Service, read_authorization};
+use crate::service::{Service, authorization};
 
 /// git over HTTP, for those who may.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Gateway {
         let right = if call.service().writes() { RepoRight::Write } else { RepoRight::Read };
         let source = proxies.source(request.headers(), peer);
         let address = source.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let presented = read_authorization(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes));
+        let presented = authorization(request.headers());
         let verdict = service.git_verdict(presented, source, path.repo(), right, command(call)).await;
         let (permit, caller) = match verdict {
             Ok(Ok(allowed)) => allowed,
@@ -69,7 +69,7 @@ impl Gateway {
             Err(fault) if fault.code == FaultCode::Unavailable => return answer::unavailable(),
             Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
         }
-        let user = caller.token().map_or_else(|| "tok".to_owned(), |token| token.owner_name.clone());
+        let user = caller.remote_user();
         let request = GitRequest::new(path.repo().clone(), call, request, user, address);
         match self.backend.serve(request).await {
             Ok(response) => response,

@@ -23,6 +23,7 @@ use tower::{Service, ServiceExt};
 
 use super::in_flight::{Counted, CountedBody, InFlight};
 use super::limits::HttpLimits;
+use super::seldom::Seldom;
 use crate::door::prefixed::{HTTP2_PREFACE, recognise};
 
 /// How long a connection that has no request left may take to say goodbye (HTTP/2 waits for the client's answer).
@@ -51,14 +52,16 @@ impl Surroundings {
         B::Error: Into<Fault>,
     {
         let cut = self.cut.clone();
+        let cut = Seldom::new().or(cut.cancelled());
         tokio::select! {
+            biased;
             result = self.speak(stream, service) => {
                 if let Err(error) = result {
                     // A client that is slow, hostile or gone: nothing an admin could act on.
                     tracing::debug!(%peer, error, "Connection ended early");
                 }
             }
-            () = cut.cancelled() => tracing::info!(%peer, "Connection cut: it was not done when the time for stopping was"),
+            () = cut => tracing::info!(%peer, "Connection cut: it was not done when the time for stopping was"),
         }
     }
 
@@ -76,29 +79,30 @@ impl Surroundings {
             () = self.stop.cancelled() => return Ok(()),
         };
         let (spoken, stream) = first.map_err(|_| "no first bytes in time")??;
-        let here = InFlight::default();
-        let counts = [here.clone(), self.in_flight.clone()];
-        let io = Impatient { inner: stream, limit: self.limits.unread, counts: counts.clone(), waiting: None };
+        let here = self.in_flight.part();
+        let io = Impatient { inner: stream, limit: self.limits.unread, count: here.clone(), waiting: None };
         let io = TokioIo::new(io);
-        let answer = service_fn(move |request| answer(service.clone(), request, counts.clone()));
+        let counted = here.clone();
+        let answer = service_fn(move |request| answer(service.clone(), request, counted.enter()));
         if spoken.is_some() {
-            self.see_through(self.limits.http2().serve_connection(io, answer), here).await
+            self.see_through(self.limits.http2().serve_connection(io, answer), here, self.limits.idle).await
         } else {
-            self.see_through(self.limits.http1().serve_connection(io, answer), here).await
+            self.see_through(self.limits.http1().serve_connection(io, answer), here, self.limits.head).await
         }
     }
 
     /// Runs a connection until it ends, has had no request for too long, or the server stops.
-    async fn see_through<C>(&self, connection: C, here: InFlight) -> Result<(), Fault>
+    async fn see_through<C>(&self, connection: C, here: InFlight, idle: Duration) -> Result<(), Fault>
     where
         C: GracefulConnection,
         C::Error: Into<Fault>,
     {
         let mut connection = pin!(connection);
+        let enough = Seldom::new().or(self.stop.cancelled()).or(here.none_for(idle));
         tokio::select! {
+            biased;
             result = connection.as_mut() => return result.map_err(Into::into),
-            () = self.stop.cancelled() => {}
-            () = here.none_for(self.limits.idle) => {}
+            () = enough => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
@@ -112,13 +116,12 @@ impl Surroundings {
 async fn answer<S, B>(
     service: S,
     request: Request<Incoming>,
-    counts: [InFlight; 2],
+    counted: Counted,
 ) -> Result<Response<CountedBody<B>>, Infallible>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
-    let counted = counts.each_ref().map(InFlight::enter);
     let answering = AssertUnwindSafe(async move { service.oneshot(request).await }).catch_unwind();
     Ok(match answering.await {
         Ok(Ok(response)) => response.map(|body| CountedBody::service(body, counted)),
@@ -139,9 +142,9 @@ where
 struct Impatient<S> {
     inner: S,
     limit: Duration,
-    counts: [InFlight; 2],
+    count: InFlight,
     /// While a write waits, its request counts, even if the answer's body was handed over completely.
-    waiting: Option<(Pin<Box<Sleep>>, [Counted; 2])>,
+    waiting: Option<(Pin<Box<Sleep>>, Counted)>,
 }
 
 impl<S> Impatient<S> {
@@ -150,8 +153,8 @@ impl<S> Impatient<S> {
             self.waiting = None;
             return written;
         }
-        let Self { limit, counts, waiting, .. } = self;
-        let begin = || (Box::pin(sleep(*limit)), counts.each_ref().map(InFlight::enter));
+        let Self { limit, count, waiting, .. } = self;
+        let begin = || (Box::pin(sleep(*limit)), count.enter());
         let (patience, _) = waiting.get_or_insert_with(begin);
         patience.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the client does not read its answer")))
     }

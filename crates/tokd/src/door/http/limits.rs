@@ -1,7 +1,7 @@
 //! What one connection, and all of them together, may cost.
 //!
-//! Each limit here is tested by what happens at it, not by its being set: hyper's header timeout, for one, is silently
-//! off unless a timer is installed.
+//! Each limit here is tested by what happens at it, not by its being set: hyper's timeouts, for one, are silently off
+//! unless a timer is installed.
 
 use std::time::Duration;
 
@@ -65,8 +65,9 @@ impl HttpLimits {
     pub(super) fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.head)
+            // The connection counts its requests and ends when there was none for `head`. hyper's own timeout would make
+            // and drop a timer for each request.
+            .header_read_timeout(None)
             .max_headers(self.header_lines)
             .max_header_size(self.header_bytes as usize)
             // Also the largest piece of a body that waits in memory, either way.

@@ -6,4 +6,5 @@ pub mod in_flight;
 pub mod limits;
 pub mod listener;
 pub mod router;
+mod seldom;
 pub mod source;

@@ -43,7 +43,8 @@ impl Router {
                 answer::text(StatusCode::OK, &format!("tok: git clone {url}/<workspace>/<repository>.git"))
             }),
             _ => match &self.gateway {
-                Some(gateway) => gateway.answer(&self.service, &self.proxies, request, peer).await,
+                // Serving git needs much more room than a verdict, and each future here is as large as its largest branch.
+                Some(gateway) => Box::pin(gateway.answer(&self.service, &self.proxies, request, peer)).await,
                 None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
             },
         })

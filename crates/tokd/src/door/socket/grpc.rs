@@ -95,9 +95,8 @@ impl Door {
                     .and_then(|name| parsed("tok-as", name))?,
             ),
         };
-        let authorization = metadata.get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
         let agent = text("user-agent").map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
-        Ok(self.service.caller_local(peer.uid, authorization, acting_as, agent).await?)
+        Ok(self.service.caller_local(peer.uid, metadata.as_ref(), acting_as, agent).await?)
     }
 }
 
