@@ -1,6 +1,7 @@
 //! Tokens: looked up by digest, made, listed, ended.
 
 mod list;
+mod made_by;
 mod parent;
 mod row;
 
@@ -14,6 +15,7 @@ use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
+pub(crate) use made_by::end_made_by;
 
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
@@ -67,7 +69,7 @@ pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest
             let owner = match token.owner {
                 Owner::User(id) => crate::users::now(tx, id)?
                     .map_or(OwnerNow::Nobody, |user| OwnerNow::User(std::sync::Arc::new(user))),
-                Owner::Workspace(id) => crate::workspaces::now(tx, id)?.unwrap_or(OwnerNow::Nobody),
+                Owner::Workspace(id) => crate::workspaces::now(tx, id, token.creator.user)?.unwrap_or(OwnerNow::Nobody),
             };
             Ok((Digest::from_bytes(bytes), token, owner))
         })

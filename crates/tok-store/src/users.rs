@@ -178,7 +178,7 @@ pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabl
     Ok(User { disabled_at, ..user })
 }
 
-/// Deletes a user: their tokens are ended, their memberships go, their name is free again. Returns the user and how
+/// Deletes a user: their tokens and those they made for workspaces are ended, their memberships go, their name is free again. Returns the user and how
 /// many tokens ended. The workspace of the same name stays, with its repositories, for its other members; until it is
 /// deleted as well, no new user can have the name, since they would come into what was another's.
 pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<(User, usize), StoreError> {
@@ -190,7 +190,10 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the user")?;
     let reason = format!("the user {} was deleted", user.name);
-    let ended = crate::tokens::end_all_of(tx, Owner::User(user.id), &permit.actor().describe(), &reason, permit.at())?;
+    let by = permit.actor().describe();
+    let own = crate::tokens::end_all_of(tx, Owner::User(user.id), &by, &reason, permit.at())?;
+    let made = crate::tokens::end_made_by(tx, user.id, None, &by, &reason, permit.at())?;
+    let ended = own + made.len();
     diesel::delete(members::table.filter(members::user_id.eq(user.id.as_uuid()))).execute(tx.connection())?;
     Ok((user, ended))
 }

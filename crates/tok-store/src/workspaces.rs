@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, OwnerNow, Permit};
-use tok_model::id::{UserId, WorkspaceId};
+use tok_model::id::{TokenId, UserId, WorkspaceId};
 use tok_model::kind::Role;
 use tok_model::name::{NameError, UserName, WorkspaceName};
 use tok_model::token::Owner;
@@ -73,11 +73,13 @@ fn living() -> _ {
         ))
 }
 
-/// The workspace that a token acts for, if it (still) exists.
-pub(crate) fn now(tx: &mut ReadTx<'_>, id: WorkspaceId) -> Result<Option<OwnerNow>, StoreError> {
+/// The workspace that a token acts for, if it (still) exists; `maker` made the token.
+pub(crate) fn now(tx: &mut ReadTx<'_>, id: WorkspaceId, maker: Option<UserId>) -> Result<Option<OwnerNow>, StoreError> {
     let row: Option<Row> = living().filter(workspaces::id.eq(id.as_uuid())).first(tx.connection()).optional()?;
     let found = row.map(into_workspace).transpose()?;
-    Ok(found.map(|workspace| OwnerNow::Workspace { id, name: workspace.name }))
+    let maker = maker.map(|maker| crate::users::now(tx, maker)).transpose()?.flatten();
+    let disabled_maker = maker.filter(|user| !user.enabled).map(|user| user.name);
+    Ok(found.map(|workspace| OwnerNow::Workspace { id, name: workspace.name, disabled_maker }))
 }
 
 /// A workspace by name; `None` if there is none. Says nothing that a decision about it would hide: ask that first.
@@ -169,24 +171,48 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &WorkspaceName) -> Re
     Ok((workspace, ended))
 }
 
-/// Adds a member, or gives one another role.
+/// A change of a membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberChange {
+    /// Whose.
+    pub user: UserId,
+    /// The membership: as it is now, or as it was if it is gone.
+    pub member: Member,
+    /// The tokens of the workspace that they made and that ended with their being its maintainer, with their shown
+    /// prefixes.
+    pub ended: Vec<(TokenId, String)>,
+}
+
+/// Adds a member, or gives one another role. Whoever is not (any more) a maintainer keeps no token that acts for it.
 pub fn add_member(
     tx: &mut WriteTx<'_>,
     permit: &Permit,
     user: &UserName,
     role: Role,
-) -> Result<(UserId, Member), StoreError> {
+) -> Result<MemberChange, StoreError> {
     let workspace = managed(tx, permit)?;
     let user = crate::users::existing(tx, user)?;
     if role != Role::Maintainer {
         keep_the_owner(&workspace, &user.name)?;
     }
     put_member(tx, workspace.id, user.id, role, permit.at())?;
-    member(tx, &workspace, &user)?.map(|member| (user.id, member)).ok_or_else(|| no_member(&workspace, &user))
+    let member = member(tx, &workspace, &user)?.ok_or_else(|| no_member(&workspace, &user))?;
+    let ended = if role == Role::Maintainer { Vec::new() } else { end_their_tokens(tx, permit, &workspace, &user)? };
+    Ok(MemberChange { user: user.id, member, ended })
 }
 
-/// Removes a member; takes effect on their next call.
-pub fn remove_member(tx: &mut WriteTx<'_>, permit: &Permit, user: &UserName) -> Result<(UserId, Member), StoreError> {
+fn end_their_tokens(
+    tx: &mut WriteTx<'_>,
+    permit: &Permit,
+    workspace: &Workspace,
+    maker: &crate::users::User,
+) -> Result<Vec<(TokenId, String)>, StoreError> {
+    let reason = format!("{}, who made it, is no maintainer of {} any more", maker.name, workspace.name);
+    crate::tokens::end_made_by(tx, maker.id, Some(workspace.id), &permit.actor().describe(), &reason, permit.at())
+}
+
+/// Removes a member, and ends the tokens of the workspace that they made; takes effect on their next call.
+pub fn remove_member(tx: &mut WriteTx<'_>, permit: &Permit, user: &UserName) -> Result<MemberChange, StoreError> {
     let workspace = managed(tx, permit)?;
     let user = crate::users::existing(tx, user)?;
     keep_the_owner(&workspace, &user.name)?;
@@ -194,7 +220,8 @@ pub fn remove_member(tx: &mut WriteTx<'_>, permit: &Permit, user: &UserName) -> 
     let gone =
         diesel::delete(members::table.find((workspace.id.as_uuid(), user.id.as_uuid()))).execute(tx.connection())?;
     exactly(1, gone, "somebody else removed them")?;
-    Ok((user.id, was))
+    let ended = end_their_tokens(tx, permit, &workspace, &user)?;
+    Ok(MemberChange { user: user.id, member: was, ended })
 }
 
 fn no_member(workspace: &Workspace, user: &crate::users::User) -> StoreError {

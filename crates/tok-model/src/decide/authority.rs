@@ -34,9 +34,10 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
             }
         }
     }
-    match caller.user() {
-        Some(user) if !user.enabled => Err(Rule::OwnerDisabled(user.name.clone()).into()),
-        _ => Ok(()),
+    match &caller.owner {
+        OwnerNow::User(user) if !user.enabled => Err(Rule::OwnerDisabled(user.name.clone()).into()),
+        OwnerNow::Workspace { disabled_maker: Some(name), .. } => Err(Rule::OwnerDisabled(name.clone()).into()),
+        OwnerNow::Nobody | OwnerNow::User(_) | OwnerNow::Workspace { .. } => Ok(()),
     }
 }
 

@@ -48,6 +48,8 @@ pub enum OwnerNow {
         id: WorkspaceId,
         /// Its name.
         name: WorkspaceName,
+        /// Whoever made the token, if they are disabled: it rests with them.
+        disabled_maker: Option<UserName>,
     },
 }
 

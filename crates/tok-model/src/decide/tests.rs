@@ -168,9 +168,23 @@ fn maintainers_see_and_end_the_tokens_of_their_workspace() {
 }
 
 #[test]
+fn a_workspaces_token_rests_while_its_maker_is_disabled_and_admits_nobody() {
+    let grant = || Grant::Workspace { workspace: "acme".parse().unwrap(), permission: Permission::Write };
+    let acting = |disabled_maker: Option<&str>| {
+        let disabled_maker = disabled_maker.map(|name| name.parse().unwrap());
+        holding(grant(), OwnerNow::Workspace { id: TEAM, name: "acme".parse().unwrap(), disabled_maker })
+    };
+    let push = || on("acme/app", RepoRight::Write);
+    assert_eq!(class_of(&acting(None), push()), None);
+    assert_eq!(class_of(&acting(Some("ann")), push()), Some(Class::Unauthenticated));
+    let manage = Need::ManageWorkspace { workspace: "acme".parse().unwrap() };
+    assert_eq!(class_of(&acting(None), manage), Some(Class::Forbidden));
+}
+
+#[test]
 fn repo_and_git_tokens_create_nothing() {
     let repos: BTreeSet<_> = ["app".parse().unwrap()].into();
-    let workspace = || OwnerNow::Workspace { id: TEAM, name: "acme".parse().unwrap() };
+    let workspace = || OwnerNow::Workspace { id: TEAM, name: "acme".parse().unwrap(), disabled_maker: None };
     let wants = || {
         Need::Mint(MintRequest {
             owner: Owner::Workspace(TEAM),
@@ -226,7 +240,7 @@ fn any_caller() -> impl Strategy<Value = Caller> {
         |(owner, grant, manager, days)| {
             let Some(grant) = grant else { return local(owner, manager) };
             let owner = if matches!(grant.kind(), TokenKind::Workspace | TokenKind::Repo) {
-                OwnerNow::Workspace { id: TEAM, name: grant.workspace().unwrap().clone() }
+                OwnerNow::Workspace { id: TEAM, name: grant.workspace().unwrap().clone(), disabled_maker: None }
             } else {
                 owner
             };
@@ -268,7 +282,7 @@ proptest! {
             return Ok(());
         }
         let owner_now = if for_workspace {
-            OwnerNow::Workspace { id: TEAM, name: grant.workspace().unwrap().clone() }
+            OwnerNow::Workspace { id: TEAM, name: grant.workspace().unwrap().clone(), disabled_maker: None }
         } else {
             caller.owner.clone()
         };

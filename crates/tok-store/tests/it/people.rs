@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
 
-use tok_model::decide::{Need, Permit, UserNow};
+use tok_model::decide::{Need, OwnerNow, Permit, UserNow};
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::kind::{Permission, Role};
 use tok_model::name::{UserName, WorkspaceName};
-use tok_model::token::Owner;
+use tok_model::token::{Owner, TokenState};
 use tok_store::StoreError;
 use tok_store::users::User;
 use tok_store::workspaces::Workspace;
@@ -194,14 +194,15 @@ fn a_member_is_one_until_their_next_call() {
     let remove = |name| world.change(|tx| workspaces::remove_member(tx, &manages("acme"), &user(name)));
 
     missing(remove("bob"), "bob is no member of acme");
-    let (id, member) = add(Role::Reader).unwrap();
+    let workspaces::MemberChange { user: id, member, ended } = add(Role::Reader).unwrap();
+    assert_eq!(ended, []);
     assert_eq!((id, member.user.as_str(), member.role, member.owner), (bob, "bob", Role::Reader, false));
     assert_eq!(found(&world, bob).unwrap().memberships[&workspace("acme")].workspace, acme);
-    assert_eq!(add(Role::Writer).unwrap().1.role, Role::Writer);
+    assert_eq!(add(Role::Writer).unwrap().member.role, Role::Writer);
     assert_eq!(roles(&world, bob)["acme"], Role::Writer);
     assert_eq!(world.count("SELECT count(*) AS number FROM members WHERE role = 'writer'"), 1);
 
-    assert_eq!(remove("BOB").unwrap().1.role, Role::Writer);
+    assert_eq!(remove("BOB").unwrap().member.role, Role::Writer);
     assert!(!roles(&world, bob).contains_key("acme"));
     missing(remove("bob"), "bob is no member of acme");
     missing(remove("nobody"), "no user is named nobody");
@@ -223,9 +224,44 @@ fn the_owner_stays_a_maintainer() {
     conflict(add(Role::Writer), "ann owns the workspace acme");
     conflict(add(Role::Reader), "stays its maintainer");
     conflict(remove("Ann"), "stays its maintainer");
-    assert_eq!(add(Role::Maintainer).unwrap().1.role, Role::Maintainer);
+    assert_eq!(add(Role::Maintainer).unwrap().member.role, Role::Maintainer);
     remove("bob").unwrap();
     assert_eq!(roles(&world, ann)["acme"], Role::Maintainer);
+}
+
+#[test]
+fn whoever_is_no_maintainer_any_more_keeps_no_token_of_the_workspace() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let acme = world.workspace("acme", "ann");
+    world.member("acme", "bob", Role::Maintainer);
+    let (by_ann, by_bob) = (world.local(ann), world.local(bob));
+    let of_acme = || workspace_token(acme, "acme", Permission::Write);
+    let kept = world.mint(&by_ann, of_acme(), 0).token.id;
+    let through = world.mint(&by_bob, of_acme(), 0);
+
+    // A disabled maker's tokens rest; nothing else changes about them.
+    world.change(|tx| users::set_enabled(tx, &server(at(1)), &user("bob"), false)).unwrap();
+    let holder = || world.holder(through.digest);
+    assert!(matches!(holder().owner, OwnerNow::Workspace { disabled_maker: Some(name), .. } if name == user("bob")));
+    world.change(|tx| users::set_enabled(tx, &server(at(2)), &user("bob"), true)).unwrap();
+    assert!(matches!(holder().owner, OwnerNow::Workspace { disabled_maker: None, .. }));
+
+    let demoted = world.change(|tx| workspaces::add_member(tx, &manages("acme"), &user("bob"), Role::Writer)).unwrap();
+    assert_eq!(demoted.ended.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [through.token.id]);
+    assert!(matches!(holder().token().unwrap().state, TokenState::Revoked { .. }));
+
+    world.member("acme", "bob", Role::Maintainer);
+    let again = world.mint(&by_bob, of_acme(), 3).token.id;
+    let removed = world.change(|tx| workspaces::remove_member(tx, &manages("acme"), &user("bob"))).unwrap();
+    assert_eq!(removed.ended.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [again]);
+
+    world.member("acme", "bob", Role::Maintainer);
+    world.mint(&by_bob, of_acme(), 4);
+    let (_, ended) = world.change(|tx| users::delete(tx, &server(at(5)), &user("bob"))).unwrap();
+    assert_eq!(ended, 1);
+    let live = format!("SELECT count(*) AS number FROM tokens WHERE revoked_at IS NULL AND id = '{kept}'");
+    assert_eq!(world.count(&live), 1);
 }
 
 #[test]

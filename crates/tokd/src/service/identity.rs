@@ -4,12 +4,12 @@ use tok_api::convert::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, PageAsk, PageOf, UserRecord, WorkspaceRecord,
 };
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::audit::{Action, AuditEvent};
-use tok_model::decide::{Caller, Need};
+use tok_model::audit::{Action, AuditEvent, AuditEvents};
+use tok_model::decide::{Caller, Need, Permit};
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::name::{UserName, WorkspaceName};
 use tok_store::users::User;
-use tok_store::workspaces::{Member, Workspace};
+use tok_store::workspaces::{Member, MemberChange, Workspace};
 
 use super::server::memberships;
 use super::tokens::page_size;
@@ -239,13 +239,13 @@ impl Service {
         let member = self
             .run_and_forget(move |store| {
                 store.write(|mut tx| {
-                    let (id, member) = tok_store::workspaces::add_member(&mut tx, &permit, &new.user, new.role)?;
+                    let change = tok_store::workspaces::add_member(&mut tx, &permit, &new.user, new.role)?;
                     let event = AuditEvent::done(Action::MemberAdd, permit.actor().clone())
-                        .subject(id, new.user)
+                        .subject(change.user, new.user)
                         .workspace(new.workspace)
                         .detail(format!("as {}", new.role));
-                    tx.commit(event, permit.at())?;
-                    Ok(member)
+                    tx.commit(with_ended(event, &permit, &change), permit.at())?;
+                    Ok(change.member)
                 })
             })
             .await?;
@@ -264,13 +264,13 @@ impl Service {
         let member = self
             .run_and_forget(move |store| {
                 store.write(|mut tx| {
-                    let (id, member) = tok_store::workspaces::remove_member(&mut tx, &permit, &user)?;
+                    let change = tok_store::workspaces::remove_member(&mut tx, &permit, &user)?;
                     let event = AuditEvent::done(Action::MemberRemove, permit.actor().clone())
-                        .subject(id, user)
+                        .subject(change.user, user)
                         .workspace(name)
-                        .detail(format!("was {}", member.role));
-                    tx.commit(event, permit.at())?;
-                    Ok(member)
+                        .detail(format!("was {}", change.member.role));
+                    tx.commit(with_ended(event, &permit, &change), permit.at())?;
+                    Ok(change.member)
                 })
             })
             .await?;
@@ -298,6 +298,16 @@ impl Service {
             repositories: u32::try_from(repositories).unwrap_or(u32::MAX),
         })
     }
+}
+
+/// What the trail shall say of a change of a membership: the change, and each token that ended with it.
+fn with_ended(event: AuditEvent, permit: &Permit, change: &MemberChange) -> AuditEvents {
+    let ended = change.ended.iter().map(|(id, prefix)| {
+        AuditEvent::done(Action::TokenRevoke, permit.actor().clone())
+            .token(*id, prefix)
+            .detail(format!("{}, who made it, is no maintainer any more", change.member.user))
+    });
+    AuditEvents::new(event, ended)
 }
 
 fn user_record(user: &User, live: i64) -> UserRecord {
