@@ -224,7 +224,7 @@ until TOK_USER='' tok audit --limit 1 --output json | grep -q '"git_command": "u
 done
 tok token list --limit 100 | indent
 
-step "The audit trail, in the order in which it was written"
+step "The audit trail, in the order in which it happened"
 unset TOK_USER
 tok audit --oldest-first --limit 100 | indent
 

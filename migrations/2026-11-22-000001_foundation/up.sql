@@ -116,7 +116,10 @@ CREATE TABLE audit (
     -- Uses that are alike in everything else and close in time share a line.
     times           integer     NOT NULL CHECK (times > 0)
 );
-CREATE INDEX audit_token ON audit (token_id, id) WHERE token_id IS NOT NULL;
-CREATE INDEX audit_actor_token ON audit (actor_token_id, id) WHERE actor_token_id IS NOT NULL;
-CREATE INDEX audit_actor_user ON audit (actor_user_id, id) WHERE actor_user_id IS NOT NULL;
-CREATE INDEX audit_repo ON audit (repo, id) WHERE repo IS NOT NULL;
+CREATE INDEX audit_order ON audit (at, id);
+CREATE INDEX audit_token ON audit (token_id, at, id) WHERE token_id IS NOT NULL;
+CREATE INDEX audit_actor_token ON audit (actor_token_id, at, id) WHERE actor_token_id IS NOT NULL;
+CREATE INDEX audit_parent ON audit (parent_id, at, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX audit_actor_user ON audit (actor_user_id, at, id) WHERE actor_user_id IS NOT NULL;
+CREATE INDEX audit_subject ON audit (subject_user_id, at, id) WHERE subject_user_id IS NOT NULL;
+CREATE INDEX audit_repo ON audit (repo, at, id) WHERE repo IS NOT NULL;

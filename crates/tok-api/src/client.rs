@@ -230,10 +230,17 @@ impl Client {
     }
 
     /// Removes a user; says who they were and how many tokens ended.
-    pub async fn delete_user(&mut self, name: UserName, dry_run: bool) -> Result<(UserRecord, u32), Fault> {
+    ///
+    /// The answer has the user as they were, how many of their tokens ended, and their own workspace if it stays.
+    pub async fn delete_user(
+        &mut self,
+        name: UserName,
+        dry_run: bool,
+    ) -> Result<(UserRecord, u32, Option<String>), Fault> {
         let request = v1::DeleteUserRequest { name: name.to_string(), dry_run };
         let reply = call!(self.identity, delete_user, request);
-        Ok((answered(reply.user)?, reply.tokens_revoked))
+        let kept = Some(reply.workspace_kept).filter(|name| !name.is_empty());
+        Ok((answered(reply.user)?, reply.tokens_revoked, kept))
     }
 
     /// Makes a workspace.

@@ -9,7 +9,7 @@ mod caller;
 mod mint;
 mod refusal;
 
-pub use authority::highest_right;
+pub use authority::{has_right, highest_right};
 pub use caller::{Bearer, Caller, Membership, OwnerNow, UserNow};
 pub use refusal::{Class, Refusal, Rule};
 

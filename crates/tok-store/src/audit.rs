@@ -7,6 +7,7 @@ use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::{TokenId, UserId};
 use tok_model::name::RepoPath;
+use tok_model::page::Cursor;
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -161,7 +162,7 @@ pub struct Filter {
     /// From this time on.
     pub since: Option<Timestamp>,
     /// Beyond this line in the order asked for, as the last page's cursor says.
-    pub beyond: Option<i64>,
+    pub beyond: Option<Cursor>,
     /// From the oldest to the newest.
     pub oldest_first: bool,
 }
@@ -198,13 +199,34 @@ pub fn list(tx: &mut ReadTx<'_>, permit: &Permit, filter: &Filter, limit: u16) -
     if let Some(since) = filter.since {
         query = query.filter(audit::at.ge(since));
     }
-    query = match (filter.beyond, filter.oldest_first) {
-        (None, _) => query,
-        (Some(last), true) => query.filter(audit::id.gt(last)),
-        (Some(last), false) => query.filter(audit::id.lt(last)),
+    // By when it happened, not by when it was written down: uses are written some time after.
+    if let Some(last) = filter.beyond {
+        let (at, id) = (last.at(), number(last));
+        let same = audit::at.eq(at);
+        query = if filter.oldest_first {
+            query.filter(audit::at.gt(at).or(same.and(audit::id.gt(id))))
+        } else {
+            query.filter(audit::at.lt(at).or(same.and(audit::id.lt(id))))
+        };
+    }
+    query = if filter.oldest_first {
+        query.order((audit::at.asc(), audit::id.asc()))
+    } else {
+        query.order((audit::at.desc(), audit::id.desc()))
     };
-    query = if filter.oldest_first { query.order(audit::id.asc()) } else { query.order(audit::id.desc()) };
     Ok(query.limit(i64::from(limit)).load(tx.connection())?)
+}
+
+impl Line {
+    /// Where the page that ends with this line ends.
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(self.at, Uuid::from_u64_pair(0, self.id.unsigned_abs()))
+    }
+}
+
+/// The line's number in a cursor made by [`Line::cursor`]; of any other the last there can be.
+fn number(cursor: Cursor) -> i64 {
+    i64::try_from(cursor.id().as_u64_pair().1).unwrap_or(i64::MAX)
 }
 
 /// Done to this token, with it, or with what was made through it.

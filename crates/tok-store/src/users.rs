@@ -178,9 +178,10 @@ pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabl
     Ok(User { disabled_at, ..user })
 }
 
-/// Deletes a user: their tokens and those they made for workspaces are ended, their memberships go, their name is free again. Returns the user and how
-/// many tokens ended. The workspace of the same name stays, with its repositories, for its other members; until it is
-/// deleted as well, no new user can have the name, since they would come into what was another's.
+/// Deletes a user: their tokens and those they made for workspaces are ended, their memberships go, their name is free
+/// again. Returns the user and how many tokens ended. The workspace of the same name stays, with its repositories, for
+/// its other members; until it is deleted as well, no new user can have the name, since they would come into what was
+/// another's.
 pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<(User, usize), StoreError> {
     manages(permit, "deleting a user")?;
     let user = existing(tx, name)?;

@@ -45,8 +45,15 @@ fn complain(error: &anyhow::Error) {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Serve { config } => {
-            let config = load(config.as_deref())?;
+            let file = config;
+            let config = load(file.as_deref())?;
             telemetry::start(&config.log);
+            if file.is_none() && !Path::new(config::DEFAULT_FILE).exists() {
+                tracing::info!("There is no {}: everything is at its default", config::DEFAULT_FILE);
+            }
+            if config.git.is_none() {
+                tracing::info!("No git.root is configured, so the git gateway is off");
+            }
             lifecycle::run(&config, Mode::Serve)
         }
         Command::Dev { data, listen, socket, git_root } => {
@@ -67,13 +74,18 @@ fn run(command: Command) -> Result<()> {
             let migrated = lifecycle::migrate(&config)?;
             say(&match migrated.run.len() {
                 0 => format!("the schema is up to date (version {})", migrated.version),
-                count => format!("ran {count} migrations; the schema is at version {}", migrated.version),
+                count => format!("migrations run: {count}; the schema is at version {}", migrated.version),
             });
             Ok(())
         }
         Command::CheckConfig { config } => {
             load(config.as_deref())?;
-            say("the configuration is all right");
+            let said = match config {
+                Some(path) => format!("{} is all right", path.display()),
+                None if Path::new(config::DEFAULT_FILE).exists() => format!("{} is all right", config::DEFAULT_FILE),
+                None => format!("there is no {}; the defaults are all right", config::DEFAULT_FILE),
+            };
+            say(&said);
             Ok(())
         }
     }

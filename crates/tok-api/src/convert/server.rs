@@ -76,13 +76,13 @@ pub struct ServerStatus {
     /// Where the repositories are, for those who may know.
     pub git_root: Option<String>,
     /// How many there are.
-    pub users: u64,
+    pub users: Option<u64>,
     /// How many there are.
-    pub workspaces: u64,
+    pub workspaces: Option<u64>,
     /// How many there are.
-    pub repositories: u64,
+    pub repositories: Option<u64>,
     /// Neither expired nor revoked, of every kind.
-    pub live_tokens: u64,
+    pub live_tokens: Option<u64>,
 }
 
 impl From<ServerStatus> for v1::ServerStatusReply {

@@ -64,6 +64,11 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
     }
 }
 
+/// Whether the caller has this right on a repository. Says neither why nor why not, and so copies nothing.
+pub fn has_right(caller: &Caller, repo: &RepoPath, right: RepoRight, now: Timestamp) -> bool {
+    live(caller, now).is_ok() && repository(caller, repo, right).is_ok()
+}
+
 /// The highest right the caller has on a repository, `None` if it does not exist for them.
 pub fn highest_right(caller: &Caller, repo: &RepoPath, now: Timestamp) -> Option<RepoRight> {
     live(caller, now).ok()?;

@@ -196,7 +196,7 @@ impl Refusal {
             Rule::OwnerDisabled(name) => Some(format!("a manager can undo it: tok user enable {name}")),
             Rule::Address => Some("call from an allowed address, or make another token with --allow-cidr".to_owned()),
             Rule::UnknownLocalUser => {
-                Some("a manager can add you: tok user create <your login name>; or name a user with --as".to_owned())
+                Some("a manager can add you, under the name that `id -un` prints: tok user create <name>".to_owned())
             }
             Rule::Scope(scope) => Some(format!("make a token that has it: tok token create <name> --scopes {scope}")),
             Rule::Route { repo, .. } => Some(format!("make a token with --route '{repo}:rw'")),

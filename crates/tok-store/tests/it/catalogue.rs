@@ -46,7 +46,7 @@ fn every_reference_can_be_followed_backwards_by_an_index() {
     let accepted = [
         // Peppers are a handful and never deleted while tokens need them.
         "tokens_pepper_id_fkey",
-        // Users are never deleted as rows; these are followed from the token only.
+        // Users are never deleted as rows, and what somebody made or owns is asked only on the day they leave.
         "tokens_created_by_user_id_fkey",
         "workspaces_owner_id_fkey",
     ];

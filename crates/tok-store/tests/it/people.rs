@@ -280,6 +280,9 @@ fn a_deleted_workspace_is_gone_with_its_tokens() {
     assert!(world.store.read(|tx| workspaces::by_name(tx, &workspace("acme"))).unwrap().is_none());
     missing(world.change(|tx| workspaces::delete(tx, &server(at(2)), &workspace("acme"))), "no workspace");
     assert!(tok_model::decide::decide(&world.holder(kept.digest), Need::Identity, at(2)).is_ok());
+    // Somebody who was being added at that moment is a member of nothing.
+    world.sql(&format!("INSERT INTO members VALUES ('{acme}', '{ann}', 'writer', now())"));
+    assert!(!roles(&world, ann).contains_key("acme"));
     assert_ne!(world.workspace("Acme", "ann"), acme, "the name is free again");
 }
 

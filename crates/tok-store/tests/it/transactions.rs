@@ -65,6 +65,25 @@ fn what_is_dropped_never_was() {
 }
 
 #[test]
+fn what_is_dropped_costs_no_connection() {
+    let world = World::new();
+    let store = crate::world::connect(world.database.url(), 1).unwrap();
+    let backends = || {
+        lines(
+            &mut world.raw(),
+            "SELECT pid || ' ' || state AS line FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'tokd' ORDER BY pid",
+        )
+    };
+    let before = backends();
+    for _ in 0..3 {
+        store.write(|mut tx| make(&mut tx).map(drop)).unwrap();
+    }
+    store.write(|tx| tx.commit(AuditEvent::done(Action::UserEnable, Actor::daemon()), at(0))).unwrap();
+    assert_eq!(backends(), before, "the same, and idle");
+}
+
+#[test]
 fn nobody_sees_a_change_before_its_trail() {
     let world = World::new();
     world

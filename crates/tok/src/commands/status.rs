@@ -49,15 +49,17 @@ fn text(status: &ServerStatus, socket: &Path) -> String {
         .ok()
         .and_then(Period::from_seconds)
         .map_or_else(|| "just started".to_owned(), |period| format!("up {period}"));
-    let contents = [
-        count(status.users, "user"),
-        count(status.workspaces, "workspace"),
-        match status.repositories {
+    let counted = [
+        status.users.map(|users| count(users, "user")),
+        status.workspaces.map(|workspaces| count(workspaces, "workspace")),
+        status.repositories.map(|repositories| match repositories {
             1 => "1 repository".to_owned(),
             many => format!("{many} repositories"),
-        },
-        count(status.live_tokens, "live token"),
+        }),
+        status.live_tokens.map(|tokens| count(tokens, "live token")),
     ];
+    // Only managers are told.
+    let contents: Vec<String> = counted.into_iter().flatten().collect();
     facts(&[
         ("Server", format!("tokd {}, {uptime}", safe(&status.version))),
         ("Client", concat!("tok ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -95,10 +97,10 @@ mod tests {
             schema_version: "20261122000000".to_owned(),
             git_version: Some("2.47.3".to_owned()),
             git_root: None,
-            users: 1,
-            workspaces: 2,
-            repositories: 1,
-            live_tokens: 0,
+            users: Some(1),
+            workspaces: Some(2),
+            repositories: Some(1),
+            live_tokens: Some(0),
         };
         let text = text(&status, Path::new("/run/tok/tokd.sock"));
         assert!(text.starts_with("Server:    tokd 0.1.0, up 1h2m5s\n"), "{text}");

@@ -181,6 +181,15 @@ pub(super) fn tokens(file: &file::Tokens) -> Result<Tokens, ConfigError> {
     };
     let default_lifetime = lifetime("tokens.default_lifetime", file.default_lifetime.as_deref(), default_lifetime())?;
     let max_lifetime = lifetime("tokens.max_lifetime", file.max_lifetime.as_deref(), Lifetime::Never)?;
+    if let (Lifetime::For(default), Lifetime::For(most)) = (default_lifetime, max_lifetime)
+        && default.seconds() > most.seconds()
+        && file.default_lifetime.is_some()
+    {
+        return Err(ConfigError::value(
+            "tokens.default_lifetime",
+            format!("cannot be longer than max_lifetime, {most}"),
+        ));
+    }
     let git_lifetime = match file.git_lifetime.as_deref() {
         None => default_git_lifetime(),
         Some(text) => period("tokens.git_lifetime", text)?,

@@ -305,6 +305,7 @@ mod tests {
             ("data_dir = \"here\"", &[], "absolute"),
             ("[git]\nroot = \"/g\"\nmax_push_size = \"2GB\"", &[], "2GB"),
             ("[tokens]\ngit_lifetime = \"2h\"", &[], "2m to 1h"),
+            ("[tokens]\ndefault_lifetime = \"400d\"\nmax_lifetime = \"90d\"", &[], "longer than max_lifetime"),
             ("[ipc]\nmode = \"999\"", &[], "octal"),
             ("[log]\nformat = \"xml\"", &[], "xml"),
             ("", &[("TOKD_LISTEN", "x")], "TOKD_LISTEN"),

@@ -27,6 +27,12 @@ const TOKEN_ID: HeaderName = HeaderName::from_static("x-tok-token-id");
 const SCOPES: HeaderName = HeaderName::from_static("x-tok-scopes");
 const ERROR: HeaderName = HeaderName::from_static("x-tok-error");
 
+/// Where proxies write the URI and the method of the request that they ask about.
+static FAMILIES: [(HeaderName, HeaderName); 2] = [
+    (HeaderName::from_static("x-original-uri"), HeaderName::from_static("x-original-method")),
+    (HeaderName::from_static("x-forwarded-uri"), HeaderName::from_static("x-forwarded-method")),
+];
+
 /// Answers a proxy's question.
 pub async fn answer(service: &Service, proxies: &Proxies, headers: &HeaderMap, peer: SocketAddr) -> Response<Body> {
     let Some((path, right, command)) = asked(headers) else {
@@ -48,14 +54,17 @@ pub async fn answer(service: &Service, proxies: &Proxies, headers: &HeaderMap, p
 }
 
 fn allowed(caller: &Caller, permit: &Permit, repo: &RepoPath) -> Response<Body> {
-    let scopes: Vec<&str> =
-        effective_scopes(caller, Some(repo), permit.at()).iter().map(|scope| scope.as_str()).collect();
+    let mut scopes = String::new();
+    for scope in effective_scopes(caller, Some(repo), permit.at()) {
+        scopes.push_str(if scopes.is_empty() { "" } else { " " });
+        scopes.push_str(scope.as_str());
+    }
     let id = caller.token().map(|token| token.id.to_string()).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    for (name, value) in [(REMOTE_USER, caller.remote_user()), (TOKEN_ID, id), (SCOPES, scopes.join(" "))] {
+    for (name, value) in [(REMOTE_USER, caller.remote_user()), (TOKEN_ID, id), (SCOPES, scopes)] {
         // Names, UUIDs and scopes are ASCII; were one not, an empty value is the safe one.
-        let value = HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
         response.headers_mut().insert(name, value);
     }
     response
@@ -84,12 +93,11 @@ fn error(mut response: Response<Body>, code: &'static str) -> Response<Body> {
 /// Proxies add these headers to those that the client sent. A client could add its own: so one of the two families, and
 /// each header once, or nothing is believed.
 fn asked(headers: &HeaderMap) -> Option<(GitPath, RepoRight, &'static str)> {
-    let families = [("x-original-uri", "x-original-method"), ("x-forwarded-uri", "x-forwarded-method")];
-    let given = |(uri, method): &(&str, &str)| headers.contains_key(*uri) || headers.contains_key(*method);
-    let mut used = families.iter().filter(|family| given(family));
+    let given = |(uri, method): &(HeaderName, HeaderName)| headers.contains_key(uri) || headers.contains_key(method);
+    let mut used = FAMILIES.iter().filter(|family| given(family));
     let ((uri, method), None) = (used.next()?, used.next()) else { return None };
-    let uri = once(headers, uri)??.to_str().ok()?;
-    let method = match once(headers, method)? {
+    let uri = once(headers, uri).ok()??.to_str().ok()?;
+    let method = match once(headers, method).ok()? {
         Some(method) => Some(Method::from_bytes(method.as_bytes()).ok()?),
         None => None,
     };
@@ -99,12 +107,14 @@ fn asked(headers: &HeaderMap) -> Option<(GitPath, RepoRight, &'static str)> {
     Some((path, right, command))
 }
 
-/// A header's value, `Some(None)` if it is not there, `None` if it is there more than once.
-fn once<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<&'h HeaderValue>> {
+/// A header's value; an error if it is there more than once.
+fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Repeated> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
-    values.next().is_none().then_some(first)
+    if values.next().is_none() { Ok(first) } else { Err(Repeated) }
 }
+
+struct Repeated;
 
 /// Without a method, which a proxy may leave out, only what does not depend on it is judged as reading.
 fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(RepoRight, &'static str)> {

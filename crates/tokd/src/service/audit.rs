@@ -4,6 +4,7 @@ use tok_api::convert::{AuditFilter, AuditRecord, PageAsk, PageOf};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::decide::{Caller, Need};
 use tok_model::id::TokenId;
+use tok_model::page::Cursor;
 use tok_store::audit::{Filter, Line};
 
 use super::Service;
@@ -45,14 +46,8 @@ impl Service {
                 Some(user.ok_or_else(|| Fault::new(FaultCode::NotFound, format!("no user is named {name}")))?.id)
             }
         };
-        let beyond = page
-            .cursor
-            .map(|text| {
-                text.parse::<i64>().map_err(|_| {
-                    Fault::field("cursor", "this is no cursor of the audit trail; take next_cursor as it was given")
-                })
-            })
-            .transpose()?;
+        let beyond =
+            page.cursor.map(|text| text.parse::<Cursor>()).transpose().map_err(|why| Fault::field("cursor", why))?;
         let wanted = Filter {
             token,
             user,
@@ -66,7 +61,7 @@ impl Service {
             self.run(move |store| store.read(|tx| tok_store::audit::list(tx, &permit, &wanted, size + 1))).await?;
         let more = lines.len() > usize::from(size);
         lines.truncate(usize::from(size));
-        let next_cursor = lines.last().filter(|_| more).map(|line| line.id.to_string());
+        let next_cursor = lines.last().filter(|_| more).map(|line| line.cursor().to_string());
         Ok(PageOf { rows: lines.into_iter().map(record).collect(), next_cursor })
     }
 }

@@ -110,6 +110,10 @@ impl Service {
     /// Disables a user, at once, or enables them again.
     pub async fn set_user_enabled(&self, caller: &Caller, name: UserName, enabled: bool) -> Result<UserRecord, Fault> {
         let permit = self.permit(caller, Need::Server)?;
+        if !enabled {
+            let (user, _) = self.show_user(caller, name.clone()).await?;
+            self.keep_a_manager(caller, &user).await?;
+        }
         let action = if enabled { Action::UserEnable } else { Action::UserDisable };
         let (user, live) = self
             .run_and_forget(move |store| {
@@ -125,32 +129,64 @@ impl Service {
         Ok(user_record(&user, live))
     }
 
-    /// Deletes a user and ends their tokens; the answer says how many. A dry run only says what it would be.
+    /// Deletes a user and ends their tokens. Their own workspace goes with them if nothing and nobody else is in it; else
+    /// it stays, and the answer names it. A dry run only says what it would be.
     pub async fn delete_user(
         &self,
         caller: &Caller,
         name: UserName,
         dry_run: bool,
-    ) -> Result<(UserRecord, u32), Fault> {
+    ) -> Result<(UserRecord, u32, Option<String>), Fault> {
         let permit = self.permit(caller, Need::Server)?;
+        let (user, _) = self.show_user(caller, name.clone()).await?;
+        self.keep_a_manager(caller, &user).await?;
+        let own = WorkspaceName::from(&name);
+        let wanted = own.clone();
+        let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?;
+        let record = match found.filter(|workspace| workspace.owner.as_ref() == Some(&name)) {
+            Some(workspace) => Some(self.workspace_record(workspace).await?),
+            None => None,
+        };
+        let empty = record.as_ref().is_some_and(|record| record.repositories == 0 && record.members <= 1);
+        let kept = record.filter(|_| !empty).map(|record| record.name);
         if dry_run {
-            let (user, _) = self.show_user(caller, name).await?;
             let live = user.live_tokens;
-            return Ok((user, live));
+            return Ok((user, live, kept));
         }
         let (user, ended) = self
             .run_and_forget(move |store| {
                 store.write(|mut tx| {
+                    let actor = || permit.actor().clone();
+                    let emptied = if empty {
+                        let (_, ended) = tok_store::workspaces::delete(&mut tx, &permit, &own)?;
+                        let event = AuditEvent::done(Action::WorkspaceDelete, actor()).workspace(own);
+                        Some((event.detail("with its owner"), ended))
+                    } else {
+                        None
+                    };
                     let (user, ended) = tok_store::users::delete(&mut tx, &permit, &name)?;
-                    let event = AuditEvent::done(Action::UserDelete, permit.actor().clone())
+                    let ended = ended + emptied.as_ref().map_or(0, |(_, with_it)| *with_it);
+                    let event = AuditEvent::done(Action::UserDelete, actor())
                         .subject(user.id, user.name.clone())
                         .detail(format!("with {ended} live tokens"));
-                    tx.commit(event, permit.at())?;
+                    tx.commit(AuditEvents::new(event, emptied.map(|(event, _)| event)), permit.at())?;
                     Ok((user, ended))
                 })
             })
             .await?;
-        Ok((user_record(&user, 0), u32::try_from(ended).unwrap_or(u32::MAX)))
+        Ok((user_record(&user, 0), u32::try_from(ended).unwrap_or(u32::MAX), kept))
+    }
+
+    /// The last manager who could undo it cannot be taken away.
+    async fn keep_a_manager(&self, caller: &Caller, leaving: &UserRecord) -> Result<(), Fault> {
+        let permit = self.permit(caller, Need::Server)?;
+        let users = self.run(move |store| store.read(|tx| tok_store::users::list(tx, &permit))).await?;
+        let stays = |user: &User| user.manager && user.disabled_at.is_none() && user.id != leaving.id;
+        if !leaving.manager || leaving.disabled_at.is_some() || users.iter().any(stays) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultCode::Conflict, format!("{} is the only manager of this server", leaving.name))
+            .hint("make another one first: tok user create <name> --manager"))
     }
 
     /// Makes a workspace. Its owner is who was named, else the caller, if the caller is a user.
@@ -163,8 +199,9 @@ impl Service {
                 .hint("`tok workspace list` shows which there are"));
         }
         let id = WorkspaceId::random(&mut rng());
+        // Takes authority from nobody, but its owner shall see it at once.
         let workspace = self
-            .run(move |store| {
+            .run_and_forget(move |store| {
                 store.write(|mut tx| {
                     let workspace = tok_store::workspaces::create(&mut tx, &permit, id, &new.name, owner.as_ref())?;
                     let event = AuditEvent::done(Action::WorkspaceCreate, permit.actor().clone());

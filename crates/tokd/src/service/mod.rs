@@ -97,6 +97,11 @@ impl Service {
         self.uses.flush(&self.executor).await
     }
 
+    /// Whether a caller administers this server.
+    pub fn manages(&self, caller: &Caller) -> bool {
+        decide(caller, Need::Server, self.now()).is_ok()
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }

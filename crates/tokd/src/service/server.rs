@@ -36,23 +36,29 @@ impl Service {
         self.permit(caller, Need::Identity)?;
         let place = self.place();
         let server = self.permit(caller, Need::Server).ok();
-        let may_know = server.is_some();
-        let (postgres_version, users, workspaces, live_tokens) = self
+        let managers = server.is_some();
+        let (postgres_version, counted) = self
             .run(move |store| {
                 store.read(|tx| {
-                    let live = match &server {
-                        Some(permit) => tok_store::tokens::count_live(tx, permit)?,
-                        None => 0,
+                    let counted = match &server {
+                        Some(permit) => Some([
+                            tok_store::users::count(tx)?,
+                            tok_store::workspaces::count(tx)?,
+                            tok_store::tokens::count_live(tx, permit)?,
+                        ]),
+                        None => None,
                     };
-                    Ok((tx.server_version()?, tok_store::users::count(tx)?, tok_store::workspaces::count(tx)?, live))
+                    Ok((tx.server_version()?, counted))
                 })
             })
             .await?;
         let repositories = match &place.repositories {
-            Some(repositories) if may_know => repositories.list(None).await.map_err(IntoFault::into_fault)?.len(),
-            _ => 0,
+            Some(repositories) if managers => {
+                Some(repositories.list(None).await.map_err(IntoFault::into_fault)?.len() as u64)
+            }
+            _ => None,
         };
-        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        let count = |which: usize| counted.map(|counted| u64::try_from(counted[which]).unwrap_or_default());
         Ok(ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: tok_api::wire::PROTOCOL,
@@ -63,11 +69,11 @@ impl Service {
             postgres_version,
             schema_version: tok_store::newest_version(),
             git_version: place.git_version.clone(),
-            git_root: place.repositories.as_ref().filter(|_| may_know).map(|r| r.root().display().to_string()),
-            users: count(users),
-            workspaces: count(workspaces),
-            repositories: repositories as u64,
-            live_tokens: count(live_tokens),
+            git_root: place.repositories.as_ref().filter(|_| managers).map(|r| r.root().display().to_string()),
+            users: count(0),
+            workspaces: count(1),
+            repositories,
+            live_tokens: count(2),
         })
     }
 

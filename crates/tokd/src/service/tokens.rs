@@ -5,7 +5,7 @@ use tok_api::convert::{CheckedToken, CreatedToken, NewToken, PageAsk, PageOf, Re
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent};
 use tok_model::clock::{Expiry, Lifetime, Period, Timestamp};
-use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule, decide, highest_right};
+use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule, decide, has_right};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::name::{RepoPath, WorkspaceName};
@@ -272,7 +272,7 @@ impl Service {
             usable: verdict.is_ok(),
             verdict: verdict.map_or_else(|no| no.to_string(), |_| "the token works".to_owned()),
             owner: token.owner_name.clone(),
-            effective_scopes: effective_scopes(&holder, None, now).iter().map(ToString::to_string).collect(),
+            effective_scopes: effective_scopes(&holder, None, now).map(|scope| scope.to_string()).collect(),
             token: TokenRecord::of(token, now),
         })
     }
@@ -280,7 +280,11 @@ impl Service {
 
 /// The scopes that a caller has in effect now: what their token was given, within what its owner may do, and for
 /// repositories, if one is named, on that repository. For people and for the `X-Tok-Scopes` header.
-pub fn effective_scopes(caller: &Caller, repo: Option<&RepoPath>, now: Timestamp) -> Vec<Scope> {
+pub fn effective_scopes<'c>(
+    caller: &'c Caller,
+    repo: Option<&'c RepoPath>,
+    now: Timestamp,
+) -> impl Iterator<Item = Scope> + 'c {
     let granted = |scope: Scope| match caller.token().map(|token| &token.grant) {
         None | Some(Grant::Session) => true,
         Some(Grant::Personal { scopes, .. }) => scopes.grants(scope),
@@ -288,10 +292,8 @@ pub fn effective_scopes(caller: &Caller, repo: Option<&RepoPath>, now: Timestamp
             right.scope() == scope && other.permission().is_some_and(|permission| permission.covers(right))
         }),
     };
-    let highest = repo.map(|repo| highest_right(caller, repo, now));
-    let on_repository =
-        |right: RepoRight| highest.is_none_or(|highest| highest.is_some_and(|highest| highest >= right));
-    let in_effect = |scope: Scope| match scope {
+    let on_repository = move |right: RepoRight| repo.is_none_or(|repo| has_right(caller, repo, right, now));
+    let in_effect = move |scope: Scope| match scope {
         Scope::RepoRead => on_repository(RepoRight::Read),
         Scope::RepoWrite => on_repository(RepoRight::Write),
         Scope::RepoAdmin => on_repository(RepoRight::Admin),
@@ -300,7 +302,7 @@ pub fn effective_scopes(caller: &Caller, repo: Option<&RepoPath>, now: Timestamp
         Scope::All => false,
         Scope::UserRead | Scope::UserWrite | Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead => true,
     };
-    Scope::every().filter(|scope| granted(*scope) && in_effect(*scope)).collect()
+    Scope::every().filter(move |scope| granted(*scope) && in_effect(*scope))
 }
 
 fn kind_of(permit: &Permit) -> tok_model::kind::TokenKind {

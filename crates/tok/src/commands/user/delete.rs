@@ -35,18 +35,31 @@ impl DeleteArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let consent = if self.dry_run { None } else { Some(context.consent(self.force)?) };
         let plan = context.client().await?.delete_user(self.name.clone(), true).await;
-        let (user, tokens) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
+        let (user, tokens, kept) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         let what = format!("user {} and revoke {}", safe(&user.name), count(tokens, "live token"));
         let Some(consent) = consent else {
-            let report = Report { user: &user, tokens_revoked: tokens, deleted: false };
-            return context.out.show(&report, || format!("Would delete {what}\n"));
+            let report =
+                Report { user: &user, tokens_revoked: tokens, deleted: false, workspace_kept: kept.as_deref() };
+            return context.out.show(&report, || format!("Would delete {what}\n{}", left_over(kept.as_deref())));
         };
         consent.ask(&format!("Delete {what}? This cannot be undone."))?;
-        let (user, tokens) = context.client().await?.delete_user(self.name, false).await?;
-        let report = Report { user: &user, tokens_revoked: tokens, deleted: true };
+        let (user, tokens, kept) = context.client().await?.delete_user(self.name, false).await?;
+        let report = Report { user: &user, tokens_revoked: tokens, deleted: true, workspace_kept: kept.as_deref() };
         context.out.show(&report, || {
-            format!("Deleted user {} and revoked {}\n", safe(&user.name), count(tokens, "live token"))
+            let done = format!("Deleted user {} and revoked {}", safe(&user.name), count(tokens, "live token"));
+            format!("{done}\n{}", left_over(kept.as_deref()))
         })
+    }
+}
+
+/// What is said of a workspace that outlives its owner.
+fn left_over(workspace: Option<&str>) -> String {
+    match workspace {
+        Some(name) => {
+            let name = safe(name);
+            format!("The workspace {name} stays, with what is in it; once it is empty: tok workspace delete {name}\n")
+        }
+        None => String::new(),
     }
 }
 
@@ -55,4 +68,5 @@ struct Report<'a> {
     user: &'a UserRecord,
     tokens_revoked: u32,
     deleted: bool,
+    workspace_kept: Option<&'a str>,
 }

@@ -7,6 +7,8 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tok_api::fault::FaultCode;
+use tok_model::decide::Caller;
+use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::url::GitPath;
 
@@ -65,7 +67,7 @@ impl Gateway {
         };
         match service.ensure_repository(&permit).await {
             Ok(true) => {}
-            Ok(false) => return answer::hidden(),
+            Ok(false) => return missing(service, &caller, path.repo()),
             Err(fault) if fault.code == FaultCode::Unavailable => return answer::unavailable(),
             Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
         }
@@ -102,6 +104,18 @@ fn probed(service: GitService) -> Response<Body> {
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }
     response
+}
+
+/// Nothing there: for managers, who may know of everything, with what to do about it.
+fn missing(service: &Service, caller: &Caller, repo: &RepoPath) -> Response<Body> {
+    if !service.manages(caller) {
+        return answer::hidden();
+    }
+    let workspace = &repo.workspace;
+    let words = format!(
+        "repository {repo} not found; `tok workspace list` shows the workspaces, `tok workspace create {workspace}` makes one, and names are case-sensitive"
+    );
+    answer::text(StatusCode::NOT_FOUND, &words)
 }
 
 /// How the audit trail calls it.

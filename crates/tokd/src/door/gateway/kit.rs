@@ -70,12 +70,12 @@ impl Server {
             let address = socket.local_addr().unwrap();
             let listener = HttpListener::new(socket, HttpLimits::default()).unwrap();
             let (serving, seen) = (backend.clone(), Arc::clone(&seen));
-            let service = tower::service_fn(move |request: Request<Incoming>| {
+            let service = Arc::new(hyper::service::service_fn(move |request: Request<Incoming>| {
                 seen.lock().unwrap().push(request.headers().clone());
                 let backend = serving.clone();
                 async move { Ok::<_, Infallible>(answer(&backend, request).await) }
-            });
-            tokio::spawn(listener.serve(move |_| service.clone(), stop.clone(), NEVER));
+            }));
+            tokio::spawn(listener.serve(move |_| Arc::clone(&service), stop.clone(), NEVER));
             (backend, address)
         });
         Self { backend, address, seen, runtime, stop, directory }

@@ -12,16 +12,15 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
 
-use super::in_flight::{Counted, CountedBody, InFlight};
+use super::in_flight::{Counted, CountedBody, Here, InFlight};
 use super::limits::HttpLimits;
 use super::seldom::Seldom;
 use crate::door::prefixed::{HTTP2_PREFACE, recognise};
@@ -46,7 +45,7 @@ impl Surroundings {
     /// Serves a connection until either side ends it.
     pub(super) async fn serve<S, B>(self, stream: TcpStream, peer: SocketAddr, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Fault>,
@@ -67,7 +66,7 @@ impl Surroundings {
 
     async fn speak<S, B>(self, stream: TcpStream, service: S) -> Result<(), Fault>
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Fault>,
@@ -83,7 +82,7 @@ impl Surroundings {
         let io = Impatient { inner: stream, limit: self.limits.unread, count: here.clone(), waiting: None };
         let io = TokioIo::new(io);
         let counted = here.clone();
-        let answer = service_fn(move |request| answer(service.clone(), request, counted.enter()));
+        let answer = service_fn(move |request| answer(service.call(request), counted.enter()));
         if spoken.is_some() {
             self.see_through(self.limits.http2().serve_connection(io, answer), here, self.limits.idle).await
         } else {
@@ -92,7 +91,7 @@ impl Surroundings {
     }
 
     /// Runs a connection until it ends, has had no request for too long, or the server stops.
-    async fn see_through<C>(&self, connection: C, here: InFlight, idle: Duration) -> Result<(), Fault>
+    async fn see_through<C>(&self, connection: C, here: Here, idle: Duration) -> Result<(), Fault>
     where
         C: GracefulConnection,
         C::Error: Into<Fault>,
@@ -113,17 +112,11 @@ impl Surroundings {
 }
 
 /// Answers one request. A panic on the way is this request's end and nobody else's.
-async fn answer<S, B>(
-    service: S,
-    request: Request<Incoming>,
-    counted: Counted,
-) -> Result<Response<CountedBody<B>>, Infallible>
+async fn answer<F, B>(answering: F, counted: Counted) -> Result<Response<CountedBody<B>>, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
-    S::Future: Send + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>>,
 {
-    let answering = AssertUnwindSafe(async move { service.oneshot(request).await }).catch_unwind();
-    Ok(match answering.await {
+    Ok(match AssertUnwindSafe(answering).catch_unwind().await {
         Ok(Ok(response)) => response.map(|body| CountedBody::service(body, counted)),
         Ok(Err(never)) => match never {},
         Err(_) => {
@@ -142,7 +135,7 @@ where
 struct Impatient<S> {
     inner: S,
     limit: Duration,
-    count: InFlight,
+    count: Here,
     /// While a write waits, its request counts, even if the answer's body was handed over completely.
     waiting: Option<(Pin<Box<Sleep>>, Counted)>,
 }

@@ -10,51 +10,68 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
-/// A count of requests. Clones count together.
+/// How many parts of the whole share a counter. Processors that count in one place wait for each other.
+const SHARDS: usize = 16;
+
+/// A count of the requests of all connections. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<Whole>);
+
+#[derive(Debug, Default)]
+struct Whole {
+    shards: [Shard; SHARDS],
+    parts: AtomicUsize,
+}
+
+/// Alone in its lines of the processors' caches.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(AtomicUsize);
+
+impl InFlight {
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.0.shards.iter().map(|shard| shard.0.load(Ordering::SeqCst)).sum()
+    }
+
+    /// The count of one connection, which is part of this one.
+    pub(super) fn part(&self) -> Here {
+        let shard = self.0.parts.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let (count, ended) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Here(Arc::new(Part { whole: Arc::clone(&self.0), shard, count, born: Instant::now(), ended }))
+    }
+}
+
+/// A count of the requests of one connection. Clones count together.
 ///
 /// Counting costs each request a few atomic operations and wakes nobody; whoever waits looks from time to time.
 #[derive(Debug, Clone)]
-pub struct InFlight(Arc<State>);
+pub(super) struct Here(Arc<Part>);
 
 #[derive(Debug)]
-struct State {
+struct Part {
+    whole: Arc<Whole>,
+    shard: usize,
     count: AtomicUsize,
     born: Instant,
     /// When a request last ended, in nanoseconds since `born`.
     ended: AtomicU64,
-    /// Whoever counts here counts there, too.
-    whole: Option<InFlight>,
 }
 
-impl Default for InFlight {
-    fn default() -> Self {
-        Self::new(None)
+impl Part {
+    fn shard(&self) -> &AtomicUsize {
+        &self.whole.shards[self.shard].0
     }
 }
 
-impl InFlight {
-    fn new(whole: Option<Self>) -> Self {
-        let (count, ended) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self(Arc::new(State { count, born: Instant::now(), ended, whole }))
-    }
-
-    /// A new count of a part, such as one connection, of what is counted here.
-    pub(super) fn part(&self) -> Self {
-        Self::new(Some(self.clone()))
-    }
-
-    /// How many there are now.
-    pub fn count(&self) -> usize {
-        self.0.count.load(Ordering::SeqCst)
-    }
-
+impl Here {
     /// Completes when there was none for so long.
     pub(super) async fn none_for(&self, long: Duration) {
         let mut since = Instant::now();
         loop {
             sleep_until(since + long).await;
             let now = Instant::now();
-            since = if self.count() == 0 { since.max(self.last_end()) } else { now };
+            since = if self.0.count.load(Ordering::SeqCst) == 0 { since.max(self.last_end()) } else { now };
             if since + long <= now {
                 return;
             }
@@ -67,27 +84,23 @@ impl InFlight {
 
     pub(super) fn enter(&self) -> Counted {
         self.0.count.fetch_add(1, Ordering::SeqCst);
-        if let Some(whole) = &self.0.whole {
-            whole.0.count.fetch_add(1, Ordering::SeqCst);
-        }
+        self.0.shard().fetch_add(1, Ordering::SeqCst);
         Counted(self.clone())
     }
 }
 
 /// One request; it stops counting when dropped.
 #[derive(Debug)]
-pub(super) struct Counted(InFlight);
+pub(super) struct Counted(Here);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let State { count, born, ended, whole } = &*self.0.0;
+        let part = &*self.0.0;
         // First the time, then the count: whoever finds none also finds since when.
-        let now = u64::try_from(born.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        ended.fetch_max(now, Ordering::SeqCst);
-        count.fetch_sub(1, Ordering::SeqCst);
-        if let Some(whole) = whole {
-            whole.0.count.fetch_sub(1, Ordering::SeqCst);
-        }
+        let now = u64::try_from(part.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        part.ended.fetch_max(now, Ordering::SeqCst);
+        part.count.fetch_sub(1, Ordering::SeqCst);
+        part.shard().fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -161,19 +174,19 @@ mod tests {
     #[tokio::test]
     async fn quiet_begins_with_the_last_end() {
         let whole = InFlight::default();
-        let part = whole.part();
-        let request = part.enter();
-        assert_eq!((part.count(), whole.count()), (1, 1));
+        let here = whole.part();
+        let request = here.enter();
+        assert_eq!(whole.count(), 1);
         let waiting = tokio::spawn({
-            let part = part.clone();
-            async move { part.none_for(LONG).await }
+            let here = here.clone();
+            async move { here.none_for(LONG).await }
         });
         // Time itself is what is waited for here: the request outlasts what would be quiet without it.
         tokio::time::sleep(LONG * 3).await;
         assert!(!waiting.is_finished());
         let ended = Instant::now();
         drop(request);
-        assert_eq!((part.count(), whole.count()), (0, 0));
+        assert_eq!(whole.count(), 0);
         waiting.await.unwrap();
         assert!(ended.elapsed() >= LONG);
     }
@@ -181,7 +194,17 @@ mod tests {
     #[tokio::test]
     async fn without_any_request_quiet_begins_with_the_question() {
         let begin = Instant::now();
-        InFlight::default().none_for(LONG).await;
+        InFlight::default().part().none_for(LONG).await;
         assert!(begin.elapsed() >= LONG);
+    }
+
+    #[test]
+    fn all_connections_are_counted_together() {
+        let whole = InFlight::default();
+        let parts: Vec<Here> = (0..2 * SHARDS).map(|_| whole.part()).collect();
+        let mut requests: Vec<Counted> = parts.iter().map(Here::enter).collect();
+        assert_eq!(whole.count(), 2 * SHARDS);
+        requests.truncate(3);
+        assert_eq!(whole.count(), 3);
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::http::{Request, Response};
+use hyper::service::Service;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
 
 use super::connection::Surroundings;
 use super::in_flight::InFlight;
@@ -47,7 +47,7 @@ impl HttpListener {
     pub async fn serve<F, S, B>(self, service_for: F, stop: CancellationToken, drain: Duration) -> Drained
     where
         F: Fn(SocketAddr) -> S,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -10,6 +10,7 @@ use axum::routing::get;
 use futures_util::stream;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -62,7 +63,7 @@ fn start(limits: HttpLimits, drain: Duration) -> Server {
         );
     let router = Arc::new(router);
     let stopping = stop.clone();
-    let done = tokio::spawn(listener.serve(move |_| Router::clone(&router), stopping, drain));
+    let done = tokio::spawn(listener.serve(move |_| TowerToHyperService::new(Router::clone(&router)), stopping, drain));
     Server { address, in_flight, stop, done, release }
 }
 

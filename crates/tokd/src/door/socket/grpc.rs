@@ -192,8 +192,9 @@ impl IdentityService for Door {
         let caller = self.caller(&request).await?;
         let request = request.into_inner();
         let name = parsed("name", &request.name)?;
-        let (user, tokens_revoked) = self.service.delete_user(&caller, name, request.dry_run).await?;
-        Ok(Response::new(v1::DeleteUserReply { user: Some(user.into()), tokens_revoked }))
+        let (user, tokens_revoked, kept) = self.service.delete_user(&caller, name, request.dry_run).await?;
+        let workspace_kept = kept.unwrap_or_default();
+        Ok(Response::new(v1::DeleteUserReply { user: Some(user.into()), tokens_revoked, workspace_kept }))
     }
 
     async fn create_workspace(&self, request: Request<v1::CreateWorkspaceRequest>) -> Reply<v1::CreateWorkspaceReply> {

@@ -23,14 +23,23 @@ pub(crate) struct AddArgs {
     workspace: WorkspaceName,
     /// The user's login name
     user: UserName,
-    /// reader, writer or maintainer
-    #[arg(long, default_value = "reader")]
-    role: Role,
+    /// reader, writer or maintainer; without it a new member is a reader, and one who is there already stays what they are
+    #[arg(long)]
+    role: Option<Role>,
 }
 
 impl AddArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let added = context.client().await?.add_member(self.workspace, self.user, self.role).await;
+        let client = context.client().await?;
+        let role = match self.role {
+            Some(role) => role,
+            None => {
+                let members = client.list_members(self.workspace.clone()).await.unwrap_or_default();
+                let known = members.into_iter().find(|member| member.user == self.user.as_str());
+                known.map_or(Role::Reader, |member| member.role)
+            }
+        };
+        let added = client.add_member(self.workspace, self.user, role).await;
         let member = added.map_err(|fault| {
             Failure::from(fault)
                 .hint_if_not_found("`tok workspace list` and `tok user list` show who and what there is")
