@@ -292,7 +292,8 @@ fn the_trail_has_pages_in_both_directions() {
                 walked.extend(page);
                 // Somebody writes meanwhile, which a walk to the past does not meet.
                 if !oldest_first && walked.len() == 2 {
-                    record(&world, &[used(&now_of(&world, ann), 100_000, 9)]).unwrap();
+                    let late = AuditEvent::done(Action::TokenUse, Actor::daemon());
+                    world.store.write(|tx| tx.commit(late, at(100_000))).unwrap();
                 }
             }
             if !oldest_first {
@@ -302,9 +303,4 @@ fn the_trail_has_pages_in_both_directions() {
             world.sql("DELETE FROM audit WHERE action = 'token.use'");
         }
     }
-}
-
-/// A token of a user.
-fn now_of(world: &World, user: UserId) -> Token {
-    world.mint(&world.local(user), session(user), 0).token
 }

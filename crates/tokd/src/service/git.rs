@@ -68,8 +68,13 @@ type Slot = Arc<tokio::sync::Mutex<Option<(GitToken, u64)>>>;
 #[derive(Default)]
 pub(super) struct MintedTokens {
     slots: Mutex<Slots>,
+    /// The sessions that local users' tokens are made through, with the generation they were found in.
+    sessions: Mutex<HashMap<Login, (TokenId, u64)>>,
     generation: AtomicU64,
 }
+
+/// A user, and the user ID on this machine that is logged in as them.
+type Login = (Owner, u32);
 
 #[derive(Default)]
 struct Slots {
@@ -82,6 +87,19 @@ impl MintedTokens {
     /// Authority may have been taken from somebody, or a token ended: mint anew.
     pub(super) fn forget_all(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn session(&self, login: Login) -> Option<TokenId> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(&login).filter(|(_, generation)| *generation == self.generation()).map(|(session, _)| *session)
+    }
+
+    fn remember_session(&self, login: Login, session: TokenId, generation: u64) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(login, (session, generation));
     }
 
     fn slot(&self, key: Key, now: Timestamp) -> Slot {
@@ -113,7 +131,7 @@ impl Service {
         };
         let slot = self.minted.slot(key, self.now());
         let mut held = slot.lock().await;
-        let generation = self.minted.generation.load(Ordering::SeqCst);
+        let generation = self.minted.generation();
         let now = self.now();
         if let Some((token, minted_in)) = &*held
             && *minted_in == generation
@@ -143,39 +161,62 @@ impl Service {
     }
 
     async fn mint_git(&self, caller: &Caller, owner: Owner, wish: &GitWish, now: Timestamp) -> Result<GitToken, Fault> {
+        if let Some(token) = caller.token() {
+            return self.mint_through(Parent::Token(token.id), caller, owner, wish, now).await.map(|(token, _)| token);
+        }
+        let login = (owner, caller.source.uid.unwrap_or(u32::MAX));
+        if let Some(session) = self.minted.session(login) {
+            match self.mint_through(Parent::Token(session), caller, owner, wish, now).await {
+                // Another daemon has ended the session: the next one is found or opened below.
+                Err(fault) if fault.code == FaultCode::Conflict => {}
+                done => return done.map(|(token, _)| token),
+            }
+        }
+        let generation = self.minted.generation();
+        let login_to_open = self.local_login(caller, owner, login.1)?;
+        let (token, session) = self.mint_through(login_to_open, caller, owner, wish, now).await?;
+        if let Some(session) = session {
+            self.minted.remember_session(login, session, generation);
+        }
+        Ok(token)
+    }
+
+    fn local_login(&self, caller: &Caller, owner: Owner, uid: u32) -> Result<Parent, Fault> {
+        let session = MintRequest { owner, grant: Grant::Session, expires_at: None, allow_from: Vec::new() };
+        let permit = Box::new(self.permit(caller, Need::Mint(session))?);
+        let (text, pepper) = (Plaintext::mint(TokenKind::Session, &mut rng()), self.peppers.current());
+        let name = format!("local login of {}", caller.source.describe());
+        let row = NewToken { local_uid: Some(uid), ..row(&text, pepper.id(), text.digest(pepper), name) };
+        Ok(Parent::LocalLogin { uid, permit, row })
+    }
+
+    /// Mints, and says through which token.
+    async fn mint_through(
+        &self,
+        parent: Parent,
+        caller: &Caller,
+        owner: Owner,
+        wish: &GitWish,
+        now: Timestamp,
+    ) -> Result<(GitToken, Option<TokenId>), Fault> {
         let parents_end = caller.token().and_then(|token| token.expires_at);
         let expires_at = (now + self.policy.git_lifetime.delta()).min(parents_end.unwrap_or(Timestamp::MAX_UTC));
         if expires_at - now < LEAST_LEFT {
             return Err(Fault::new(FaultCode::Forbidden, "your token ends within a minute, too soon to mint from")
                 .hint("make another: tok token create <name>"));
         }
-        let mint = |grant, expires_at| Need::Mint(MintRequest { owner, grant, expires_at, allow_from: Vec::new() });
         let grant = Grant::Git { repo: wish.repo.clone(), permission: wish.permission };
-        let permit = self.permit(caller, mint(grant, Some(expires_at)))?;
+        let request = MintRequest { owner, grant, expires_at: Some(expires_at), allow_from: Vec::new() };
+        let permit = self.permit(caller, Need::Mint(request))?;
         let text = Arc::new(Plaintext::mint(TokenKind::Git, &mut rng()));
         let pepper = self.peppers.current();
         let digest = text.digest(pepper);
         let row = row(&text, pepper.id(), digest, format!("git {} {}", wish.permission, wish.repo));
         let repo = wish.repo.clone();
-        let parent = match caller.token() {
-            Some(token) => Parent::Token(token.id),
-            None => {
-                let session = Plaintext::mint(TokenKind::Session, &mut rng());
-                let uid = caller.source.uid.unwrap_or(u32::MAX);
-                let name = format!("local login of {}", caller.source.describe());
-                let mut session_row = self::row(&session, pepper.id(), session.digest(pepper), name);
-                session_row.local_uid = Some(uid);
-                Parent::LocalLogin {
-                    uid,
-                    permit: Box::new(self.permit(caller, mint(Grant::Session, None))?),
-                    row: session_row,
-                }
-            }
-        };
         let token = self.run(move |store| mint_under(store, &permit, parent, row, &repo)).await?;
         let shown = &token.shown_prefix;
         tracing::info!(token.id = %token.id, user = %token.owner_name, repo = %wish.repo, right = %wish.permission, "Minted {shown}… to {} {}", wish.permission, wish.repo);
-        Ok(GitToken { text, digest, id: token.id, expires_at })
+        Ok((GitToken { text, digest, id: token.id, expires_at }, token.parent))
     }
 
     /// May the holder of this do that with a repository? Records the use. `Err` is "cannot know now".
