@@ -20,5 +20,6 @@ mod kit;
 mod local_users;
 mod main_job;
 mod package;
+mod people;
 mod presentation;
 mod revocation;

@@ -246,7 +246,7 @@ impl Service {
             let count = record.repositories;
             return Err(Fault::new(
                 FaultCode::Conflict,
-                format!("the workspace {name} still has {count} repositories"),
+                format!("the workspace {name} still has repositories in it: {count}"),
             )
             .hint(format!(
                 "move or remove them first; `tok repo list` shows them and tokd's git.root has them under {name}/"
