@@ -129,7 +129,7 @@ fn every_command_prints_its_documented_json() {
     assert_eq!(shape(&["user", "enable", "carol"])["user"]["disabled_at"], Value::Null);
     let deleted = shape(&["workspace", "delete", "--force", "other"]);
     assert_eq!(deleted["deleted"], true);
-    environment.tok(&["workspace", "delete", "--force", "acme"]).fails(1).says(&["1 repositor"]);
+    environment.tok(&["workspace", "delete", "--force", "acme"]).fails(1).says(&["repositories in it: 1"]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub struct Line {
 // A statement with DEFAULT in it is another one for each row, and never a prepared one; what is None here is NULL.
 #[derive(Insertable)]
 #[diesel(table_name = audit, treat_none_as_default_value = false)]
-struct NewLine<'e> {
+pub(crate) struct NewLine<'e> {
     at: Timestamp,
     action: &'static str,
     outcome: &'static str,
@@ -91,6 +91,11 @@ impl<'e> NewLine<'e> {
             times,
         }
     }
+}
+
+/// An event as the line that a mint inserts with its token.
+pub(crate) fn line(event: &AuditEvent, at: Timestamp) -> NewLine<'_> {
+    NewLine::new(event, at, 1)
 }
 
 /// The most lines that one statement carries: 19 columns each, and PostgreSQL takes 65,535 values.

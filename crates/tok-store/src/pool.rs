@@ -6,8 +6,12 @@ use diesel::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use diesel::{Connection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
+use tok_model::audit::AuditEvent;
+use tok_model::decide::Permit;
+use tok_model::id::TokenId;
 
 use crate::error::StoreError;
+use crate::tokens::NewToken;
 use crate::tx::{ReadTx, WriteTx};
 
 /// How a connection waits and gives up. Set on each connection, so that no forgotten lock holds a thread for ever.
@@ -76,6 +80,23 @@ impl Store {
         let mut connection = self.living_checkout()?;
         let tx = WriteTx::begin(&mut connection)?;
         work(tx)
+    }
+
+    /// Makes a token through a parent that has to be live, and writes that down: one statement, committed by itself. The
+    /// token is the permit's, as with [`tokens::create`](crate::tokens::create).
+    pub fn mint(&self, permit: &Permit, new: &NewToken, parent: TokenId, event: &AuditEvent) -> Result<(), StoreError> {
+        let mut connection = self.checkout()?;
+        match crate::tokens::mint(&mut connection, permit, new.clone(), parent, event) {
+            Err(error) if error.lost_connection() => {}
+            done => return done,
+        }
+        drop(connection);
+        // Its answer was lost, so it may have happened. If so, the same ID cannot be made again, and that says so.
+        let mut connection = self.living_checkout()?;
+        match crate::tokens::mint(&mut connection, permit, new.clone(), parent, event) {
+            Err(StoreError::Conflict { what }) if what.contains("tokens_pkey") => Ok(()),
+            done => done,
+        }
     }
 
     /// One round trip to the database, as proof that it answers.

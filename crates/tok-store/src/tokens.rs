@@ -2,6 +2,7 @@
 
 mod list;
 mod made_by;
+mod mint;
 mod parent;
 mod row;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub(crate) use made_by::end_made_by;
+pub(crate) use mint::mint;
 
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
@@ -33,7 +35,7 @@ fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
 }
 
 /// A token to be made: what its permit does not say already.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NewToken {
     /// Its ID.
     pub id: TokenId,
@@ -79,6 +81,23 @@ pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest
 /// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's. A conflict if its parent was
 /// ended since that was decided.
 pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<Token, StoreError> {
+    let row = row_for(permit, new)?;
+    let ((user, workspace), parent) = diesel::insert_into(tokens::table)
+        .values(&row)
+        .returning((owner_names(), parent_kept_live()))
+        .get_result::<((Option<String>, Option<String>), Option<Uuid>)>(tx.connection())?;
+    if parent != row.parent_id {
+        return Err(parent_revoked());
+    }
+    into_token((row, user, workspace))
+}
+
+fn parent_revoked() -> StoreError {
+    StoreError::Conflict { what: "the token that this one was to be made through has just been revoked".to_owned() }
+}
+
+/// The row of the token that `permit` allows.
+fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
     let actor = permit.actor();
     let (user_id, workspace_id) = match request.owner {
@@ -86,7 +105,7 @@ pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<To
         Owner::Workspace(id) => (None, Some(id.as_uuid())),
     };
     let columns = GrantColumns::from(&request.grant);
-    let row = TokenRow {
+    Ok(TokenRow {
         id: new.id.as_uuid(),
         digest: new.digest.as_bytes().to_vec(),
         pepper_id: new.pepper.0,
@@ -117,17 +136,7 @@ pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<To
         revoke_reason: None,
         last_used_at: None,
         last_used_ip: None,
-    };
-    let ((user, workspace), parent) = diesel::insert_into(tokens::table)
-        .values(&row)
-        .returning((owner_names(), parent_kept_live()))
-        .get_result::<((Option<String>, Option<String>), Option<Uuid>)>(tx.connection())?;
-    if parent != row.parent_id {
-        return Err(StoreError::Conflict {
-            what: "the token that this one was to be made through has just been revoked".to_owned(),
-        });
-    }
-    into_token((row, user, workspace))
+    })
 }
 
 /// A moment as PostgreSQL keeps it: to the microsecond.

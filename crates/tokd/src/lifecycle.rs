@@ -31,7 +31,7 @@ use crate::door::gateway::repositories::Repositories;
 use crate::door::gateway::sweep::LEFTOVER_AFTER;
 use crate::door::http::limits::HttpLimits;
 use crate::door::http::listener::HttpListener;
-use crate::door::http::router::Router;
+use crate::door::http::router::{Router, Visit};
 use crate::door::http::source::Proxies;
 use crate::door::socket::grpc::GrpcDoor;
 use crate::door::socket::helper;
@@ -267,12 +267,8 @@ async fn serve(
     };
     let local = tokio::spawn(local.serve(handle, stop.clone(), config.server.drain_timeout));
     let service_for = move |peer: std::net::SocketAddr| {
-        // One more Arc: requests count their use of their connection's, not all of them their use of one.
-        let router = Arc::new(Arc::clone(&router));
-        hyper::service::service_fn(move |request| {
-            let router = Arc::clone(&router);
-            async move { router.answer(request, peer).await }
-        })
+        let visit = Arc::new(Visit::new(Arc::clone(&router), peer));
+        hyper::service::service_fn(move |request| Arc::clone(&visit).answer(request))
     };
     announce(config, mode, &public_url);
     let drained = http.serve(service_for, stop.clone(), config.server.drain_timeout).await;

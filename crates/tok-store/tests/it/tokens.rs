@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use chrono::TimeDelta;
+use tok_model::audit::{Action, AuditEvent};
 use tok_model::decide::{Bearer, MintRequest, Need, OwnerNow, decide};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
@@ -12,7 +13,7 @@ use tok_model::page::PageSize;
 use tok_model::scope::RepoRight;
 use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use tok_store::StoreError;
-use tok_store::tokens::{Filter, by_digests, create, find, list, local_session};
+use tok_store::tokens::{Filter, by_digests, create, find, list, local_session, revoke};
 
 use crate::world::{World, at, git, permit, personal, root, server, session, workspace_token};
 
@@ -170,7 +171,7 @@ fn standing(world: &World) -> tok_model::id::UserId {
     }
     for id in [lost.token.id, both.token.id] {
         let end = permit(&caller, Need::EndTokens { owner: Owner::User(ann) }, at(1));
-        world.change(|tx| tok_store::tokens::revoke(tx, &end, id, None)).unwrap();
+        world.change(|tx| revoke(tx, &end, id, None)).unwrap();
     }
     let used = format!("UPDATE tokens SET last_used_at = now() WHERE id = '{}'", parent.token.id);
     world.sql(&used);
@@ -343,7 +344,7 @@ fn a_local_user_id_has_one_login_at_a_time() {
     }
 
     let end = permit(&world.local(ann), Need::EndTokens { owner: anns }, at(1));
-    world.change(|tx| tok_store::tokens::revoke(tx, &end, first, None)).unwrap();
+    world.change(|tx| revoke(tx, &end, first, None)).unwrap();
     assert_eq!(found(anns, 1000), None);
     let second = open(ann, 1000).unwrap().id;
     assert_ne!(second, first);
@@ -393,7 +394,40 @@ fn what_the_store_brings_back_decides() {
     assert!(decide(&holder, repository(RepoRight::Write), at(99)).is_err());
     assert!(decide(&holder, repository(RepoRight::Read), at(100)).is_err());
     assert!(decide(&holder, Need::Server, at(99)).is_err());
-    world.change(|tx| tok_store::tokens::revoke(tx, &server(at(1)), made.token.id, None)).unwrap();
+    world.change(|tx| revoke(tx, &server(at(1)), made.token.id, None)).unwrap();
     assert!(decide(&world.holder(made.digest), repository(RepoRight::Read), at(2)).is_err());
     assert!(decide(&root(), Need::Server, at(2)).is_ok());
+}
+
+#[test]
+fn a_token_minted_in_one_statement_is_the_same_as_any_and_needs_a_live_parent() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let caller = world.local(ann);
+    let parent = world.mint(&caller, session(ann), 0).token;
+    let mint = |now| {
+        let permit = permit(&caller, Need::Mint(git(ann, "ann/app", Permission::Write, 600)), at(now));
+        let (text, row) = world.draft(&permit, "git write ann/app");
+        let event = AuditEvent::done(Action::TokenMint, permit.actor().clone()).token(row.id, &row.shown_prefix);
+        (text.digest(world.peppers.current()), world.store.mint(&permit, &row, parent.id, &event))
+    };
+    let (digest, done) = mint(1);
+    done.unwrap();
+    let Bearer::Token(token) = world.holder(digest).bearer else { panic!("no token") };
+    assert_eq!((token.parent, token.name.as_str(), token.created_at), (Some(parent.id), "git write ann/app", at(1)));
+    assert!(matches!(&token.grant, Grant::Git { permission: Permission::Write, .. }));
+    let lines = "SELECT count(*) AS number FROM audit WHERE action = 'token.mint'";
+    assert_eq!(world.count(lines), 1);
+
+    world
+        .change(|tx| revoke(tx, &permit(&caller, Need::EndTokens { owner: Owner::User(ann) }, at(2)), parent.id, None))
+        .unwrap();
+    let before = world.count("SELECT count(*) AS number FROM tokens");
+    let (_, refused) = mint(3);
+    assert!(
+        matches!(&refused, Err(StoreError::Conflict { what }) if what.contains("just been revoked")),
+        "{refused:?}"
+    );
+    assert_eq!(world.count("SELECT count(*) AS number FROM tokens"), before);
+    assert_eq!(world.count(lines), 1);
 }

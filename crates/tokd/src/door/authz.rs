@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use axum::body::Body;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
+use tok_model::audit::Source;
 use tok_model::decide::{Caller, Class, Permit, Refusal};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
@@ -17,7 +18,7 @@ use tok_model::url::{GitPath, LfsTail, Tail};
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
-use crate::service::{Service, authorization, effective_scopes};
+use crate::service::{Presented, Service, authorization, effective_scopes};
 
 /// Its path on the remote address.
 pub const PATH: &str = "/authz/git";
@@ -33,16 +34,30 @@ static FAMILIES: [(HeaderName, HeaderName); 2] = [
     (HeaderName::from_static("x-forwarded-uri"), HeaderName::from_static("x-forwarded-method")),
 ];
 
+/// What a proxy asks: may whoever presented this do that?
+pub struct Question {
+    /// What is wanted, if it is an address of a git repository.
+    wanted: Option<(GitPath, RepoRight, &'static str)>,
+    presented: Presented,
+    source: Source,
+}
+
+impl Question {
+    /// Reads it from a request's headers, which are not needed any more then.
+    pub fn read(headers: &HeaderMap, proxies: &Proxies, peer: SocketAddr) -> Self {
+        Self { wanted: asked(headers), presented: authorization(headers), source: proxies.source(headers, peer) }
+    }
+}
+
 /// Answers a proxy's question.
-pub async fn answer(service: &Service, proxies: &Proxies, headers: &HeaderMap, peer: SocketAddr) -> Response<Body> {
-    let Some((path, right, command)) = asked(headers) else {
+pub async fn answer(service: &Service, question: Question) -> Response<Body> {
+    let Question { wanted, presented, source } = question;
+    let Some((path, right, command)) = wanted else {
         return error(
             answer::text(StatusCode::FORBIDDEN, "this is no address of a git repository"),
             "not_a_repository",
         );
     };
-    let presented = authorization(headers);
-    let source = proxies.source(headers, peer);
     match service.git_verdict(presented, source, path.repo(), right, command).await {
         Ok(Ok((permit, caller))) => allowed(&caller, &permit, path.repo()),
         Ok(Err(refusal)) => denied(&refusal, &path, right),

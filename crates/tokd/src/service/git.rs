@@ -15,7 +15,7 @@ use tok_model::kind::{Permission, TokenKind};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, PepperId, Plaintext};
-use tok_model::token::{Owner, Token};
+use tok_model::token::Owner;
 use tok_store::tokens::NewToken;
 use tok_store::{StoreError, WriteTx};
 
@@ -175,9 +175,7 @@ impl Service {
         let generation = self.minted.generation();
         let login_to_open = self.local_login(caller, owner, login.1)?;
         let (token, session) = self.mint_through(login_to_open, caller, owner, wish, now).await?;
-        if let Some(session) = session {
-            self.minted.remember_session(login, session, generation);
-        }
+        self.minted.remember_session(login, session, generation);
         Ok(token)
     }
 
@@ -198,7 +196,7 @@ impl Service {
         owner: Owner,
         wish: &GitWish,
         now: Timestamp,
-    ) -> Result<(GitToken, Option<TokenId>), Fault> {
+    ) -> Result<(GitToken, TokenId), Fault> {
         let parents_end = caller.token().and_then(|token| token.expires_at);
         let expires_at = (now + self.policy.git_lifetime.delta()).min(parents_end.unwrap_or(Timestamp::MAX_UTC));
         if expires_at - now < LEAST_LEFT {
@@ -213,10 +211,10 @@ impl Service {
         let digest = text.digest(pepper);
         let row = row(&text, pepper.id(), digest, format!("git {} {}", wish.permission, wish.repo));
         let repo = wish.repo.clone();
-        let token = self.run(move |store| mint_under(store, &permit, parent, row, &repo)).await?;
-        let shown = &token.shown_prefix;
-        tracing::info!(token.id = %token.id, user = %token.owner_name, repo = %wish.repo, right = %wish.permission, "Minted {shown}… to {} {}", wish.permission, wish.repo);
-        Ok((GitToken { text, digest, id: token.id, expires_at }, token.parent))
+        let made = self.run(move |store| mint_under(store, &permit, parent, row, &repo)).await?;
+        let shown = &made.shown_prefix;
+        tracing::info!(token.id = %made.id, user = %caller.remote_user(), repo = %wish.repo, right = %wish.permission, "Minted {shown}… to {} {}", wish.permission, wish.repo);
+        Ok((GitToken { text, digest, id: made.id, expires_at }, made.parent))
     }
 
     /// May the holder of this do that with a repository? Records the use. `Err` is "cannot know now".
@@ -297,49 +295,66 @@ fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewT
     }
 }
 
-/// Token, if need be the login it is made through, and their trail: one transaction.
+/// A token that was minted.
+struct Made {
+    id: TokenId,
+    shown_prefix: String,
+    parent: TokenId,
+}
+
+/// Token, if need be the login it is made through, and their trail: together, or not at all.
 fn mint_under(
     store: &tok_store::Store,
     permit: &Permit,
     parent: Parent,
     mut new: NewToken,
     repo: &RepoPath,
-) -> Result<Token, StoreError> {
+) -> Result<Made, StoreError> {
+    let made = |new: &NewToken, parent| Made { id: new.id, shown_prefix: new.shown_prefix.clone(), parent };
+    let (uid, login_permit, login) = match parent {
+        Parent::Token(parent) => {
+            store.mint(permit, &new, parent, &minted(permit, &new, parent, repo))?;
+            return Ok(made(&new, parent));
+        }
+        Parent::LocalLogin { uid, permit, row } => (uid, permit, row),
+    };
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("minting")) };
     let owner = request.owner;
     store.write(|mut tx| {
-        let mut opened = None;
-        let parent = match parent {
-            Parent::Token(id) => id,
-            Parent::LocalLogin { uid, permit, row } => match tok_store::tokens::local_session(&mut tx, owner, uid)? {
-                Some(session) => session.id,
-                None => {
-                    let session = tok_store::tokens::create(&mut tx, &permit, row)?;
-                    let event = AuditEvent::done(Action::SessionOpen, permit.actor().clone())
-                        .token(session.id, &session.shown_prefix);
-                    opened = Some(event.detail(session.name.clone()));
-                    session.id
-                }
-            },
+        let (parent, opened) = match tok_store::tokens::local_session(&mut tx, owner, uid)? {
+            Some(session) => (session.id, None),
+            None => {
+                let session = tok_store::tokens::create(&mut tx, &login_permit, login)?;
+                let event = AuditEvent::done(Action::SessionOpen, login_permit.actor().clone())
+                    .token(session.id, &session.shown_prefix)
+                    .detail(session.name);
+                (session.id, Some(event))
+            }
         };
+        let done = made(&new, parent);
+        let event = minted(permit, &new, parent, repo);
         new.parent = Some(parent);
-        let token = tok_store::tokens::create(&mut tx, permit, new)?;
-        let mut actor = permit.actor().clone();
-        actor.parent = Some(parent);
-        let detail = format!(
-            "{} until {}",
-            token.name,
-            token.expires_at.map(|end| end.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
-        );
-        let minted = AuditEvent::done(Action::TokenMint, actor)
-            .token(token.id, &token.shown_prefix)
-            .repo(repo.clone())
-            .detail(detail);
+        tok_store::tokens::create(&mut tx, permit, new)?;
         let events = match opened {
-            Some(opened) => tok_model::audit::AuditEvents::new(opened, [minted]),
-            None => minted.into(),
+            Some(opened) => tok_model::audit::AuditEvents::new(opened, [event]),
+            None => event.into(),
         };
         tx.commit(events, permit.at())?;
-        Ok(token)
+        Ok(done)
     })
+}
+
+/// What the trail says of a mint.
+fn minted(permit: &Permit, new: &NewToken, parent: TokenId, repo: &RepoPath) -> AuditEvent {
+    let mut actor = permit.actor().clone();
+    actor.parent = Some(parent);
+    let end = match permit.need() {
+        Need::Mint(request) => request.expires_at,
+        _ => None,
+    };
+    let end = end.map(|end| end.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
+    AuditEvent::done(Action::TokenMint, actor)
+        .token(new.id, &new.shown_prefix)
+        .repo(repo.clone())
+        .detail(format!("{} until {end}", new.name))
 }

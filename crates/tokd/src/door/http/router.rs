@@ -1,7 +1,6 @@
 //! Which door a request on the remote address goes to.
 //!
-//! The verdict door stands first and is nothing but a comparison of paths: it is asked for every request that a proxy
-//! in front forwards.
+//! The verdict door stands first and apart: it is asked for every request that a proxy in front forwards.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer;
 use super::source::Proxies;
-use crate::door::authz;
+use crate::door::authz::{self, Question};
 use crate::door::gateway::gate::Gateway;
 use crate::service::Service;
 
@@ -28,11 +27,42 @@ pub struct Router {
     pub proxies: Proxies,
 }
 
-impl Router {
+/// The router as the requests of one connection see it. They share this one, so that those of different connections,
+/// on different processors, do not all count their use of the same.
+pub struct Visit {
+    router: Arc<Router>,
+    peer: SocketAddr,
+}
+
+impl Visit {
+    /// By this peer.
+    pub fn new(router: Arc<Router>, peer: SocketAddr) -> Self {
+        Self { router, peer }
+    }
+
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Infallible> {
-        Ok(match request.uri().path() {
-            authz::PATH => authz::answer(&self.service, &self.proxies, request.headers(), peer).await,
+    pub fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static {
+        // A verdict needs little of the request. The rest goes at once, and with it hyper's buffer that it was read into.
+        let question = match request.uri().path() {
+            authz::PATH => Ok(Question::read(request.headers(), &self.router.proxies, self.peer)),
+            _ => Err(request),
+        };
+        async move {
+            Ok(match question {
+                Ok(question) => authz::answer(&self.router.service, question).await,
+                // In a box: each future is as large as its largest branch, and serving git needs much more room.
+                Err(request) => Box::pin(self.router.answer(request, self.peer)).await,
+            })
+        }
+    }
+}
+
+impl Router {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
             "/readyz" => match self.service.ready().await {
                 Ok(()) => if_read(&request, || answer::text(StatusCode::OK, "ready")),
@@ -43,11 +73,10 @@ impl Router {
                 answer::text(StatusCode::OK, &format!("tok: git clone {url}/<workspace>/<repository>.git"))
             }),
             _ => match &self.gateway {
-                // Serving git needs much more room than a verdict, and each future here is as large as its largest branch.
-                Some(gateway) => Box::pin(gateway.answer(&self.service, &self.proxies, request, peer)).await,
+                Some(gateway) => gateway.answer(&self.service, &self.proxies, request, peer).await,
                 None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
             },
-        })
+        }
     }
 }
 

@@ -1,0 +1,80 @@
+//! A token and its trail in one statement: what a mint costs is one round trip and one write to the disk.
+//!
+//! The statement is a transaction of its own. It does what [`create`](super::create) and
+//! [`WriteTx::commit`](crate::WriteTx::commit) do, no less: the rows, the check that the parent is live, and the line of
+//! the trail all happen, or none of them does.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use tok_model::audit::AuditEvent;
+use tok_model::decide::Permit;
+use tok_model::id::TokenId;
+
+use super::NewToken;
+use crate::error::StoreError;
+use crate::schema::{audit, tokens};
+
+/// Two inserts and the check. A parent that is not live makes the check divide by zero, which undoes all of it:
+/// PostgreSQL has no other way to refuse a statement from within.
+struct Minting<T, L, P> {
+    token: T,
+    line: L,
+    live_parent: P,
+}
+
+impl<T, L, P> QueryFragment<Pg> for Minting<T, L, P>
+where
+    T: QueryFragment<Pg>,
+    L: QueryFragment<Pg>,
+    P: QueryFragment<Pg>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH token AS (");
+        self.token.walk_ast(out.reborrow())?;
+        out.push_sql("), line AS (");
+        self.line.walk_ast(out.reborrow())?;
+        out.push_sql(") SELECT 1 / count(*) FROM (");
+        self.live_parent.walk_ast(out.reborrow())?;
+        out.push_sql(") AS parent");
+        Ok(())
+    }
+}
+
+impl<T, L, P> QueryId for Minting<T, L, P> {
+    type QueryId = ();
+    // Told apart by its text, which is the same for all mints of a kind, so that it is prepared once a connection.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T, L, P> RunQueryDsl<PgConnection> for Minting<T, L, P> {}
+
+/// Makes the token that `permit` allows, through `parent`, and writes `event` down. A conflict, and nothing made, if the
+/// parent is not live any more.
+pub(crate) fn mint(
+    connection: &mut PgConnection,
+    permit: &Permit,
+    new: NewToken,
+    parent: TokenId,
+    event: &AuditEvent,
+) -> Result<(), StoreError> {
+    let row = super::row_for(permit, NewToken { parent: Some(parent), ..new })?;
+    let line = crate::audit::line(event, permit.at());
+    let statement = Minting {
+        token: diesel::insert_into(tokens::table).values(&row),
+        line: diesel::insert_into(audit::table).values(&line),
+        live_parent: tokens::table
+            .filter(tokens::id.eq(parent.as_uuid()))
+            .filter(tokens::revoked_at.is_null())
+            .select(tokens::id)
+            .for_key_share(),
+    };
+    match statement.execute(connection) {
+        Ok(_) => Ok(()),
+        Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)) if info.message() == "division by zero" => {
+            Err(super::parent_revoked())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
