@@ -38,7 +38,7 @@ helper *ARGS:
 bench *ARGS: helper
     cargo build --release --locked --package tokd --package tok
     cargo build --release --locked --package tok-tests --bins
-    target/release/bench --helper target/helper/git-credential-tok "$@"
+    "${CARGO_TARGET_DIR:-target}"/release/bench --helper "${CARGO_TARGET_DIR:-target}"/helper/git-credential-tok "$@"
 
 # Make the .deb
 package *ARGS:

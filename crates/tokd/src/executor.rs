@@ -3,7 +3,8 @@
 //! Nothing else in tokd blocks a runtime thread on the database. A queue that is full answers at once instead of
 //! letting everybody wait until nobody is served.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tok_store::{Store, StoreError};
@@ -19,19 +20,68 @@ type Job = Box<dyn FnOnce(&Store) + Send>;
 /// Runs work on the store's threads. Cheap to clone.
 #[derive(Clone)]
 pub struct Executor {
-    queue: mpsc::SyncSender<Job>,
+    queue: Arc<Queue>,
+    // Says that no more will come, once the last clone is gone.
+    _end: Arc<End>,
+}
+
+/// Jobs that wait. A job wakes one thread, and no thread ever waits for another to take one.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    ended: bool,
+}
+
+struct End(Arc<Queue>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.waiting().ended = true;
+        self.0.more.notify_all();
+    }
+}
+
+impl Queue {
+    // Jobs run without the lock, so a panic cannot leave anything half done behind it.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `false` if too many wait.
+    fn add(&self, job: Job) -> bool {
+        let mut waiting = self.waiting();
+        if waiting.jobs.len() >= QUEUE {
+            return false;
+        }
+        waiting.jobs.push_back(job);
+        drop(waiting);
+        self.more.notify_one();
+        true
+    }
+
+    /// The next job, `None` when no more will come.
+    fn next(&self) -> Option<Job> {
+        let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.ended;
+        let waiting = self.more.wait_while(self.waiting(), idle);
+        waiting.unwrap_or_else(PoisonError::into_inner).jobs.pop_front()
+    }
 }
 
 impl Executor {
     /// Starts one thread a connection. They end when the last clone is dropped and the queue is empty.
     pub fn start(store: &Store, connections: u32) -> std::io::Result<Self> {
-        let (queue, jobs) = mpsc::sync_channel::<Job>(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Queue::default());
         for number in 0..connections {
-            let (jobs, store) = (Arc::clone(&jobs), store.clone());
-            std::thread::Builder::new().name(format!("store-{number}")).spawn(move || work(&jobs, &store))?;
+            let (queue, store) = (Arc::clone(&queue), store.clone());
+            std::thread::Builder::new().name(format!("store-{number}")).spawn(move || work(&queue, &store))?;
         }
-        Ok(Self { queue })
+        Ok(Self { _end: Arc::new(End(Arc::clone(&queue))), queue })
     }
 
     /// Runs `job` on a store thread and waits for its answer, at most [`DEADLINE`].
@@ -47,7 +97,9 @@ impl Executor {
                 let _ = answer.send(job(store));
             }
         });
-        self.queue.try_send(boxed).map_err(|_| unavailable("too many requests wait for it"))?;
+        if !self.queue.add(boxed) {
+            return Err(unavailable("too many requests wait for it"));
+        }
         match tokio::time::timeout(DEADLINE, waiting).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unavailable("the request was given up")),
@@ -60,11 +112,8 @@ fn unavailable(what: &str) -> StoreError {
     StoreError::Unavailable { what: what.to_owned(), source: None }
 }
 
-fn work(jobs: &Mutex<mpsc::Receiver<Job>>, store: &Store) {
-    loop {
-        // A poisoned lock only says that another worker panicked while waiting, which leaves the receiver whole.
-        let next = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
+fn work(queue: &Queue, store: &Store) {
+    while let Some(job) = queue.next() {
         // A panic in one job ends that job: its caller sees a closed channel, and the thread goes on.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(store))).is_err() {
             tracing::error!("a store job panicked; its caller was told that the store is unavailable");

@@ -113,7 +113,7 @@ impl Caller {
     pub fn remote_user(&self) -> String {
         match &self.owner {
             OwnerNow::Nobody => String::new(),
-            OwnerNow::User(user) => user.name.to_string(),
+            OwnerNow::User(user) => user.name.as_str().to_owned(),
             OwnerNow::Workspace { name, .. } => format!("workspace:{name}"),
         }
     }
