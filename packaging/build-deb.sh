@@ -81,7 +81,9 @@ elif [ -n "$build" ]; then
     RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$here=/tok"
     export RUSTFLAGS
     build "$profile" --package tokd --package tok
-    build "$helper_profile" --package git-credential-tok
+    # As the justfile's recipe `helper` does: started thousands of times a day, it must not look for libraries each time.
+    cargo rustc --locked --target-dir "$target" --profile "$helper_profile" \
+        --package git-credential-tok --bin git-credential-tok -- -C target-feature=+crt-static
 fi
 
 # ---- the files ----------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ pub async fn answer(service: &Service, question: Question) -> Response<Body> {
 }
 
 fn allowed(caller: &Caller, permit: &Permit, repo: &RepoPath) -> Response<Body> {
-    let mut scopes = String::new();
+    let mut scopes = String::with_capacity(64);
     for scope in effective_scopes(caller, Some(repo), permit.at()) {
         scopes.push_str(if scopes.is_empty() { "" } else { " " });
         scopes.push_str(scope.as_str());
