@@ -58,7 +58,7 @@ trap finish EXIT
 trap 'exit 130' HUP INT TERM
 
 # A home of its own, and nothing from outside that would change what git and tok do.
-mkdir "$root/home" "$root/work"
+mkdir "$root/home" "$root/trees"
 HOME=$root/home
 XDG_CONFIG_HOME=$HOME/.config
 TOK_SOCKET=$root/data/tokd.sock
@@ -153,8 +153,8 @@ run tok git setup "$url"
 step "Push a first commit to a repository that does not exist yet, as $alice"
 TOK_USER=$alice
 export TOK_USER
-git init --quiet "$root/work/first"
-cd "$root/work/first"
+git init --quiet "$root/trees/first"
+cd "$root/trees/first"
 echo "hello" >README
 git add README
 git commit --quiet --message "First commit"
@@ -163,22 +163,22 @@ run git push --set-upstream origin main
 minted
 
 step "Clone it elsewhere"
-cd "$root/work"
+cd "$root/trees"
 run git clone "$url/acme/app.git" second
 minted
 
 step "Push a second commit from there"
-cd "$root/work/second"
+cd "$root/trees/second"
 echo "and hello again" >>README
 git commit --quiet --all --message "Second commit"
 run git push
 minted
 
 step "Fetch it in the first place"
-cd "$root/work/first"
+cd "$root/trees/first"
 run git pull --ff-only
 minted
-[ "$(git rev-parse HEAD)" = "$(git -C "$root/work/second" rev-parse HEAD)" ]
+[ "$(git rev-parse HEAD)" = "$(git -C "$root/trees/second" rev-parse HEAD)" ]
 
 step "The token for fetching cannot push"
 # What git says to a helper when the server asked for reading. The token goes into a file that only we may read.
@@ -235,7 +235,7 @@ if [ -n "$keep" ]; then
 It goes on running (process $daemon). In a shell of your own:
 
     export PATH="$bin:\$PATH" HOME=$HOME TOK_SOCKET=$TOK_SOCKET TOK_USER=$alice
-    git clone $url/acme/app.git $root/work/third
+    git clone $url/acme/app.git $root/trees/third
     tok token list
     tok token create "my laptop" --expires 30d --scopes repo:read
     TOK_USER='' tok status

@@ -60,7 +60,7 @@ fn the_demo_can_be_kept_and_says_how_to_go_on_and_how_to_end_it() {
     let script = format!("{surroundings}\n{clone}\n{}\n{}", told("tok token list"), told("TOK_USER='' tok status"));
     let shell = environment.call("sh").arguments(["-e", "-c", &script]).variable("GIT_TERMINAL_PROMPT", "0").ok();
     assert!(shell.text().contains("Server:"), "{}", shell.describe());
-    assert!(home.join("work/third/README").is_file());
+    assert!(home.join("trees/third/README").is_file());
     environment.call("sh").arguments(["-e", "-c", &end]).ok();
     wait::until_true("all of it has ended", || !family.iter().any(processes::Process::runs));
     remove(&home);
