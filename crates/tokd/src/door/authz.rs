@@ -5,11 +5,12 @@
 //! set, so that a proxy which copies them leaves none of the client's own in place.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
+use futures_util::future::{Either, Ready, ready};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use tok_model::audit::Source;
 use tok_model::decide::{Caller, Class, Permit, Refusal};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
@@ -18,7 +19,7 @@ use tok_model::url::{GitPath, LfsTail, Tail};
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
-use crate::service::{Presented, Service, authorization, effective_scopes};
+use crate::service::{Service, authorization, effective_scopes};
 
 /// Its path on the remote address.
 pub const PATH: &str = "/authz/git";
@@ -34,37 +35,47 @@ static FAMILIES: [(HeaderName, HeaderName); 2] = [
     (HeaderName::from_static("x-forwarded-uri"), HeaderName::from_static("x-forwarded-method")),
 ];
 
-/// What a proxy asks: may whoever presented this do that?
-pub struct Question {
-    /// What is wanted, if it is an address of a git repository.
-    wanted: Option<(GitPath, RepoRight, &'static str)>,
-    presented: Presented,
-    source: Source,
+/// What is wanted of which repository, and by which command.
+struct Wanted {
+    path: GitPath,
+    right: RepoRight,
+    command: &'static str,
 }
 
-impl Question {
-    /// Reads it from a request's headers, which are not needed any more then.
-    pub fn read(headers: &HeaderMap, proxies: &Proxies, peer: SocketAddr) -> Self {
-        Self { wanted: asked(headers), presented: authorization(headers), source: proxies.source(headers, peer) }
+/// Answers the question in a request's headers: at once if its token was seen a moment ago, as nearly all were, else as
+/// soon as the database has answered.
+pub fn answer(
+    service: &Arc<Service>,
+    proxies: &Proxies,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> Either<Ready<Response<Body>>, impl Future<Output = Response<Body>> + Send + use<>> {
+    let Some(wanted) = asked(headers) else {
+        let words = answer::text(StatusCode::FORBIDDEN, "this is no address of a git repository");
+        return Either::Left(ready(error(words, "not_a_repository")));
+    };
+    match service.caller_at_once(authorization(headers), proxies.source(headers, peer)) {
+        Ok(caller) => Either::Left(ready(judged(service, caller, &wanted))),
+        Err(unknown) => {
+            let service = Arc::clone(service);
+            Either::Right(async move {
+                match service.look_up_caller(unknown).await {
+                    Ok(caller) => judged(&service, caller, &wanted),
+                    Err(cause) => {
+                        tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");
+                        error(answer::unavailable(), "unavailable")
+                    }
+                }
+            })
+        }
     }
 }
 
-/// Answers a proxy's question.
-pub async fn answer(service: &Service, question: Question) -> Response<Body> {
-    let Question { wanted, presented, source } = question;
-    let Some((path, right, command)) = wanted else {
-        return error(
-            answer::text(StatusCode::FORBIDDEN, "this is no address of a git repository"),
-            "not_a_repository",
-        );
-    };
-    match service.git_verdict(presented, source, path.repo(), right, command).await {
-        Ok(Ok((permit, caller))) => allowed(&caller, &permit, path.repo()),
-        Ok(Err(refusal)) => denied(&refusal, &path, right),
-        Err(cause) => {
-            tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");
-            error(answer::unavailable(), "unavailable")
-        }
+fn judged(service: &Service, caller: Result<Caller, Refusal>, wanted: &Wanted) -> Response<Body> {
+    let Wanted { path, right, command } = wanted;
+    match caller.and_then(|caller| service.judge_git(caller, path.repo(), *right, command)) {
+        Ok((permit, caller)) => allowed(&caller, &permit, path.repo()),
+        Err(refusal) => denied(&refusal, path, *right),
     }
 }
 
@@ -77,10 +88,11 @@ fn allowed(caller: &Caller, permit: &Permit, repo: &RepoPath) -> Response<Body> 
     let id = caller.token().map(|token| token.id.to_string()).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    for (name, value) in [(REMOTE_USER, caller.remote_user()), (TOKEN_ID, id), (SCOPES, scopes)] {
+    let values =
+        [HeaderValue::try_from(caller.remote_user()), HeaderValue::try_from(id), HeaderValue::from_str(&scopes)];
+    for (name, value) in [REMOTE_USER, TOKEN_ID, SCOPES].into_iter().zip(values) {
         // Names, UUIDs and scopes are ASCII; were one not, an empty value is the safe one.
-        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
-        response.headers_mut().insert(name, value);
+        response.headers_mut().insert(name, value.unwrap_or(HeaderValue::from_static("")));
     }
     response
 }
@@ -107,7 +119,7 @@ fn error(mut response: Response<Body>, code: &'static str) -> Response<Body> {
 ///
 /// Proxies add these headers to those that the client sent. A client could add its own: so one of the two families, and
 /// each header once, or nothing is believed.
-fn asked(headers: &HeaderMap) -> Option<(GitPath, RepoRight, &'static str)> {
+fn asked(headers: &HeaderMap) -> Option<Wanted> {
     let given = |(uri, method): &(HeaderName, HeaderName)| headers.contains_key(uri) || headers.contains_key(method);
     let mut used = FAMILIES.iter().filter(|family| given(family));
     let ((uri, method), None) = (used.next()?, used.next()) else { return None };
@@ -119,7 +131,7 @@ fn asked(headers: &HeaderMap) -> Option<(GitPath, RepoRight, &'static str)> {
     let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
     let path = GitPath::parse(path).ok()?;
     let (right, command) = needed(path.tail(), method.as_ref(), query)?;
-    Some((path, right, command))
+    Some(Wanted { path, right, command })
 }
 
 /// A header's value; an error if it is there more than once.
@@ -168,7 +180,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-original-uri", uri.parse().unwrap());
         headers.insert("x-original-method", method.parse().unwrap());
-        asked(&headers).map(|(_, right, _)| right)
+        asked(&headers).map(|wanted| wanted.right)
     }
 
     #[test]
@@ -178,7 +190,7 @@ mod tests {
             for (name, value) in pairs {
                 headers.append(*name, value.parse().unwrap());
             }
-            asked(&headers).map(|(_, right, _)| right)
+            asked(&headers).map(|wanted| wanted.right)
         };
         let push = ("x-forwarded-uri", "/acme/app.git/git-receive-pack");
         let fetch = "/acme/own.git/git-upload-pack";

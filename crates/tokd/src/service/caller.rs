@@ -28,6 +28,19 @@ pub enum Presented {
     Token(Plaintext),
 }
 
+/// A token that was not seen in the last moments.
+pub struct Unknown {
+    text: Plaintext,
+    digest: Digest,
+    source: Source,
+}
+
+impl Facts {
+    fn of_caller(self, source: Source) -> Caller {
+        Caller { bearer: Bearer::Token(self.token), owner: self.owner, source }
+    }
+}
+
 /// What an HTTP request presents. Two `Authorization` headers are none that can be trusted: whatever stands behind could
 /// go by the other one.
 pub fn authorization(headers: &HeaderMap) -> Presented {
@@ -70,37 +83,37 @@ impl Service {
         presented: Presented,
         source: Source,
     ) -> Result<Result<Caller, Refusal>, StoreError> {
+        match self.caller_at_once(presented, source) {
+            Ok(said) => Ok(said),
+            Err(unknown) => self.look_up_caller(unknown).await,
+        }
+    }
+
+    /// The same if it can be said without asking the database, as it usually can; else what is to be looked up.
+    pub fn caller_at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, Refusal>, Unknown> {
         let text = match presented {
             Presented::Nothing => return Ok(Ok(Caller::anonymous(source))),
             Presented::NotOurs => return Ok(Err(Rule::UnknownToken.into())),
             Presented::Token(text) => text,
         };
-        let found = self.facts(&text).await?;
-        Ok(match found {
-            Some(Facts { token, owner }) => Ok(Caller { bearer: Bearer::Token(token), owner, source }),
-            None => Err(Rule::UnknownToken.into()),
-        })
-    }
-
-    async fn facts(&self, text: &Plaintext) -> Result<Option<Facts>, StoreError> {
         let digest = text.digest(self.peppers.current());
         match self.verdicts.token(&digest) {
-            Some(facts) => Ok(Some(facts)),
-            // In a box: the way that is seldom taken shall not make the usual one larger.
-            None => Box::pin(self.look_up_token(text, digest)).await,
+            Some(facts) => Ok(Ok(facts.of_caller(source))),
+            None => Err(Unknown { text, digest, source }),
         }
     }
 
-    async fn look_up_token(&self, text: &Plaintext, digest: Digest) -> Result<Option<Facts>, StoreError> {
+    /// What the database says of it.
+    pub async fn look_up_caller(&self, unknown: Unknown) -> Result<Result<Caller, Refusal>, StoreError> {
+        let Unknown { text, digest, source } = unknown;
         let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
-        let facts = found.into_iter().next().map(|(_, token, owner)| Facts { token: Arc::new(token), owner });
-        if let Some(facts) = &facts {
-            self.verdicts.remember_token(digest, facts.clone(), asked);
-        }
-        Ok(facts)
+        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(Err(Rule::UnknownToken.into())) };
+        let facts = Facts { token: Arc::new(token), owner };
+        self.verdicts.remember_token(digest, facts.clone(), asked);
+        Ok(Ok(facts.of_caller(source)))
     }
 
     /// The caller behind a peer of the local socket: root and the daemon's own user are managers, others the tok user of

@@ -226,17 +226,25 @@ impl Service {
         right: RepoRight,
         command: &'static str,
     ) -> Result<Result<(Permit, Caller), Refusal>, StoreError> {
-        let caller = match self.caller_by_token(presented, source).await? {
-            Ok(caller) => caller,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let caller = self.caller_by_token(presented, source).await?;
+        Ok(caller.and_then(|caller| self.judge_git(caller, repo, right, command)))
+    }
+
+    /// The same for somebody who is known.
+    pub fn judge_git(
+        &self,
+        caller: Caller,
+        repo: &RepoPath,
+        right: RepoRight,
+        command: &'static str,
+    ) -> Result<(Permit, Caller), Refusal> {
         let now = self.now();
         let verdict = decide(&caller, Need::Repository { repo: repo.clone(), right }, now);
         match &verdict {
             Ok(permit) => self.uses.note(permit.actor(), repo, command, None, now),
             Err(refusal) => self.uses.note(&caller.actor(), repo, command, Some(&refusal.to_string()), now),
         }
-        Ok(verdict.map(|permit| (permit, caller)))
+        verdict.map(|permit| (permit, caller))
     }
 
     /// Makes a repository for its first push, if this server does that, and writes it down. `false`: it does not exist.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -82,7 +82,10 @@ impl Surroundings {
         let io = Impatient { inner: stream, limit: self.limits.unread, count: here.clone(), waiting: None };
         let io = TokioIo::new(io);
         let counted = here.clone();
-        let answer = service_fn(move |request| answer(service.call(request), counted.enter()));
+        let answer = service_fn(move |request| {
+            let counted = counted.enter();
+            answer(panic::catch_unwind(AssertUnwindSafe(|| service.call(request))), counted)
+        });
         if spoken.is_some() {
             self.see_through(self.limits.http2().serve_connection(io, answer), here, self.limits.idle).await
         } else {
@@ -111,12 +114,17 @@ impl Surroundings {
     }
 }
 
-/// Answers one request. A panic on the way is this request's end and nobody else's.
-async fn answer<F, B>(answering: F, counted: Counted) -> Result<Response<CountedBody<B>>, Infallible>
+/// Answers one request. A panic on the way, in the call or while its answer is waited for, is this request's end and
+/// nobody else's.
+async fn answer<F, B>(called: std::thread::Result<F>, counted: Counted) -> Result<Response<CountedBody<B>>, Infallible>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
 {
-    Ok(match AssertUnwindSafe(answering).catch_unwind().await {
+    let answered = match called {
+        Ok(answering) => AssertUnwindSafe(answering).catch_unwind().await,
+        Err(panicked) => Err(panicked),
+    };
+    Ok(match answered {
         Ok(Ok(response)) => response.map(|body| CountedBody::service(body, counted)),
         Ok(Err(never)) => match never {},
         Err(_) => {

@@ -63,7 +63,14 @@ fn start(limits: HttpLimits, drain: Duration) -> Server {
         );
     let router = Arc::new(router);
     let stopping = stop.clone();
-    let done = tokio::spawn(listener.serve(move |_| TowerToHyperService::new(Router::clone(&router)), stopping, drain));
+    let service_for = move |_| {
+        let service = TowerToHyperService::new(Router::clone(&router));
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            assert!(request.uri().path() != "/early-panic", "on purpose");
+            service.call(request)
+        })
+    };
+    let done = tokio::spawn(listener.serve(service_for, stopping, drain));
     Server { address, in_flight, stop, done, release }
 }
 
@@ -203,6 +210,7 @@ async fn a_panic_ends_its_own_request_only() {
     assert_eq!(held.into_body().collect().await.unwrap().to_bytes(), "first, last");
     assert!(server.ask("/").await.ends_with("hello"));
     assert!(server.ask("/panic").await.contains("tokd failed here"));
+    assert!(server.ask("/early-panic").await.contains("tokd failed here"));
     timeout(NEVER, server.in_flight.none()).await.unwrap();
 }
 

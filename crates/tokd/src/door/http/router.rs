@@ -4,16 +4,18 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
+use futures_util::future::{Either, Ready, ready};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer;
 use super::source::Proxies;
-use crate::door::authz::{self, Question};
+use crate::door::authz;
 use crate::door::gateway::gate::Gateway;
 use crate::service::Service;
 
@@ -40,25 +42,23 @@ impl Visit {
         Self { router, peer }
     }
 
-    /// Answers one request.
-    pub fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static {
-        // A verdict needs little of the request. The rest goes at once, and with it hyper's buffer that it was read into.
-        let question = match request.uri().path() {
-            authz::PATH => Ok(Question::read(request.headers(), &self.router.proxies, self.peer)),
-            _ => Err(request),
-        };
-        async move {
-            Ok(match question {
-                Ok(question) => authz::answer(&self.router.service, question).await,
-                // In a box: each future is as large as its largest branch, and serving git needs much more room.
-                Err(request) => Box::pin(self.router.answer(request, self.peer)).await,
-            })
+    /// Answers one request. Whatever can be said at once is there when this returns, and the request gone: hyper has its
+    /// buffer back, and there is nothing to wait for.
+    pub fn answer(self: Arc<Self>, request: Request<Incoming>) -> Either<Ready<Answered>, Pending> {
+        if request.uri().path() != authz::PATH {
+            return Either::Right(Box::pin(async move { Ok(self.router.answer(request, self.peer).await) }));
+        }
+        let Router { service, proxies, .. } = &*self.router;
+        match authz::answer(service, proxies, request.headers(), self.peer) {
+            Either::Left(response) => Either::Left(ready(Ok(response.into_inner()))),
+            Either::Right(waiting) => Either::Right(Box::pin(async move { Ok(waiting.await) })),
         }
     }
 }
+
+/// What hyper wants: it has no name for "never an error".
+type Answered = Result<Response<Body>, Infallible>;
+type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Router {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
