@@ -5,10 +5,26 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = ["tok/v1/common.proto", "tok/v1/tokens.proto", "tok/v1/identity.proto", "tok/v1/audit.proto"];
+const FILES: [&str; 5] = [
+    "tok/v1/common.proto",
+    "tok/v1/tokens.proto",
+    "tok/v1/authorization.proto",
+    "tok/v1/identity.proto",
+    "tok/v1/audit.proto",
+];
 
-/// Messages that carry a token's text: their `Debug` is written by hand (`src/wire.rs`) and hides it.
-const SECRET: [&str; 2] = [".tok.v1.CreateTokenReply", ".tok.v1.CheckTokenRequest"];
+/// Messages that carry a secret: their `Debug` is written by hand (`src/wire.rs`) and hides it.
+const SECRET: [&str; 9] = [
+    ".tok.v1.CreateTokenRequest",
+    ".tok.v1.CreateTokenReply",
+    ".tok.v1.RotateTokenRequest",
+    ".tok.v1.RotateTokenReply",
+    ".tok.v1.RevokeSecretRequest",
+    ".tok.v1.ImportTokensRequest",
+    ".tok.v1.CheckTokenRequest",
+    ".tok.v1.IntrospectRequest",
+    ".tok.v1.SetPasswordRequest",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

@@ -21,18 +21,28 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// The number of this protocol, sent by `ServerStatus`; grows when a change needs both sides to know of it.
 pub const PROTOCOL: u32 = 1;
 
-// prost asks for Debug on every message. These two carry a token's text, so theirs is not the generated one.
-impl fmt::Debug for v1::CreateTokenReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CreateTokenReply").field("token", &self.token).finish_non_exhaustive()
-    }
+// prost asks for Debug on every message. These carry a secret, so theirs is not the generated one.
+macro_rules! secretive {
+    ($($message:ident { $($shown:ident),* }),+ $(,)?) => {
+        $(impl fmt::Debug for v1::$message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($message))$(.field(stringify!($shown), &self.$shown))*.finish_non_exhaustive()
+            }
+        })+
+    };
 }
 
-impl fmt::Debug for v1::CheckTokenRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckTokenRequest").finish_non_exhaustive()
-    }
-}
+secretive!(
+    CreateTokenRequest { name, kind },
+    CreateTokenReply { token },
+    RotateTokenRequest { reference, grace },
+    RotateTokenReply { token, predecessor },
+    RevokeSecretRequest { reason },
+    ImportTokensRequest { format, user, dry_run },
+    CheckTokenRequest {},
+    IntrospectRequest {},
+    SetPasswordRequest { name },
+);
 
 #[cfg(test)]
 mod tests {
@@ -42,9 +52,18 @@ mod tests {
     #[test]
     fn no_message_prints_a_secret() {
         let text = "tokpat_doNotPrintMe";
-        let reply = v1::CreateTokenReply { secret: text.to_owned(), token: None };
-        let request = v1::CheckTokenRequest { secret: text.to_owned() };
-        for printed in [format!("{reply:?}"), format!("{reply:#?}"), format!("{request:?}")] {
+        let secret = text.to_owned();
+        for printed in [
+            format!("{:?}", v1::CreateTokenReply { secret: secret.clone(), token: None }),
+            format!("{:#?}", v1::CreateTokenRequest { secret: secret.clone(), ..Default::default() }),
+            format!("{:?}", v1::RotateTokenRequest { secret: secret.clone(), ..Default::default() }),
+            format!("{:?}", v1::RotateTokenReply { secret: secret.clone(), ..Default::default() }),
+            format!("{:?}", v1::RevokeSecretRequest { secret: secret.clone(), ..Default::default() }),
+            format!("{:?}", v1::ImportTokensRequest { content: secret.clone(), ..Default::default() }),
+            format!("{:?}", v1::CheckTokenRequest { secret: secret.clone() }),
+            format!("{:?}", v1::IntrospectRequest { token: secret.clone() }),
+            format!("{:?}", v1::SetPasswordRequest { password: secret.clone(), current: secret, ..Default::default() }),
+        ] {
             assert!(!printed.contains("doNotPrintMe"), "{printed}");
         }
     }
@@ -54,7 +73,7 @@ mod tests {
         let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         let ours: Vec<_> = set.file.iter().filter(|file| file.package() == "tok.v1").collect();
         let services: Vec<_> = ours.iter().flat_map(|file| &file.service).map(|s| s.name().to_owned()).collect();
-        assert_eq!(services, ["TokenService", "IdentityService", "AuditService"]);
+        assert_eq!(services, ["TokenService", "AuthorizationService", "IdentityService", "AuditService"]);
         for unit in ours.iter().flat_map(|file| &file.enum_type) {
             assert!(unit.value[0].name().ends_with("_UNSPECIFIED"), "{}", unit.name());
         }

@@ -38,6 +38,8 @@ pub struct Actor {
     pub parent: Option<TokenId>,
     /// The shown prefix of the token they used.
     pub token_prefix: Option<String>,
+    /// The name of the temporary token they used.
+    pub temporary: Option<String>,
     /// From where.
     pub source: Source,
 }
@@ -45,13 +47,14 @@ pub struct Actor {
 impl Actor {
     /// The daemon itself, as in its own clean-up.
     pub fn daemon() -> Self {
-        Self { user: None, token: None, parent: None, token_prefix: None, source: Source::default() }
+        Self { user: None, token: None, parent: None, token_prefix: None, temporary: None, source: Source::default() }
     }
 
     /// A name for people: the user, else the local uid, else the address.
     pub fn describe(&self) -> String {
         match &self.user {
             Some((_, name)) => name.to_string(),
+            None if let Some(name) = &self.temporary => format!("temporary token {name}"),
             None if self.source == Source::default() => "tokd".to_owned(),
             None => self.source.describe(),
         }
@@ -69,6 +72,20 @@ pub enum Action {
     TokenRevoke,
     /// A token was presented.
     TokenUse,
+    /// A token's name, reach, end or words were changed.
+    TokenModify,
+    /// A token was given a successor.
+    TokenRotate,
+    /// A token that had been given up for its successor was presented: its family was ended.
+    TokenReuse,
+    /// What somebody had ended was brought back.
+    TokenRestore,
+    /// All tokens of an owner made before a moment were ended.
+    TokenCutoff,
+    /// A secret of another system was brought in.
+    TokenImport,
+    /// A user's password was set or taken away.
+    UserPassword,
     /// A local login was opened.
     SessionOpen,
     /// A user was made.
@@ -100,6 +117,13 @@ crate::kind::words!(
     TokenMint = "token.mint",
     TokenRevoke = "token.revoke",
     TokenUse = "token.use",
+    TokenModify = "token.modify",
+    TokenRotate = "token.rotate",
+    TokenReuse = "token.reuse",
+    TokenRestore = "token.restore",
+    TokenCutoff = "token.cutoff",
+    TokenImport = "token.import",
+    UserPassword = "user.password",
     SessionOpen = "session.open",
     UserCreate = "user.create",
     UserDisable = "user.disable",

@@ -43,8 +43,13 @@ pub enum Need {
         /// Whose.
         owner: Owner,
     },
-    /// End an owner's tokens.
+    /// End an owner's tokens, or bring back what was ended a moment ago.
     EndTokens {
+        /// Whose.
+        owner: Owner,
+    },
+    /// Change an owner's tokens without giving them more than they have.
+    ChangeTokens {
         /// Whose.
         owner: Owner,
     },

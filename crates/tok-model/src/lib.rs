@@ -12,6 +12,7 @@ pub mod decide;
 pub mod grant;
 pub mod id;
 pub mod kind;
+pub mod label;
 pub mod name;
 pub mod page;
 pub mod route;

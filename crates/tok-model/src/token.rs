@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::grant::{Cidr, Grant};
 use crate::id::{TokenId, UserId, WorkspaceId};
 use crate::kind::TokenKind;
+use crate::label::Label;
 
 /// The longest name or description of a token, in characters.
 pub const LONGEST_NAME: usize = 200;
@@ -24,6 +25,18 @@ pub enum Owner {
 pub enum TokenState {
     /// Nobody ended it.
     Live,
+    /// A successor was made. It works until the grace ends; to present it after that is reuse of a secret that was given
+    /// up, and ends the family.
+    Rotated {
+        /// When the successor was made.
+        at: Timestamp,
+        /// By whom, as the audit trail calls them.
+        by: String,
+        /// The first moment at which it no longer works: what was asked for, or the successor's first use.
+        grace_ends_at: Timestamp,
+        /// The token that takes its place.
+        successor: TokenId,
+    },
     /// Somebody did.
     Revoked {
         /// When.
@@ -55,6 +68,32 @@ pub struct LastUse {
     pub at: Timestamp,
     /// From where; unknown behind a socket.
     pub address: Option<IpAddr>,
+    /// By what program, as it called itself.
+    pub agent: Option<String>,
+    /// For which repository, if for one: `workspace/repo`.
+    pub repo: Option<String>,
+}
+
+/// How the secret of a token came to be, and so how it is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SecretForm {
+    /// Made here, from the system's generator: the text says what it is.
+    Minted,
+    /// Chosen by somebody: presented as HTTP Basic (RFC 7617) with the token's name as the user name.
+    Chosen,
+    /// Made by another system and brought in: presented as it was there.
+    Foreign,
+}
+
+crate::kind::words!(SecretForm, "secret form", Minted = "minted", Chosen = "chosen", Foreign = "foreign");
+
+/// How often a token may be used, and has been. Each request that is let in with it is a use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UseLimit {
+    /// At most.
+    pub most: i64,
+    /// So far.
+    pub so_far: i64,
 }
 
 /// Who made a token.
@@ -105,6 +144,20 @@ pub struct Token {
     pub state: TokenState,
     /// Its last use.
     pub last_use: Option<LastUse>,
+    /// How its secret came to be.
+    pub secret: SecretForm,
+    /// What it was imported from, if it was.
+    pub imported_from: Option<String>,
+    /// Words that it is found by.
+    pub labels: Vec<Label>,
+    /// How often it may be used; `None` is any number of times.
+    pub use_limit: Option<UseLimit>,
+    /// The token whose place it takes, by rotation.
+    pub predecessor: Option<TokenId>,
+    /// Grows with each change that somebody makes to it, from 1.
+    pub version: i32,
+    /// When somebody last changed it.
+    pub modified_at: Option<Timestamp>,
 }
 
 impl Token {
@@ -117,8 +170,9 @@ impl Token {
     pub fn standing(&self, now: Timestamp) -> Standing {
         match &self.state {
             TokenState::Revoked { .. } => Standing::Revoked,
-            TokenState::Live if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
-            TokenState::Live => Standing::Active,
+            TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => Standing::Revoked,
+            _ if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
+            TokenState::Live | TokenState::Rotated { .. } => Standing::Active,
         }
     }
 }

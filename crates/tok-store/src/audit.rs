@@ -148,6 +148,8 @@ pub fn record_uses(mut tx: WriteTx<'_>, uses: &[Use]) -> Result<(), StoreError> 
             .set((
                 tokens::last_used_at.eq(used.at),
                 tokens::last_used_ip.eq(used.event.actor.source.address.map(|a| a.to_canonical().to_string())),
+                tokens::last_used_agent.eq(used.event.actor.source.agent.as_deref()),
+                tokens::last_used_repo.eq(used.event.repo.as_ref().map(ToString::to_string)),
             ))
             .execute(tx.connection())?;
     }

@@ -26,6 +26,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    idempotency (caller, key) {
+        caller -> Text,
+        key -> Text,
+        request -> Bytea,
+        token_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     members (workspace_id, user_id) {
         workspace_id -> Uuid,
         user_id -> Uuid,
@@ -45,8 +55,8 @@ diesel::table! {
 diesel::table! {
     tokens (id) {
         id -> Uuid,
-        digest -> Bytea,
-        pepper_id -> Int2,
+        digest -> Nullable<Bytea>,
+        pepper_id -> Nullable<Int2>,
         kind -> Text,
         name -> Text,
         description -> Text,
@@ -74,6 +84,21 @@ diesel::table! {
         revoke_reason -> Nullable<Text>,
         last_used_at -> Nullable<Timestamptz>,
         last_used_ip -> Nullable<Text>,
+        secret_hash -> Nullable<Text>,
+        imported_from -> Nullable<Text>,
+        labels -> Array<Text>,
+        max_uses -> Nullable<Int8>,
+        uses -> Int8,
+        predecessor_id -> Nullable<Uuid>,
+        rotated_at -> Nullable<Timestamptz>,
+        rotated_by -> Nullable<Text>,
+        grace_ends_at -> Nullable<Timestamptz>,
+        successor_id -> Nullable<Uuid>,
+        revoke_act -> Nullable<Uuid>,
+        last_used_agent -> Nullable<Text>,
+        last_used_repo -> Nullable<Text>,
+        version -> Int4,
+        modified_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -85,6 +110,11 @@ diesel::table! {
         created_at -> Timestamptz,
         disabled_at -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
+        password_hash -> Nullable<Text>,
+        cutoff_before -> Nullable<Timestamptz>,
+        cutoff_at -> Nullable<Timestamptz>,
+        cutoff_by -> Nullable<Text>,
+        cutoff_reason -> Nullable<Text>,
     }
 }
 
@@ -95,7 +125,11 @@ diesel::table! {
         owner_id -> Nullable<Uuid>,
         created_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        cutoff_before -> Nullable<Timestamptz>,
+        cutoff_at -> Nullable<Timestamptz>,
+        cutoff_by -> Nullable<Text>,
+        cutoff_reason -> Nullable<Text>,
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit, members, peppers, tokens, users, workspaces);
+diesel::allow_tables_to_appear_in_same_query!(audit, idempotency, members, peppers, tokens, users, workspaces);

@@ -11,6 +11,7 @@ use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, OwnerNow, Permit};
 use tok_model::id::{TokenId, UserId};
+use tok_model::label::Label;
 use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
@@ -49,6 +50,10 @@ pub struct NewToken {
     pub name: String,
     /// More words on it.
     pub description: String,
+    /// Words that it is found by.
+    pub labels: Vec<Label>,
+    /// How often it may be used.
+    pub max_uses: Option<i64>,
     /// The token it is made through, if its maker's authority came from one.
     pub parent: Option<TokenId>,
     /// For a session that the local socket opens: the user ID it is the login of.
@@ -62,7 +67,8 @@ pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest
     let rows = with_owner_names().filter(tokens::digest.eq_any(wanted)).load::<OwnedRow>(tx.connection())?;
     rows.into_iter()
         .map(|owned| {
-            let bytes: [u8; 32] = owned.0.digest.as_slice().try_into().map_err(|_| StoreError::Corrupt {
+            let bytes = owned.0.digest.as_deref().unwrap_or_default();
+            let bytes: [u8; 32] = bytes.try_into().map_err(|_| StoreError::Corrupt {
                 table: "tokens",
                 id: owned.0.id.to_string(),
                 why: "its digest has not 32 bytes".to_owned(),
@@ -107,8 +113,8 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
     let columns = GrantColumns::from(&request.grant);
     Ok(TokenRow {
         id: new.id.as_uuid(),
-        digest: new.digest.as_bytes().to_vec(),
-        pepper_id: new.pepper.0,
+        digest: Some(new.digest.as_bytes().to_vec()),
+        pepper_id: Some(new.pepper.0),
         kind: request.grant.kind().to_string(),
         name: new.name,
         description: new.description,
@@ -136,6 +142,21 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
         revoke_reason: None,
         last_used_at: None,
         last_used_ip: None,
+        secret_hash: None,
+        imported_from: None,
+        labels: new.labels.iter().map(ToString::to_string).collect(),
+        max_uses: new.max_uses,
+        uses: 0,
+        predecessor_id: None,
+        rotated_at: None,
+        rotated_by: None,
+        grace_ends_at: None,
+        successor_id: None,
+        revoke_act: None,
+        last_used_agent: None,
+        last_used_repo: None,
+        version: 1,
+        modified_at: None,
     })
 }
 

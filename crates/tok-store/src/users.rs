@@ -27,6 +27,8 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// Since when they may not act, if so.
     pub disabled_at: Option<DateTime<Utc>>,
+    /// Whether they can log in with a password.
+    pub has_password: bool,
 }
 
 #[derive(Queryable, Selectable)]
@@ -37,6 +39,8 @@ struct UserRow {
     manager: bool,
     created_at: DateTime<Utc>,
     disabled_at: Option<DateTime<Utc>>,
+    #[diesel(select_expression = users::password_hash.is_not_null())]
+    has_password: bool,
 }
 
 impl UserRow {
@@ -47,6 +51,7 @@ impl UserRow {
             manager: self.manager,
             created_at: self.created_at,
             disabled_at: self.disabled_at,
+            has_password: self.has_password,
         })
     }
 }
@@ -134,7 +139,7 @@ pub fn create(
         .execute(tx.connection())?;
     exactly(1, written, "the user was not written")?;
     crate::workspaces::insert(tx, workspace, &WorkspaceName::from(name), Some(id), permit.at())?;
-    Ok(User { id, name: name.clone(), manager, created_at: permit.at(), disabled_at: None })
+    Ok(User { id, name: name.clone(), manager, created_at: permit.at(), disabled_at: None, has_password: false })
 }
 
 /// Every user, by name.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::wire::v1;
+use tok_api::wire::v1::authorization_service_server::{AuthorizationService, AuthorizationServiceServer};
 use tok_api::wire::v1::token_service_server::{TokenService, TokenServiceServer};
 use tokio::net::UnixListener;
 use tonic::codegen::tokio_stream;
@@ -77,18 +78,56 @@ impl TokenService for StandIn {
         if !request.dry_run {
             self.0.lock().unwrap().revoked.push(request);
         }
-        Ok(Response::new(v1::RevokeTokenReply { token: Some(token()), minted_revoked: 1, already_revoked: false }))
+        Ok(Response::new(v1::RevokeTokenReply { token: Some(token()), minted_revoked: 1, ..Default::default() }))
     }
 
     async fn list_scopes(&self, _: Request<v1::ListScopesRequest>) -> Result<Response<v1::ListScopesReply>, Status> {
         Err(Fault::new(FaultCode::Unauthenticated, "the token has expired").into())
     }
 
+    async fn modify(&self, _: Request<v1::ModifyTokenRequest>) -> Result<Response<v1::ModifyTokenReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
+    async fn rotate(&self, _: Request<v1::RotateTokenRequest>) -> Result<Response<v1::RotateTokenReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
+    async fn revoke_many(&self, _: Request<v1::RevokeManyRequest>) -> Result<Response<v1::RevokeManyReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
+    async fn revoke_secret(
+        &self,
+        _: Request<v1::RevokeSecretRequest>,
+    ) -> Result<Response<v1::RevokeTokenReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
+    async fn restore(&self, _: Request<v1::RestoreTokenRequest>) -> Result<Response<v1::RestoreTokenReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
+    async fn import(&self, _: Request<v1::ImportTokensRequest>) -> Result<Response<v1::ImportTokensReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+}
+
+#[tonic::async_trait]
+impl AuthorizationService for StandIn {
     async fn check(&self, request: Request<v1::CheckTokenRequest>) -> Result<Response<v1::CheckTokenReply>, Status> {
         let usable = request.into_inner().secret == TEXT;
         let verdict = if usable { "works" } else { "expired" }.to_owned();
         let owner = "alice".to_owned();
         Ok(Response::new(v1::CheckTokenReply { token: Some(token()), owner, verdict, usable, ..Default::default() }))
+    }
+
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
+    async fn introspect(&self, _: Request<v1::IntrospectRequest>) -> Result<Response<v1::IntrospectReply>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
     }
 }
 
@@ -119,10 +158,12 @@ impl Setting {
                 let listener = UnixListener::bind(path).unwrap();
                 ready.send(()).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
-                    let service = TokenServiceServer::new(service.clone());
+                    let (authorization, service) =
+                        (AuthorizationServiceServer::new(service.clone()), TokenServiceServer::new(service.clone()));
                     tokio::spawn(async move {
                         let incoming = tokio_stream::once(Ok::<_, std::io::Error>(stream));
                         let _ = tonic::transport::Server::builder()
+                            .add_service(authorization)
                             .add_service(service)
                             .serve_with_incoming(incoming)
                             .await;

@@ -144,7 +144,14 @@ mod tests {
 
     fn actor(token: TokenId, address: &str) -> Actor {
         let source = Source { address: Some(address.parse().unwrap()), uid: None, agent: Some("git/2".to_owned()) };
-        Actor { user: None, token: Some(token), parent: None, token_prefix: Some("tokgit_a1b2".to_owned()), source }
+        Actor {
+            user: None,
+            token: Some(token),
+            parent: None,
+            token_prefix: Some("tokgit_a1b2".to_owned()),
+            temporary: None,
+            source,
+        }
     }
 
     #[test]

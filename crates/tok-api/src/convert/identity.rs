@@ -84,6 +84,8 @@ pub struct UserRecord {
     pub disabled_at: Option<DateTime<Utc>>,
     /// How many tokens that are neither expired nor revoked act for them.
     pub live_tokens: u32,
+    /// Whether they can log in with a password.
+    pub has_password: bool,
 }
 
 impl From<UserRecord> for v1::User {
@@ -95,6 +97,7 @@ impl From<UserRecord> for v1::User {
             created_at: Some(wire_moment(user.created_at)),
             disabled_at: user.disabled_at.map(wire_moment),
             live_tokens: user.live_tokens,
+            has_password: user.has_password,
         }
     }
 }
@@ -109,6 +112,7 @@ impl TryFrom<v1::User> for UserRecord {
             created_at: moment("created_at", user.created_at)?,
             disabled_at: optional_moment("disabled_at", user.disabled_at)?,
             live_tokens: user.live_tokens,
+            has_password: user.has_password,
         })
     }
 }
@@ -326,6 +330,7 @@ mod tests {
             created_at: at,
             disabled_at: Some(at),
             live_tokens: 3,
+            has_password: true,
         };
         assert_eq!(UserRecord::try_from(v1::User::from(user.clone())), Ok(user));
         let workspace = WorkspaceRecord {

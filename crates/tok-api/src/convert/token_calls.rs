@@ -1,13 +1,16 @@
 //! What is asked about tokens, and what comes back besides the record itself.
 
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tok_model::clock::Period;
 use tok_model::kind::TokenKind;
+use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
 
-use super::field::{PageAsk, PageOf, optional, present};
+use super::field::{PageAsk, PageOf, optional, optional_moment, present, wire_moment};
+use super::json;
 use super::tokens::TokenRecord;
 use super::words;
 use crate::fault::{Fault, FaultCode};
@@ -56,6 +59,8 @@ pub struct TokenFilter {
     pub all_users: bool,
     /// Those that act for this workspace, instead of for a user.
     pub workspace: Option<WorkspaceName>,
+    /// Those with this label.
+    pub label: Option<Label>,
 }
 
 impl TokenFilter {
@@ -72,6 +77,7 @@ impl TokenFilter {
             expiring_within_seconds: self.expiring_within.map_or(0, |period| period.seconds().unsigned_abs()),
             all_users: self.all_users,
             workspace: self.workspace.map(|workspace| workspace.to_string()).unwrap_or_default(),
+            label: self.label.map(|label| label.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -104,6 +110,7 @@ impl TryFrom<v1::ListTokensRequest> for (TokenFilter, PageAsk) {
             expiring_within: within,
             all_users: request.all_users,
             workspace,
+            label: optional("label", &request.label)?,
         };
         Ok((filter, PageAsk::from_wire(request.page_size, request.cursor)))
     }
@@ -125,6 +132,9 @@ pub struct RevokedToken {
     pub minted_revoked: u32,
     /// It had been revoked before; nothing was changed now.
     pub already_revoked: bool,
+    /// Until when it can be restored; `None` if it cannot.
+    #[serde(serialize_with = "json::optional_time")]
+    pub restorable_until: Option<DateTime<Utc>>,
 }
 
 impl From<RevokedToken> for v1::RevokeTokenReply {
@@ -133,6 +143,7 @@ impl From<RevokedToken> for v1::RevokeTokenReply {
             token: Some(revoked.token.into()),
             minted_revoked: revoked.minted_revoked,
             already_revoked: revoked.already_revoked,
+            restorable_until: revoked.restorable_until.map(wire_moment),
         }
     }
 }
@@ -144,6 +155,7 @@ impl TryFrom<v1::RevokeTokenReply> for RevokedToken {
             token: present("token", reply.token)?.try_into()?,
             minted_revoked: reply.minted_revoked,
             already_revoked: reply.already_revoked,
+            restorable_until: optional_moment("restorable_until", reply.restorable_until)?,
         })
     }
 }
@@ -223,6 +235,7 @@ mod tests {
             expiring_within: Some("14d".parse().unwrap()),
             all_users: false,
             workspace: None,
+            label: Some("ci".parse().unwrap()),
         };
         let page = PageAsk { size: Some(7), cursor: Some("c2".to_owned()) };
         let request = filter.clone().into_request(page.clone());

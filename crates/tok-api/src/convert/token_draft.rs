@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tok_model::clock::Expiry;
 use tok_model::grant::{Cidr, Grant, MOST_REPOS};
 use tok_model::kind::{Permission, TokenKind};
+use tok_model::label::{Label, MOST_LABELS};
 use tok_model::name::{RepoName, RepoPath, WorkspaceName};
 use tok_model::route::Routes;
 use tok_model::scope::ScopeSet;
@@ -38,6 +39,12 @@ pub struct TokenDraft {
     pub allow_cidrs: Vec<String>,
     /// Exactly as typed; `None` leaves it to the server.
     pub expires: Option<String>,
+    /// Words it is found by.
+    pub labels: Vec<String>,
+    /// How often it may be used; `None` is any number of times.
+    pub max_uses: Option<u64>,
+    /// A retry with the same key leaves exactly one live token.
+    pub idempotency_key: Option<String>,
 }
 
 impl From<TokenDraft> for v1::CreateTokenRequest {
@@ -53,6 +60,10 @@ impl From<TokenDraft> for v1::CreateTokenRequest {
             routes: draft.routes,
             allow_cidrs: draft.allow_cidrs,
             expires: draft.expires.unwrap_or_default(),
+            labels: draft.labels,
+            max_uses: draft.max_uses.unwrap_or(0),
+            secret: String::new(),
+            idempotency_key: draft.idempotency_key.unwrap_or_default(),
         }
     }
 }
@@ -70,6 +81,12 @@ pub struct NewToken {
     pub allow_from: Vec<Cidr>,
     /// `None` leaves it to the server's policy.
     pub expires: Option<Expiry>,
+    /// Words it is found by, each once.
+    pub labels: Vec<Label>,
+    /// How often it may be used; `None` is any number of times.
+    pub max_uses: Option<i64>,
+    /// A retry with the same key leaves exactly one live token.
+    pub idempotency_key: Option<String>,
 }
 
 impl TryFrom<v1::CreateTokenRequest> for NewToken {
@@ -83,10 +100,43 @@ impl TryFrom<v1::CreateTokenRequest> for NewToken {
             grant: grant(&request)?,
             allow_from,
             expires: optional("expires", &request.expires)?,
+            labels: labels(&request.labels)?,
+            max_uses: max_uses(request.max_uses)?,
+            idempotency_key: idempotency_key(request.idempotency_key)?,
             name: request.name,
             description: request.description,
         })
     }
+}
+
+/// Reads labels: each once, in order, not too many.
+pub(super) fn labels(texts: &[String]) -> Result<Vec<Label>, Fault> {
+    let labels: BTreeSet<Label> = texts.iter().map(|text| parsed("labels", text)).collect::<Result<_, _>>()?;
+    if labels.len() > MOST_LABELS {
+        return Err(Fault::field("labels", format!("a token has at most {MOST_LABELS} labels")));
+    }
+    Ok(labels.into_iter().collect())
+}
+
+/// 0 is no limit.
+pub(super) fn max_uses(most: u64) -> Result<Option<i64>, Fault> {
+    let most = i64::try_from(most).map_err(|_| Fault::field("max_uses", "that is more than can be counted"))?;
+    Ok(Some(most).filter(|most| *most > 0))
+}
+
+/// The longest idempotency key, in characters.
+const LONGEST_KEY: usize = 255;
+
+/// Reads an idempotency key: printable ASCII, as a header can carry it.
+pub(super) fn idempotency_key(key: String) -> Result<Option<String>, Fault> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    if key.len() > LONGEST_KEY || !key.chars().all(|c| c.is_ascii_graphic()) {
+        let why = format!("an idempotency key is 1 to {LONGEST_KEY} printable ASCII characters without spaces");
+        return Err(Fault::field("idempotency_key", why).hint("a fresh UUID for each act is a good one"));
+    }
+    Ok(Some(key))
 }
 
 /// Puts together what the kind takes, and refuses what it does not take: a part that is silently dropped would be a
@@ -229,6 +279,10 @@ mod tests {
             (TokenDraft { routes: vec!["acme".to_owned()], ..draft() }, "routes"),
             (TokenDraft { allow_cidrs: vec!["10.0.0.1/8".to_owned()], ..draft() }, "allow_cidrs"),
             (TokenDraft { expires: Some("soon".to_owned()), ..draft() }, "expires"),
+            (TokenDraft { labels: vec!["a b".to_owned()], ..draft() }, "labels"),
+            (TokenDraft { labels: (0..17).map(|n| n.to_string()).collect(), ..draft() }, "labels"),
+            (TokenDraft { max_uses: Some(u64::MAX), ..draft() }, "max_uses"),
+            (TokenDraft { idempotency_key: Some("a b".to_owned()), ..draft() }, "idempotency_key"),
             (TokenDraft { kind: Some(TokenKind::Git), ..draft() }, "kind"),
             (of_kind(TokenKind::Workspace, &[], None), "workspace"),
             (of_kind(TokenKind::Workspace, &["acme/app"], Some("acme")), "repos"),

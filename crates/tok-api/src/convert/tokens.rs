@@ -6,7 +6,7 @@ use tok_model::grant::Grant;
 use tok_model::id::{TokenId, UserId};
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::route::Routes;
-use tok_model::token::{Owner, Standing, Token, TokenState};
+use tok_model::token::{Owner, SecretForm, Standing, Token, TokenState, UseLimit};
 
 use super::field::{given, moment, optional, optional_moment, parsed, present, wire_moment};
 use super::{json, words};
@@ -79,6 +79,38 @@ pub struct TokenRecord {
     pub user: Option<String>,
     /// Addresses it works from, as in `192.0.2.0/24`; empty is anywhere.
     pub allow_cidrs: Vec<String>,
+    /// By what program, as it called itself.
+    pub last_used_agent: Option<String>,
+    /// For which repository, if for one: `acme/app`.
+    pub last_used_repo: Option<String>,
+    /// Words it is found by.
+    pub labels: Vec<String>,
+    /// How often it may be used; `None` is any number of times.
+    pub max_uses: Option<u64>,
+    /// How often it was, counted only for tokens that have a limit.
+    pub uses: u64,
+    /// How its secret came to be.
+    #[serde(serialize_with = "json::text")]
+    pub secret_form: SecretForm,
+    /// The system it was imported from.
+    pub imported_from: Option<String>,
+    /// The token whose place it took by rotation.
+    #[serde(serialize_with = "json::optional_text")]
+    pub predecessor_id: Option<TokenId>,
+    /// The token that took its place.
+    #[serde(serialize_with = "json::optional_text")]
+    pub successor_id: Option<TokenId>,
+    /// When that one was made.
+    #[serde(serialize_with = "json::optional_time")]
+    pub rotated_at: Option<DateTime<Utc>>,
+    /// Until when it works beside its successor at most.
+    #[serde(serialize_with = "json::optional_time")]
+    pub grace_ends_at: Option<DateTime<Utc>>,
+    /// Grows with each change, from 1.
+    pub version: u32,
+    /// When it was last changed.
+    #[serde(serialize_with = "json::optional_time")]
+    pub modified_at: Option<DateTime<Utc>>,
 }
 
 impl TokenRecord {
@@ -95,9 +127,20 @@ impl TokenRecord {
             _ => Vec::new(),
         };
         let (revoked_at, revoked_by, revoke_reason) = match &token.state {
-            TokenState::Live => (None, None, None),
             TokenState::Revoked { at, by, reason } => (Some(*at), Some(by.clone()), reason.clone()),
+            TokenState::Rotated { by, grace_ends_at, .. } if *grace_ends_at <= now => {
+                (Some(*grace_ends_at), Some(by.clone()), Some("rotated".to_owned()))
+            }
+            TokenState::Live | TokenState::Rotated { .. } => (None, None, None),
         };
+        let (rotated_at, grace_ends_at, successor_id) = match &token.state {
+            TokenState::Rotated { at, grace_ends_at, successor, .. } => {
+                (Some(*at), Some(*grace_ends_at), Some(*successor))
+            }
+            TokenState::Live | TokenState::Revoked { .. } => (None, None, None),
+        };
+        let uses = |count: i64| u64::try_from(count).unwrap_or(0);
+        let last_use = token.last_use.as_ref();
         Self {
             id: token.id,
             kind,
@@ -117,8 +160,21 @@ impl TokenRecord {
             revoked_at,
             revoked_by,
             revoke_reason,
-            last_used_at: token.last_use.as_ref().map(|used| used.at),
-            last_used_ip: token.last_use.as_ref().and_then(|used| used.address).map(|address| address.to_string()),
+            last_used_at: last_use.map(|used| used.at),
+            last_used_ip: last_use.and_then(|used| used.address).map(|address| address.to_string()),
+            last_used_agent: last_use.and_then(|used| used.agent.clone()),
+            last_used_repo: last_use.and_then(|used| used.repo.clone()),
+            labels: texts(token.labels.iter()),
+            max_uses: token.use_limit.map(|UseLimit { most, .. }| uses(most)),
+            uses: token.use_limit.map_or(0, |UseLimit { so_far, .. }| uses(so_far)),
+            secret_form: token.secret,
+            imported_from: token.imported_from.clone(),
+            predecessor_id: token.predecessor,
+            successor_id,
+            rotated_at,
+            grace_ends_at,
+            version: u32::try_from(token.version).unwrap_or(0),
+            modified_at: token.modified_at,
             created_by_user_id: token.creator.user,
             created_by_name: given(token.creator.name.clone()),
             created_by_token_prefix: token.creator.token_prefix.clone(),
@@ -158,6 +214,19 @@ impl From<TokenRecord> for v1::Token {
             parent_id: record.parent_id.map(|id| id.to_string()).unwrap_or_default(),
             family_id: record.family_id.map(|id| id.to_string()).unwrap_or_default(),
             user: record.user.unwrap_or_default(),
+            last_used_agent: record.last_used_agent.unwrap_or_default(),
+            last_used_repo: record.last_used_repo.unwrap_or_default(),
+            labels: record.labels,
+            max_uses: record.max_uses,
+            uses: record.uses,
+            secret_form: words::wire_secret_form(Some(record.secret_form)),
+            imported_from: record.imported_from.unwrap_or_default(),
+            predecessor_id: record.predecessor_id.map(|id| id.to_string()).unwrap_or_default(),
+            successor_id: record.successor_id.map(|id| id.to_string()).unwrap_or_default(),
+            rotated_at: record.rotated_at.map(wire_moment),
+            grace_ends_at: record.grace_ends_at.map(wire_moment),
+            version: record.version,
+            modified_at: record.modified_at.map(wire_moment),
         }
     }
 }
@@ -192,6 +261,19 @@ impl TryFrom<v1::Token> for TokenRecord {
             parent_id: optional("parent_id", &token.parent_id)?,
             family_id: optional("family_id", &token.family_id)?,
             user: given(token.user),
+            last_used_agent: given(token.last_used_agent),
+            last_used_repo: given(token.last_used_repo),
+            labels: token.labels,
+            max_uses: token.max_uses,
+            uses: token.uses,
+            secret_form: words::secret_form("secret_form", token.secret_form)?.unwrap_or(SecretForm::Minted),
+            imported_from: given(token.imported_from),
+            predecessor_id: optional("predecessor_id", &token.predecessor_id)?,
+            successor_id: optional("successor_id", &token.successor_id)?,
+            rotated_at: optional_moment("rotated_at", token.rotated_at)?,
+            grace_ends_at: optional_moment("grace_ends_at", token.grace_ends_at)?,
+            version: token.version,
+            modified_at: optional_moment("modified_at", token.modified_at)?,
         })
     }
 }
@@ -240,7 +322,19 @@ pub(super) mod tests {
             created_at: time("2026-11-01T09:30:00.123456Z"),
             expires_at: Some(time("2026-12-01T09:30:00Z")),
             state: TokenState::Live,
-            last_use: Some(LastUse { at: time("2026-11-22T08:00:00Z"), address: Some("192.0.2.7".parse().unwrap()) }),
+            last_use: Some(LastUse {
+                at: time("2026-11-22T08:00:00Z"),
+                address: Some("192.0.2.7".parse().unwrap()),
+                agent: Some("git/2.47.3".to_owned()),
+                repo: Some("acme/app".to_owned()),
+            }),
+            secret: SecretForm::Minted,
+            imported_from: None,
+            labels: vec!["ci".parse().unwrap()],
+            use_limit: Some(UseLimit { most: 3, so_far: 1 }),
+            predecessor: None,
+            version: 2,
+            modified_at: Some(time("2026-11-02T00:00:00Z")),
         }
     }
 
@@ -287,6 +381,19 @@ pub(super) mod tests {
             "family_id": "1b4e28ba-2fa1-4d2e-883f-0016d3cca427",
             "user": "alice",
             "allow_cidrs": ["192.0.2.0/24"],
+            "last_used_agent": "git/2.47.3",
+            "last_used_repo": "acme/app",
+            "labels": ["ci"],
+            "max_uses": 3,
+            "uses": 1,
+            "secret_form": "minted",
+            "imported_from": null,
+            "predecessor_id": null,
+            "successor_id": null,
+            "rotated_at": null,
+            "grace_ends_at": null,
+            "version": 2,
+            "modified_at": "2026-11-02T00:00:00Z",
         });
         assert_eq!(serde_json::to_value(record()).unwrap(), expected);
     }

@@ -1,7 +1,7 @@
 //! The model's enums and their numbers on the wire.
 
 use tok_model::kind::{Permission, Role, TokenKind};
-use tok_model::token::Standing;
+use tok_model::token::{SecretForm, Standing};
 
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -40,6 +40,7 @@ words!(
     Session = Session,
     Git = Git
 );
+words!(SecretForm, SecretForm, wire_secret_form, secret_form, Minted = Minted, Chosen = Chosen, Foreign = Foreign);
 words!(Permission, Permission, wire_permission, permission, Read = Read, Write = Write);
 words!(Role, Role, wire_role, role, Reader = Reader, Writer = Writer, Maintainer = Maintainer);
 words!(Standing, TokenState, wire_state, state, Active = Active, Expired = Expired, Revoked = Revoked);
@@ -52,6 +53,9 @@ mod tests {
     fn every_word_comes_back_and_unknown_numbers_name_the_field() {
         for value in TokenKind::every().map(Some).chain([None]) {
             assert_eq!(kind("kind", wire_kind(value)), Ok(value));
+        }
+        for value in SecretForm::every().map(Some).chain([None]) {
+            assert_eq!(secret_form("secret_form", wire_secret_form(value)), Ok(value));
         }
         for value in Role::every().map(Some).chain([None]) {
             assert_eq!(role("role", wire_role(value)), Ok(value));

@@ -17,10 +17,17 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         Bearer::LocalPeer { .. } if matches!(caller.owner, OwnerNow::Nobody) => {
             return Err(Rule::UnknownLocalUser.into());
         }
-        Bearer::LocalPeer { .. } => {}
+        Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => {}
         Bearer::Token(token) => {
-            if let TokenState::Revoked { at, .. } = &token.state {
-                return Err(Rule::Revoked(*at).into());
+            match &token.state {
+                TokenState::Revoked { at, .. } => return Err(Rule::Revoked(*at).into()),
+                TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => {
+                    return Err(Rule::Rotated(*grace_ends_at).into());
+                }
+                TokenState::Live | TokenState::Rotated { .. } => {}
+            }
+            if token.use_limit.is_some_and(|limit| limit.so_far >= limit.most) {
+                return Err(Rule::UsedUp.into());
             }
             if let Some(end) = token.expires_at.filter(|end| *end <= now) {
                 return Err(Rule::Expired(end).into());
@@ -48,7 +55,9 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
         Need::Repository { repo, right } => repository(caller, repo, *right),
         Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),
         Need::SeeTokens { owner } => scoped(caller, Scope::TokenRead).and_then(|()| own(caller, *owner)),
-        Need::EndTokens { owner } => scoped(caller, Scope::TokenWrite).and_then(|()| own(caller, *owner)),
+        Need::EndTokens { owner } | Need::ChangeTokens { owner } => {
+            scoped(caller, Scope::TokenWrite).and_then(|()| own(caller, *owner))
+        }
         Need::OwnAudit => scoped(caller, Scope::AuditRead),
         Need::SeeWorkspace { workspace } => workspace_role(caller, workspace).map(drop),
         // People are admitted by people: a workspace's own token could let those in again who were shown out.
@@ -84,7 +93,7 @@ pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> 
     match &caller.owner {
         OwnerNow::Nobody => match caller.bearer {
             // root without a user of its own administers tok, and so may look after any repository.
-            Bearer::LocalPeer { manager: true } => Ok(()),
+            Bearer::LocalPeer { manager: true } | Bearer::Temporary { .. } => Ok(()),
             _ => Err(Rule::NotMember(repo.clone()).into()),
         },
         OwnerNow::Workspace { name, .. } if *name == repo.workspace => Ok(()),
@@ -211,7 +220,7 @@ pub(super) fn workspace_role(caller: &Caller, workspace: &WorkspaceName) -> Resu
     match &caller.owner {
         OwnerNow::User(user) => role_of(user, workspace).ok_or_else(hidden),
         OwnerNow::Nobody => match caller.bearer {
-            Bearer::LocalPeer { manager: true } => Ok(Role::Maintainer),
+            Bearer::LocalPeer { manager: true } | Bearer::Temporary { .. } => Ok(Role::Maintainer),
             _ => Err(hidden()),
         },
         OwnerNow::Workspace { .. } => Err(hidden()),
@@ -223,7 +232,7 @@ pub(super) fn server(caller: &Caller) -> Result<(), Refusal> {
     scoped(caller, Scope::Manager)?;
     match (&caller.bearer, caller.user()) {
         (_, Some(user)) if user.manager => Ok(()),
-        (Bearer::LocalPeer { manager: true }, _) => Ok(()),
+        (Bearer::LocalPeer { manager: true } | Bearer::Temporary { .. }, _) => Ok(()),
         _ => Err(Rule::NotManager.into()),
     }
 }

@@ -33,6 +33,11 @@ pub enum Bearer {
     },
     /// A token.
     Token(Arc<Token>),
+    /// A temporary token, given to the daemon when it started and kept nowhere: administers the server.
+    Temporary {
+        /// What it was called.
+        name: Arc<str>,
+    },
 }
 
 /// The owner's authority now.
@@ -95,7 +100,7 @@ impl Caller {
     pub fn token(&self) -> Option<&Token> {
         match &self.bearer {
             Bearer::Token(token) => Some(token),
-            Bearer::Nothing | Bearer::LocalPeer { .. } => None,
+            Bearer::Nothing | Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => None,
         }
     }
 
@@ -126,6 +131,10 @@ impl Caller {
             token: token.map(|t| t.id),
             parent: token.and_then(|t| t.parent),
             token_prefix: token.map(|t| t.shown_prefix.clone()),
+            temporary: match &self.bearer {
+                Bearer::Temporary { name } => Some(name.to_string()),
+                Bearer::Nothing | Bearer::LocalPeer { .. } | Bearer::Token(_) => None,
+            },
             source: self.source.clone(),
         }
     }

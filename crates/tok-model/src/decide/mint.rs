@@ -25,6 +25,7 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
             match &caller.bearer {
                 Bearer::LocalPeer { .. } => Ok(()),
                 Bearer::Token(token) => Err(Rule::Kind(token.kind()).into()),
+                Bearer::Temporary { .. } => Err(Rule::NotYours.into()),
                 Bearer::Nothing => Err(Rule::NoCredential.into()),
             }
         }

@@ -49,6 +49,12 @@ pub enum Rule {
     /// It was ended.
     #[error("the token was revoked at {0}")]
     Revoked(Timestamp),
+    /// It was given up for a successor. Presenting it is reuse.
+    #[error("the token was rotated away: its successor has taken its place since {0}")]
+    Rotated(Timestamp),
+    /// It has been used as often as it may.
+    #[error("the token has been used as often as it may be")]
+    UsedUp,
     /// Its owner is gone.
     #[error("the token's owner no longer exists")]
     OwnerGone,
@@ -166,6 +172,8 @@ impl Refusal {
             | Rule::UnknownToken
             | Rule::Expired(_)
             | Rule::Revoked(_)
+            | Rule::Rotated(_)
+            | Rule::UsedUp
             | Rule::OwnerGone
             | Rule::OwnerDisabled(_)
             | Rule::Address
@@ -189,7 +197,13 @@ impl Refusal {
     /// What to do next, as a command where there is one. Nothing for what one may not know about.
     pub fn hint(&self) -> Option<String> {
         match &self.rule {
-            Rule::NoCredential | Rule::UnknownToken | Rule::Expired(_) | Rule::Revoked(_) | Rule::OwnerGone => Some(
+            Rule::NoCredential
+            | Rule::UnknownToken
+            | Rule::Expired(_)
+            | Rule::Revoked(_)
+            | Rule::Rotated(_)
+            | Rule::UsedUp
+            | Rule::OwnerGone => Some(
                 "make a token with `tok token create <name>`, or let git use the helper: `tok git setup <url>`"
                     .to_owned(),
             ),

@@ -54,6 +54,13 @@ fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
         expires_at,
         state: TokenState::Live,
         last_use: None,
+        secret: crate::token::SecretForm::Minted,
+        imported_from: None,
+        labels: Vec::new(),
+        use_limit: None,
+        predecessor: None,
+        version: 1,
+        modified_at: None,
     }
 }
 

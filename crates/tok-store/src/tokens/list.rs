@@ -8,6 +8,7 @@ use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::UserId;
 use tok_model::kind::TokenKind;
+use tok_model::label::Label;
 use tok_model::page::{Cursor, PageSize};
 use tok_model::token::{Owner, Reference, Standing, Token};
 use uuid::Uuid;
@@ -39,6 +40,8 @@ pub struct Filter {
     pub never_used: bool,
     /// Active now, and ending within this time.
     pub expiring_within: Option<TimeDelta>,
+    /// With this label.
+    pub label: Option<Label>,
 }
 
 /// One page, newest first. The second part is where the next page begins, `None` on the last one; it stays right while
@@ -83,6 +86,9 @@ pub fn list(
             .filter(tokens::revoked_at.is_null())
             .filter(tokens::expires_at.gt(now))
             .filter(tokens::expires_at.le(now + within));
+    }
+    if let Some(label) = &filter.label {
+        query = query.filter(tokens::labels.contains(vec![label.as_str()]));
     }
     if let Some(after) = after {
         let earlier =

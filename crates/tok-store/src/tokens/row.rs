@@ -8,7 +8,7 @@ use tok_model::kind::TokenKind;
 use tok_model::name::RepoPath;
 use tok_model::route::Routes;
 use tok_model::scope::ScopeSet;
-use tok_model::token::{Creator, LastUse, Owner, Token, TokenState};
+use tok_model::token::{Creator, LastUse, Owner, SecretForm, Token, TokenState, UseLimit};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -19,8 +19,8 @@ use crate::schema::tokens;
 #[diesel(table_name = tokens, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(super) struct TokenRow {
     pub(super) id: Uuid,
-    pub(super) digest: Vec<u8>,
-    pub(super) pepper_id: i16,
+    pub(super) digest: Option<Vec<u8>>,
+    pub(super) pepper_id: Option<i16>,
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) description: String,
@@ -48,6 +48,21 @@ pub(super) struct TokenRow {
     pub(super) revoke_reason: Option<String>,
     pub(super) last_used_at: Option<DateTime<Utc>>,
     pub(super) last_used_ip: Option<String>,
+    pub(super) secret_hash: Option<String>,
+    pub(super) imported_from: Option<String>,
+    pub(super) labels: Vec<String>,
+    pub(super) max_uses: Option<i64>,
+    pub(super) uses: i64,
+    pub(super) predecessor_id: Option<Uuid>,
+    pub(super) rotated_at: Option<DateTime<Utc>>,
+    pub(super) rotated_by: Option<String>,
+    pub(super) grace_ends_at: Option<DateTime<Utc>>,
+    pub(super) successor_id: Option<Uuid>,
+    pub(super) revoke_act: Option<Uuid>,
+    pub(super) last_used_agent: Option<String>,
+    pub(super) last_used_repo: Option<String>,
+    pub(super) version: i32,
+    pub(super) modified_at: Option<DateTime<Utc>>,
 }
 
 /// The columns that a grant fills.
@@ -97,9 +112,20 @@ impl TokenRow {
             _ => return Err("it has no owner, or two".to_owned()),
         };
         let state = match (self.revoked_at, self.revoked_by) {
-            (None, None) => TokenState::Live,
+            (None, None) => match (self.rotated_at, self.rotated_by, self.grace_ends_at, self.successor_id) {
+                (None, None, None, None) => TokenState::Live,
+                (Some(at), Some(by), Some(grace_ends_at), Some(successor)) => {
+                    TokenState::Rotated { at, by, grace_ends_at, successor: TokenId::from_uuid(successor) }
+                }
+                _ => return Err("it is half rotated".to_owned()),
+            },
             (Some(at), Some(by)) => TokenState::Revoked { at, by, reason: self.revoke_reason },
             _ => return Err("it is half revoked".to_owned()),
+        };
+        let secret = match (&self.secret_hash, &self.imported_from) {
+            (Some(_), _) => SecretForm::Chosen,
+            (None, Some(_)) => SecretForm::Foreign,
+            (None, None) => SecretForm::Minted,
         };
         Ok(Token {
             id: TokenId::from_uuid(self.id),
@@ -122,9 +148,19 @@ impl TokenRow {
             created_at: self.created_at,
             expires_at: self.expires_at,
             state,
-            last_use: self
-                .last_used_at
-                .map(|at| LastUse { at, address: self.last_used_ip.as_deref().and_then(|ip| ip.parse().ok()) }),
+            last_use: self.last_used_at.map(|at| LastUse {
+                at,
+                address: self.last_used_ip.as_deref().and_then(|ip| ip.parse().ok()),
+                agent: self.last_used_agent,
+                repo: self.last_used_repo,
+            }),
+            secret,
+            imported_from: self.imported_from,
+            labels: self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>().map_err(words)?,
+            use_limit: self.max_uses.map(|most| UseLimit { most, so_far: self.uses }),
+            predecessor: self.predecessor_id.map(TokenId::from_uuid),
+            version: self.version,
+            modified_at: self.modified_at,
         })
     }
 

@@ -26,6 +26,7 @@ fn used(token: &Token, second: i64, host: u8) -> Use {
         token: Some(token.id),
         parent: token.parent,
         token_prefix: Some(token.shown_prefix.clone()),
+        temporary: None,
         source,
     };
     let event = AuditEvent::done(Action::TokenUse, actor).token(token.id, &token.shown_prefix);
@@ -37,7 +38,7 @@ fn now(world: &World, id: TokenId) -> Token {
 }
 
 fn last_use(world: &World, id: TokenId) -> Option<(Timestamp, String)> {
-    now(world, id).last_use.map(|LastUse { at, address }| (at, address.unwrap().to_string()))
+    now(world, id).last_use.map(|LastUse { at, address, .. }| (at, address.unwrap().to_string()))
 }
 
 fn read(world: &World, permit: &Permit, filter: &Filter, limit: u16) -> Vec<Line> {

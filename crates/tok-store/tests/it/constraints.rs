@@ -38,6 +38,14 @@ const GOOD: &str = "
     SELECT pg_temp.put(21, 'personal', 'ann'), pg_temp.put(22, 'workspace', 'acme'), pg_temp.put(23, 'repo', 'acme'),
            pg_temp.put(24, 'session', 'ann'), pg_temp.put(25, 'git', 'ann');
     UPDATE tokens SET local_uid = 1000, routes = '{ann/*:r}' WHERE kind = 'session';
+    UPDATE tokens SET digest = NULL, pepper_id = NULL, secret_hash = '$argon2id$', labels = '{ci}', max_uses = 2,
+                      uses = 2, rotated_at = now(), rotated_by = 'ann', grace_ends_at = now(),
+                      successor_id = '00000000-0000-4000-8000-000000000024' WHERE kind = 'personal';
+    UPDATE tokens SET predecessor_id = '00000000-0000-4000-8000-000000000021' WHERE kind = 'session';
+    INSERT INTO idempotency VALUES
+        ('ann', repeat('k', 255), sha256(''), '00000000-0000-4000-8000-000000000021', now());
+    UPDATE users SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'ann';
+    UPDATE workspaces SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'acme';
 
     INSERT INTO audit (at, action, outcome, actor_name, detail, times) VALUES (now(), '', 'done', '', '', 1);";
 
@@ -63,8 +71,8 @@ const BAD: &[(&str, &str)] = &[
     ("members_role_check", "UPDATE members SET role = 'Maintainer'"),
     ("tokens_pkey", "UPDATE tokens SET id = (SELECT id FROM tokens WHERE kind = 'repo') WHERE kind = 'workspace'"),
     ("tokens_digest_key", "UPDATE tokens SET digest = sha256('repo') WHERE kind = 'workspace'"),
-    ("tokens_digest_check", "UPDATE tokens SET digest = substr(digest, 2) WHERE kind = 'personal'"),
-    ("tokens_digest_check", "UPDATE tokens SET digest = digest || '\\x00' WHERE kind = 'personal'"),
+    ("tokens_digest_check", "UPDATE tokens SET digest = substr(digest, 2) WHERE kind = 'repo'"),
+    ("tokens_digest_check", "UPDATE tokens SET digest = digest || '\\x00' WHERE kind = 'repo'"),
     ("tokens_kind_check", "UPDATE tokens SET kind = 'agent' WHERE kind = 'session'"),
     ("tokens_kind_check", "UPDATE tokens SET kind = 'Session' WHERE kind = 'session'"),
     ("tokens_scopes_check", "UPDATE tokens SET scopes = '{repo:read,NULL}' WHERE kind = 'personal'"),
@@ -96,6 +104,33 @@ const BAD: &[(&str, &str)] = &[
     ("tokens_git", "UPDATE tokens SET expires_at = expires_at + interval '1 microsecond' WHERE kind = 'git'"),
     ("tokens_git", "UPDATE tokens SET expires_at = NULL WHERE kind = 'git'"),
     ("tokens_local_login", "UPDATE tokens SET local_uid = 1000 WHERE kind = 'personal'"),
+    (
+        "tokens_login",
+        "UPDATE tokens SET digest = NULL, pepper_id = NULL, secret_hash = 'x', name = 'Personal' WHERE kind = 'repo'",
+    ),
+    ("tokens_one_secret", "UPDATE tokens SET secret_hash = NULL WHERE kind = 'personal'"),
+    ("tokens_one_secret", "UPDATE tokens SET secret_hash = 'x' WHERE kind = 'repo'"),
+    ("tokens_peppered", "UPDATE tokens SET pepper_id = 1 WHERE kind = 'personal'"),
+    ("tokens_peppered", "UPDATE tokens SET pepper_id = NULL WHERE kind = 'repo'"),
+    ("tokens_labels_check", "UPDATE tokens SET labels = '{NULL}' WHERE kind = 'personal'"),
+    ("tokens_max_uses_check", "UPDATE tokens SET max_uses = 0, uses = 0 WHERE kind = 'personal'"),
+    ("tokens_uses_check", "UPDATE tokens SET uses = -1 WHERE kind = 'personal'"),
+    ("tokens_uses", "UPDATE tokens SET uses = 3 WHERE kind = 'personal'"),
+    ("tokens_rotated_whole", "UPDATE tokens SET rotated_at = NULL WHERE kind = 'personal'"),
+    ("tokens_rotated_whole", "UPDATE tokens SET rotated_by = NULL WHERE kind = 'personal'"),
+    ("tokens_rotated_whole", "UPDATE tokens SET grace_ends_at = NULL WHERE kind = 'personal'"),
+    ("tokens_rotated_whole", "UPDATE tokens SET successor_id = NULL WHERE kind = 'personal'"),
+    ("tokens_undoable", "UPDATE tokens SET revoke_act = gen_random_uuid() WHERE kind = 'personal'"),
+    ("users_cutoff_whole", "UPDATE users SET cutoff_before = NULL WHERE name = 'ann'"),
+    ("users_cutoff_whole", "UPDATE users SET cutoff_by = NULL WHERE name = 'ann'"),
+    ("workspaces_cutoff_whole", "UPDATE workspaces SET cutoff_at = NULL WHERE name = 'acme'"),
+    (
+        "idempotency_pkey",
+        "INSERT INTO idempotency SELECT caller, key, sha256('other'), token_id, created_at FROM idempotency",
+    ),
+    ("idempotency_key_check", "UPDATE idempotency SET key = ''"),
+    ("idempotency_key_check", "UPDATE idempotency SET key = key || 'k'"),
+    ("idempotency_request_check", "UPDATE idempotency SET request = substr(request, 2)"),
     ("audit_pkey", "INSERT INTO audit OVERRIDING SYSTEM VALUE SELECT * FROM audit"),
     ("audit_outcome_check", "UPDATE audit SET outcome = 'maybe'"),
     ("audit_times_check", "UPDATE audit SET times = 0"),

@@ -75,7 +75,7 @@ fn a_token_that_cannot_be_understood_is_no_token() {
         names(world.store.read(|tx| find(tx, &server(at(1)), &Reference::Id(id))), row, said);
         let page = PageSize::default();
         names(world.store.read(|tx| list(tx, &server(at(1)), &Filter::default(), page, None)), row, said);
-        world.sql("TRUNCATE tokens; INSERT INTO tokens SELECT * FROM kept; DROP TABLE kept");
+        world.sql("TRUNCATE tokens, idempotency; INSERT INTO tokens SELECT * FROM kept; DROP TABLE kept");
         world.store.read(|tx| by_digests(tx, &[made.digest])).unwrap();
     }
 }

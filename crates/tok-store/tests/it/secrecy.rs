@@ -80,6 +80,8 @@ fn no_text_of_a_token_comes_to_rest() {
             shown_prefix: text.shown_prefix(),
             name: format!("control {number:02} of fifty"),
             description: String::new(),
+            labels: Vec::new(),
+            max_uses: None,
             parent: first,
             local_uid: None,
         };

@@ -195,6 +195,8 @@ impl World {
             shown_prefix: text.shown_prefix(),
             name: name.to_owned(),
             description: String::new(),
+            labels: Vec::new(),
+            max_uses: None,
             parent: permit.actor().token,
             local_uid: None,
         };

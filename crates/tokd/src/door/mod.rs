@@ -3,6 +3,7 @@
 pub mod authz;
 pub mod gate;
 pub mod gateway;
+pub mod grpc;
 pub mod http;
 pub mod prefixed;
 pub mod socket;

@@ -298,6 +298,8 @@ fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewT
         shown_prefix: text.shown_prefix(),
         name,
         description: String::new(),
+        labels: Vec::new(),
+        max_uses: None,
         parent: None,
         local_uid: None,
     }

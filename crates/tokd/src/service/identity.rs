@@ -355,6 +355,7 @@ fn user_record(user: &User, live: i64) -> UserRecord {
         created_at: user.created_at,
         disabled_at: user.disabled_at,
         live_tokens: u32::try_from(live).unwrap_or(u32::MAX),
+        has_password: user.has_password,
     }
 }
 

@@ -77,6 +77,15 @@ pub(crate) struct CreateArgs {
         hide_env_values = true
     )]
     allow_cidrs: Vec<String>,
+    /// A word that it is found and ended by, as in `ci` or `team=web`; can be repeated, or a comma list
+    #[arg(long = "label", value_name = "LABEL", value_delimiter = ',', env = "TOK_LABEL", hide_env_values = true)]
+    labels: Vec<String>,
+    /// How many times it may be used [default: any number]
+    #[arg(long, value_name = "N", env = "TOK_MAX_USES", hide_env_values = true)]
+    max_uses: Option<u64>,
+    /// A word of your choice that makes a retry safe: the same command with the same key leaves one live token
+    #[arg(long, value_name = "KEY", env = "TOK_IDEMPOTENCY_KEY", hide_env_values = true)]
+    idempotency_key: Option<String>,
 }
 
 impl CreateArgs {
@@ -122,6 +131,9 @@ impl CreateArgs {
             routes: given(self.routes),
             allow_cidrs: given(self.allow_cidrs),
             expires: self.expires.filter(|text| !text.is_empty()),
+            labels: given(self.labels),
+            max_uses: self.max_uses,
+            idempotency_key: self.idempotency_key.filter(|text| !text.is_empty()),
         }
     }
 }

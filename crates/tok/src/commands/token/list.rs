@@ -5,6 +5,7 @@ use clap::builder::FalseyValueParser;
 use tok_api::convert::{PageOf, TokenFilter, TokenRecord};
 use tok_model::clock::{Expiry, Period, Timestamp};
 use tok_model::kind::TokenKind;
+use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
 
@@ -49,6 +50,9 @@ pub(crate) struct ListArgs {
     /// The tokens of this workspace (its maintainers, and managers)
     #[arg(long, value_name = "NAME", conflicts_with_all = ["user", "all_users"])]
     workspace: Option<WorkspaceName>,
+    /// Only tokens with this label
+    #[arg(long, env = "TOK_LABEL", hide_env_values = true)]
+    label: Option<Label>,
 }
 
 /// A length of time; a number alone is days, as with `--expires`.
@@ -84,6 +88,7 @@ impl ListArgs {
             expiring_within: self.expiring,
             all_users: self.all_users,
             workspace: self.workspace.clone(),
+            label: self.label.clone(),
         }
     }
 
@@ -98,6 +103,7 @@ impl ListArgs {
         add("user", self.user.as_ref().map(ToString::to_string));
         add("workspace", self.workspace.as_ref().map(ToString::to_string));
         add("expiring", self.expiring.map(|period| period.to_string()));
+        add("label", self.label.as_ref().map(ToString::to_string));
         command.push_str(if self.never_used { " --never-used" } else { "" });
         command.push_str(if self.all_users { " --all-users" } else { "" });
         command

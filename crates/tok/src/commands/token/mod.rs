@@ -99,6 +99,8 @@ fn end(token: &TokenRecord, now: Timestamp) -> (&'static str, String) {
 pub(crate) mod fixture {
     //! Tokens to print.
 
+    use tok_model::token::SecretForm;
+
     use super::*;
 
     pub(crate) fn at(text: &str) -> Timestamp {
@@ -137,6 +139,19 @@ pub(crate) mod fixture {
             family_id: None,
             user: Some("alice".to_owned()),
             allow_cidrs: Vec::new(),
+            last_used_agent: None,
+            last_used_repo: None,
+            labels: Vec::new(),
+            max_uses: None,
+            uses: 0,
+            secret_form: SecretForm::Minted,
+            imported_from: None,
+            predecessor_id: None,
+            successor_id: None,
+            rotated_at: None,
+            grace_ends_at: None,
+            version: 1,
+            modified_at: None,
         }
     }
 }

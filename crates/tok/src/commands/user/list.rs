@@ -57,6 +57,7 @@ mod tests {
             created_at: "2026-11-20T10:00:00Z".parse().unwrap(),
             disabled_at: None,
             live_tokens: 3,
+            has_password: false,
         };
         let bob = UserRecord { name: "bob".to_owned(), manager: false, disabled_at: Some(now), ..alice.clone() };
         assert_eq!(

@@ -1,0 +1,16 @@
+//! What a token may do, and why.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Client, call, unreadable};
+use crate::convert::CheckedToken;
+use crate::fault::Fault;
+use crate::wire::v1;
+
+impl Client {
+    /// Asks what a token's text is.
+    pub async fn check_token(&mut self, secret: &SecretString) -> Result<CheckedToken, Fault> {
+        let request = v1::CheckTokenRequest { secret: secret.expose_secret().to_owned() };
+        call!(self.authorization, check, request).try_into().map_err(unreadable)
+    }
+}

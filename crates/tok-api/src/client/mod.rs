@@ -1,0 +1,203 @@
+//! The client: one connection to a daemon, one method for each call.
+//!
+//! Answers come as the structs of [`convert`](crate::convert), failures as a [`Fault`], whatever broke.
+
+mod audit;
+mod authorization;
+mod identity;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret as _, SecretString};
+use tok_model::name::UserName;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::endpoint::{DialError, Surroundings, dial};
+use crate::fault::{Fault, FaultCode};
+use crate::wire::v1::audit_service_client::AuditServiceClient;
+use crate::wire::v1::authorization_service_client::AuthorizationServiceClient;
+use crate::wire::v1::identity_service_client::IdentityServiceClient;
+use crate::wire::v1::token_service_client::TokenServiceClient;
+
+/// How long a call may take from its first byte to its answer.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// The metadata key that names the user a manager acts as.
+pub const ACT_AS: &str = "tok-as";
+
+/// Who calls, beyond what the socket says by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// A token to be judged by, instead of the user ID of this process.
+    pub token: Option<SecretString>,
+    /// The user a manager acts as.
+    pub act_as: Option<UserName>,
+}
+
+/// A connection to a daemon.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+    tokens: TokenServiceClient<Identified>,
+    identity: IdentityServiceClient<Identified>,
+    authorization: AuthorizationServiceClient<Identified>,
+    audit: AuditServiceClient<Identified>,
+}
+
+type Identified = InterceptedService<Channel, Identify>;
+
+/// Puts who calls, and how long they will wait, on every call.
+#[derive(Debug, Clone)]
+struct Identify {
+    authorization: Option<MetadataValue<Ascii>>,
+    act_as: Option<MetadataValue<Ascii>>,
+}
+
+impl Identify {
+    fn new(caller: &Caller) -> Result<Self, Fault> {
+        let authorization = caller.token.as_ref().map(|token| {
+            MetadataValue::try_from(format!("Bearer {}", token.expose_secret()))
+                .map(|mut value| {
+                    value.set_sensitive(true);
+                    value
+                })
+                .map_err(|_| Fault::field("token", "the token has characters in it that no token has"))
+        });
+        let act_as = caller.act_as.as_ref().map(|user| {
+            MetadataValue::try_from(user.as_str()).map_err(|_| Fault::field("as", "a user name is plain ASCII"))
+        });
+        Ok(Self { authorization: authorization.transpose()?, act_as: act_as.transpose()? })
+    }
+}
+
+impl Interceptor for Identify {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.set_timeout(CALL_DEADLINE);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        if let Some(act_as) = &self.act_as {
+            request.metadata_mut().insert(ACT_AS, act_as.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// One call: sends, waits, and makes a fault of whatever goes wrong.
+macro_rules! call {
+    ($service:expr, $method:ident, $request:expr) => {
+        $service.$method($request).await.map_err(Fault::from)?.into_inner()
+    };
+}
+use call;
+
+impl Client {
+    /// Connects to the first daemon that answers around here. If none does, the fault is `unavailable` and names every
+    /// socket that was tried.
+    pub async fn connect(surroundings: &Surroundings, caller: &Caller) -> Result<Self, Fault> {
+        let identify = Identify::new(caller)?;
+        let mut failures = Vec::new();
+        for socket in surroundings.candidates() {
+            match dial(&socket).await {
+                Ok(stream) => return Self::over(stream, socket, identify).await,
+                Err(DialError::Stranger { uid }) => return Err(stranger(&socket, uid)),
+                Err(failure) => failures.push((socket, failure)),
+            }
+        }
+        Err(nobody_answers(surroundings, &failures))
+    }
+
+    async fn over(
+        stream: interprocess::local_socket::tokio::Stream,
+        socket: PathBuf,
+        identify: Identify,
+    ) -> Result<Self, Fault> {
+        let mut first = Some(stream);
+        let again = socket.clone();
+        // The first connection is the one that was just made; a later one goes through the same checks.
+        let connector = tower::service_fn(move |_| {
+            let (stream, socket) = (first.take(), again.clone());
+            async move {
+                match stream {
+                    Some(stream) => Ok::<_, DialError>(TokioIo::new(stream)),
+                    None => dial(&socket).await.map(TokioIo::new),
+                }
+            }
+        });
+        // The name is for HTTP/2's sake alone.
+        let channel = Endpoint::from_static("http://localhost")
+            .user_agent(concat!("tok/", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| Fault::new(FaultCode::Internal, error))?
+            .timeout(CALL_DEADLINE)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|_| Fault::new(FaultCode::Unavailable, format!("{} hung up", socket.display())))?;
+        Ok(Self {
+            socket,
+            tokens: TokenServiceClient::with_interceptor(channel.clone(), identify.clone()),
+            identity: IdentityServiceClient::with_interceptor(channel.clone(), identify.clone()),
+            authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), identify.clone()),
+            audit: AuditServiceClient::with_interceptor(channel, identify),
+        })
+    }
+
+    /// The socket that answered.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+/// The one message that an answer is about.
+fn answered<W, T: TryFrom<W, Error = Fault>>(message: Option<W>) -> Result<T, Fault> {
+    message.ok_or_else(|| Fault::new(FaultCode::Internal, "it is empty")).and_then(T::try_from).map_err(unreadable)
+}
+
+/// A bad field of a request is the caller's fault; of an answer it is ours.
+fn unreadable(fault: Fault) -> Fault {
+    let Fault { message, .. } = fault;
+    Fault::new(FaultCode::Internal, format!("this tok cannot read the daemon's answer: {message}"))
+        .hint("tok and tokd are of different versions: compare `tok --version` with `tokd --version`")
+}
+
+fn stranger(socket: &Path, uid: u32) -> Fault {
+    let message = format!("not speaking to {}: what answers there runs as user ID {uid}", socket.display());
+    Fault::new(FaultCode::Forbidden, message).hint(
+        "tok trusts a daemon that runs as you, as root or as the system user tokd; check `--socket` and TOK_SOCKET",
+    )
+}
+
+fn nobody_answers(surroundings: &Surroundings, failures: &[(PathBuf, DialError)]) -> Fault {
+    let refused = |failure: &DialError| matches!(failure, DialError::Closed(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
+    let tried: Vec<_> = failures.iter().map(|(socket, failure)| format!("{} ({failure})", socket.display())).collect();
+    let message = format!("no tokd answers; tried {}", tried.join(", "));
+    let hint = match (&surroundings.explicit, failures.iter().any(|(_, failure)| refused(failure))) {
+        (_, true) => "ask an administrator to let your user open the socket (its directory and its group)",
+        (Some(_), _) => "check `--socket` and TOK_SOCKET; `tokd dev` prints the socket that it listens on",
+        (None, _) => {
+            "start one with `tokd dev` or `systemctl start tokd`, or name its socket with `--socket` or TOK_SOCKET"
+        }
+    };
+    Fault::new(FaultCode::Unavailable, message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_marked_so_that_nothing_logs_it() {
+        let caller = Caller { token: Some("tokpat_abc".into()), act_as: None };
+        let mut identify = Identify::new(&caller).unwrap();
+        let request = identify.call(Request::new(())).unwrap();
+        assert!(request.metadata().get("authorization").unwrap().is_sensitive());
+        assert!(!format!("{request:?}{identify:?}{caller:?}").contains("tokpat_abc"));
+        let broken = Caller { token: Some("tokpat_\n".into()), act_as: None };
+        assert_eq!(Identify::new(&broken).unwrap_err().code, FaultCode::InvalidArgument);
+    }
+}

@@ -1,0 +1,44 @@
+//! Making, finding, changing and ending tokens.
+
+use super::{Client, answered, call, unreadable};
+use crate::convert::{CreatedToken, PageAsk, PageOf, RevokedToken, ScopeRecord, TokenDraft, TokenFilter, TokenRecord};
+use crate::fault::Fault;
+use crate::wire::v1;
+
+impl Client {
+    /// Makes a token.
+    pub async fn create_token(&mut self, draft: TokenDraft) -> Result<CreatedToken, Fault> {
+        let request = v1::CreateTokenRequest::from(draft);
+        call!(self.tokens, create, request).try_into().map_err(unreadable)
+    }
+
+    /// Lists tokens, newest first.
+    pub async fn list_tokens(&mut self, filter: TokenFilter, page: PageAsk) -> Result<PageOf<TokenRecord>, Fault> {
+        let reply = call!(self.tokens, list, filter.into_request(page));
+        PageOf::from_wire(reply.tokens, reply.next_cursor).map_err(unreadable)
+    }
+
+    /// Finds one token by ID, ID prefix or token prefix.
+    pub async fn show_token(&mut self, reference: String) -> Result<TokenRecord, Fault> {
+        let reply = call!(self.tokens, show, v1::ShowTokenRequest { reference });
+        answered(reply.token)
+    }
+
+    /// Revokes a token; with `dry_run` it says what would happen.
+    pub async fn revoke_token(
+        &mut self,
+        reference: String,
+        reason: Option<String>,
+        dry_run: bool,
+    ) -> Result<RevokedToken, Fault> {
+        let reason = reason.unwrap_or_default();
+        let request = v1::RevokeTokenRequest { reference, reason, dry_run };
+        call!(self.tokens, revoke, request).try_into().map_err(unreadable)
+    }
+
+    /// Lists every scope.
+    pub async fn list_scopes(&mut self) -> Result<Vec<ScopeRecord>, Fault> {
+        let reply = call!(self.tokens, list_scopes, v1::ListScopesRequest {});
+        Ok(reply.scopes.into_iter().map(ScopeRecord::from).collect())
+    }
+}

@@ -1,0 +1,25 @@
+//! What a token may do, and why.
+
+use secrecy::zeroize::Zeroizing;
+use tok_api::wire::v1;
+use tonic::{Request, Response, Status};
+use v1::authorization_service_server::AuthorizationService;
+
+use super::{Door, Reply};
+
+#[tonic::async_trait]
+impl AuthorizationService for Door {
+    async fn check(&self, request: Request<v1::CheckTokenRequest>) -> Reply<v1::CheckTokenReply> {
+        let caller = self.caller(&request).await?;
+        let secret = Zeroizing::new(request.into_inner().secret);
+        Ok(Response::new(self.service.check_token(&caller, &secret).await?.into()))
+    }
+
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Reply<v1::ExplainReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+
+    async fn introspect(&self, _: Request<v1::IntrospectRequest>) -> Reply<v1::IntrospectReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+}

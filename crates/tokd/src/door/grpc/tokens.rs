@@ -1,0 +1,69 @@
+//! Making, finding, changing and ending tokens.
+
+use tok_api::convert::{NewToken, PageAsk, TokenFilter, parsed};
+use tok_api::wire::v1;
+use tonic::{Request, Response, Status};
+use v1::token_service_server::TokenService;
+
+use super::{Door, Reply};
+
+#[tonic::async_trait]
+impl TokenService for Door {
+    async fn create(&self, request: Request<v1::CreateTokenRequest>) -> Reply<v1::CreateTokenReply> {
+        let caller = self.caller(&request).await?;
+        let new = NewToken::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.create_token(&caller, new).await?.into()))
+    }
+
+    async fn list(&self, request: Request<v1::ListTokensRequest>) -> Reply<v1::ListTokensReply> {
+        let caller = self.caller(&request).await?;
+        let (filter, page): (TokenFilter, PageAsk) = request.into_inner().try_into()?;
+        Ok(Response::new(self.service.list_tokens(&caller, filter, page).await?.into()))
+    }
+
+    async fn show(&self, request: Request<v1::ShowTokenRequest>) -> Reply<v1::ShowTokenReply> {
+        let caller = self.caller(&request).await?;
+        let reference = parsed("reference", &request.into_inner().reference)?;
+        let token = self.service.show_token(&caller, reference).await?;
+        Ok(Response::new(v1::ShowTokenReply { token: Some(token.into()) }))
+    }
+
+    async fn revoke(&self, request: Request<v1::RevokeTokenRequest>) -> Reply<v1::RevokeTokenReply> {
+        let caller = self.caller(&request).await?;
+        let request = request.into_inner();
+        let reference = parsed("reference", &request.reference)?;
+        let reason = Some(request.reason).filter(|reason| !reason.is_empty());
+        Ok(Response::new(self.service.revoke_token(&caller, reference, reason, request.dry_run).await?.into()))
+    }
+
+    async fn list_scopes(&self, request: Request<v1::ListScopesRequest>) -> Reply<v1::ListScopesReply> {
+        // Public knowledge: asked before anybody has a user.
+        drop(request);
+        let scopes = tok_model::scope::Scope::every().map(Into::into).collect();
+        Ok(Response::new(v1::ListScopesReply { scopes }))
+    }
+
+    async fn modify(&self, _: Request<v1::ModifyTokenRequest>) -> Reply<v1::ModifyTokenReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+
+    async fn rotate(&self, _: Request<v1::RotateTokenRequest>) -> Reply<v1::RotateTokenReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+
+    async fn revoke_many(&self, _: Request<v1::RevokeManyRequest>) -> Reply<v1::RevokeManyReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+
+    async fn revoke_secret(&self, _: Request<v1::RevokeSecretRequest>) -> Reply<v1::RevokeTokenReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+
+    async fn restore(&self, _: Request<v1::RestoreTokenRequest>) -> Reply<v1::RestoreTokenReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+
+    async fn import(&self, _: Request<v1::ImportTokensRequest>) -> Reply<v1::ImportTokensReply> {
+        Err(Status::unimplemented("not in this version"))
+    }
+}

@@ -1,0 +1,66 @@
+//! Whose a token is and what it may do.
+
+use tok_api::convert::{CheckedToken, TokenRecord};
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::clock::Timestamp;
+use tok_model::decide::{Caller, Need, decide, has_right};
+use tok_model::grant::Grant;
+use tok_model::name::RepoPath;
+use tok_model::scope::{RepoRight, Scope};
+use tok_model::secret::Plaintext;
+
+use crate::fault::IntoFault;
+use crate::service::{Presented, Service};
+
+impl Service {
+    /// Says whose a token is and what it may do now. Holding the text is the right to ask.
+    pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
+        self.permit(caller, Need::Identity)?;
+        let text = Plaintext::parse(text.trim()).map_err(|why| Fault::field("secret", why))?;
+        let found =
+            self.caller_by_token(Presented::Token(text), caller.source.clone()).await.map_err(IntoFault::into_fault)?;
+        let holder = found.map_err(|_| {
+            Fault::new(
+                FaultCode::NotFound,
+                "this token is not known here: it never was, or it was removed long after it ended",
+            )
+        })?;
+        let now = self.now();
+        let verdict = decide(&holder, Need::Identity, now);
+        let token = holder.token().ok_or_else(|| Fault::new(FaultCode::Internal, "a token without a token"))?;
+        Ok(CheckedToken {
+            usable: verdict.is_ok(),
+            verdict: verdict.map_or_else(|no| no.to_string(), |_| "the token works".to_owned()),
+            owner: token.owner_name.clone(),
+            effective_scopes: effective_scopes(&holder, None, now).map(|scope| scope.to_string()).collect(),
+            token: TokenRecord::of(token, now),
+        })
+    }
+}
+
+/// The scopes that a caller has in effect now: what their token was given, within what its owner may do, and for
+/// repositories, if one is named, on that repository. For people and for the `X-Tok-Scopes` header.
+pub fn effective_scopes<'c>(
+    caller: &'c Caller,
+    repo: Option<&'c RepoPath>,
+    now: Timestamp,
+) -> impl Iterator<Item = Scope> + 'c {
+    let granted = |scope: Scope| match caller.token().map(|token| &token.grant) {
+        None | Some(Grant::Session) => true,
+        Some(Grant::Personal { scopes, .. }) => scopes.grants(scope),
+        Some(other) => [RepoRight::Read, RepoRight::Write].into_iter().any(|right| {
+            right.scope() == scope && other.permission().is_some_and(|permission| permission.covers(right))
+        }),
+    };
+    let on_repository = move |right: RepoRight| repo.is_none_or(|repo| has_right(caller, repo, right, now));
+    let in_effect = move |scope: Scope| match scope {
+        Scope::RepoRead => on_repository(RepoRight::Read),
+        Scope::RepoWrite => on_repository(RepoRight::Write),
+        Scope::RepoAdmin => on_repository(RepoRight::Admin),
+        // What a manager's token is worth depends on the manager; `all` is told by what it amounts to.
+        Scope::Manager => decide(caller, Need::Server, now).is_ok(),
+        Scope::All => false,
+        Scope::UserRead | Scope::UserWrite | Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead => true,
+    };
+    Scope::every().filter(move |scope| granted(*scope) && in_effect(*scope))
+}
