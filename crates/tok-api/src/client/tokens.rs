@@ -1,7 +1,10 @@
 //! Making, finding, changing and ending tokens.
 
 use super::{Client, answered, call, unreadable};
-use crate::convert::{CreatedToken, PageAsk, PageOf, RevokedToken, ScopeRecord, TokenDraft, TokenFilter, TokenRecord};
+use crate::convert::{
+    CreatedToken, PageAsk, PageOf, RevokedToken, RotatedToken, Rotation, ScopeRecord, TokenChange, TokenDraft,
+    TokenFilter, TokenRecord,
+};
 use crate::fault::Fault;
 use crate::wire::v1;
 
@@ -22,6 +25,17 @@ impl Client {
     pub async fn show_token(&mut self, reference: String) -> Result<TokenRecord, Fault> {
         let reply = call!(self.tokens, show, v1::ShowTokenRequest { reference });
         answered(reply.token)
+    }
+
+    /// Changes a token; what is not said stays. The answer is the token as it is now.
+    pub async fn modify_token(&mut self, change: TokenChange) -> Result<TokenRecord, Fault> {
+        let reply = call!(self.tokens, modify, v1::ModifyTokenRequest::from(change));
+        answered(reply.token)
+    }
+
+    /// Gives a token a successor with the same authority.
+    pub async fn rotate_token(&mut self, rotation: Rotation) -> Result<RotatedToken, Fault> {
+        call!(self.tokens, rotate, v1::RotateTokenRequest::from(rotation)).try_into().map_err(unreadable)
     }
 
     /// Revokes a token; with `dry_run` it says what would happen.

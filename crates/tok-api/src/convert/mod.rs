@@ -11,7 +11,9 @@ mod identity;
 mod json;
 mod server;
 mod token_calls;
+mod token_change;
 mod token_draft;
+mod token_rotation;
 mod tokens;
 mod words;
 
@@ -22,7 +24,9 @@ pub use identity::{
 };
 pub use server::{ServerStatus, Whoami};
 pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
+pub use token_change::{CheckedChange, ReachChange, TokenChange};
 pub use token_draft::{NewToken, TokenDraft};
+pub use token_rotation::{CheckedRotation, RotatedToken, Rotation};
 pub use tokens::TokenRecord;
 
 pub(crate) fn role_number(role: tok_model::kind::Role) -> i32 {

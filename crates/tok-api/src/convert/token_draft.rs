@@ -184,7 +184,7 @@ fn grant(request: &v1::CreateTokenRequest) -> Result<Grant, Fault> {
     }
 }
 
-fn routes(texts: &[String]) -> Result<Option<Routes>, Fault> {
+pub(super) fn routes(texts: &[String]) -> Result<Option<Routes>, Fault> {
     if texts.is_empty() {
         return Ok(None);
     }
@@ -192,7 +192,7 @@ fn routes(texts: &[String]) -> Result<Option<Routes>, Fault> {
 }
 
 /// The repositories of a repo token: all in one workspace, which may be said apart from them or with each.
-fn allowlist(
+pub(super) fn allowlist(
     mut workspace: Option<WorkspaceName>,
     texts: &[String],
 ) -> Result<(WorkspaceName, BTreeSet<RepoName>), Fault> {
