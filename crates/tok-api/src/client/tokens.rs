@@ -1,7 +1,10 @@
 //! Making, finding, changing and ending tokens.
 
 use super::{Client, answered, call, unreadable};
-use crate::convert::{CreatedToken, PageAsk, PageOf, RevokedToken, ScopeRecord, TokenDraft, TokenFilter, TokenRecord};
+use crate::convert::{
+    CreatedToken, ImportDraft, ImportReport, PageAsk, PageOf, RevokedToken, ScopeRecord, TokenDraft, TokenFilter,
+    TokenRecord,
+};
 use crate::fault::Fault;
 use crate::wire::v1;
 
@@ -34,6 +37,12 @@ impl Client {
         let reason = reason.unwrap_or_default();
         let request = v1::RevokeTokenRequest { reference, reason, dry_run };
         call!(self.tokens, revoke, request).try_into().map_err(unreadable)
+    }
+
+    /// Brings in secrets of another system; the report has a line for each entry.
+    pub async fn import_tokens(&mut self, draft: ImportDraft) -> Result<ImportReport, Fault> {
+        let request = v1::ImportTokensRequest::from(draft);
+        call!(self.tokens, import, request).try_into().map_err(unreadable)
     }
 
     /// Lists every scope.
