@@ -11,6 +11,7 @@ pub mod credential;
 pub mod decide;
 pub mod grant;
 pub mod id;
+pub mod import;
 pub mod kind;
 pub mod label;
 pub mod name;

@@ -5,8 +5,8 @@ use tok_model::name::{UserName, WorkspaceName};
 
 use super::{Client, answered, call, unreadable};
 use crate::convert::{
-    MemberRecord, MembershipRecord, PageAsk, PageOf, RepositoryRecord, ServerStatus, UserRecord, Whoami,
-    WorkspaceRecord, role_number,
+    MemberRecord, MembershipRecord, PageAsk, PageOf, PasswordChange, RepositoryRecord, ServerStatus, UserRecord,
+    Whoami, WorkspaceRecord, role_number,
 };
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -47,6 +47,12 @@ impl Client {
     pub async fn enable_user(&mut self, name: UserName) -> Result<UserRecord, Fault> {
         let request = v1::EnableUserRequest { name: name.to_string() };
         answered(call!(self.identity, enable_user, request).user)
+    }
+
+    /// Sets or takes away a user's password.
+    pub async fn set_password(&mut self, change: PasswordChange) -> Result<UserRecord, Fault> {
+        let request = v1::SetPasswordRequest::from(change);
+        answered(call!(self.identity, set_password, request).user)
     }
 
     /// Removes a user; says who they were and how many tokens ended.

@@ -2,8 +2,8 @@
 
 use super::{Client, answered, call, unreadable};
 use crate::convert::{
-    CreatedToken, PageAsk, PageOf, RevokedToken, RotatedToken, Rotation, ScopeRecord, TokenChange, TokenDraft,
-    TokenFilter, TokenRecord,
+    CreatedToken, ImportDraft, ImportReport, PageAsk, PageOf, RevokedToken, RotatedToken, Rotation, ScopeRecord,
+    TokenChange, TokenDraft, TokenFilter, TokenRecord,
 };
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -48,6 +48,12 @@ impl Client {
         let reason = reason.unwrap_or_default();
         let request = v1::RevokeTokenRequest { reference, reason, dry_run };
         call!(self.tokens, revoke, request).try_into().map_err(unreadable)
+    }
+
+    /// Brings in secrets of another system; the report has a line for each entry.
+    pub async fn import_tokens(&mut self, draft: ImportDraft) -> Result<ImportReport, Fault> {
+        let request = v1::ImportTokensRequest::from(draft);
+        call!(self.tokens, import, request).try_into().map_err(unreadable)
     }
 
     /// Lists every scope.

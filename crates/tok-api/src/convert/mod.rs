@@ -8,7 +8,9 @@
 mod audit;
 mod field;
 mod identity;
+mod import;
 mod json;
+mod password;
 mod server;
 mod token_calls;
 mod token_change;
@@ -22,6 +24,8 @@ pub use field::{PageAsk, PageOf, optional, parsed};
 pub use identity::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
 };
+pub use import::{ImportDraft, ImportReport, ImportedLine, LARGEST_IMPORT, NewImport};
+pub use password::PasswordChange;
 pub use server::{ServerStatus, Whoami};
 pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
 pub use token_change::{CheckedChange, ReachChange, TokenChange};

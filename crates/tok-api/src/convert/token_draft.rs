@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::clock::Expiry;
 use tok_model::grant::{Cidr, Grant, MOST_REPOS};
 use tok_model::kind::{Permission, TokenKind};
@@ -17,7 +18,7 @@ use crate::fault::Fault;
 use crate::wire::v1;
 
 /// What somebody asks for, as they typed it. The daemon has the last word on every part of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct TokenDraft {
     /// For people.
     pub name: String,
@@ -43,6 +44,8 @@ pub struct TokenDraft {
     pub labels: Vec<String>,
     /// How often it may be used; `None` is any number of times.
     pub max_uses: Option<u64>,
+    /// A secret of one's own choice, presented as HTTP Basic (RFC 7617) with the token's name; `None`: tok makes one.
+    pub secret: Option<SecretString>,
     /// A retry with the same key leaves exactly one live token.
     pub idempotency_key: Option<String>,
 }
@@ -62,14 +65,14 @@ impl From<TokenDraft> for v1::CreateTokenRequest {
             expires: draft.expires.unwrap_or_default(),
             labels: draft.labels,
             max_uses: draft.max_uses.unwrap_or(0),
-            secret: String::new(),
+            secret: draft.secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default(),
             idempotency_key: draft.idempotency_key.unwrap_or_default(),
         }
     }
 }
 
 /// A checked request for a token: well-formed, and nothing said yet about whether the caller may have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NewToken {
     /// For people. One printable line.
     pub name: String,
@@ -85,6 +88,8 @@ pub struct NewToken {
     pub labels: Vec<Label>,
     /// How often it may be used; `None` is any number of times.
     pub max_uses: Option<i64>,
+    /// A secret of the caller's choice; whether it is strong enough is not said yet.
+    pub secret: Option<SecretString>,
     /// A retry with the same key leaves exactly one live token.
     pub idempotency_key: Option<String>,
 }
@@ -102,11 +107,17 @@ impl TryFrom<v1::CreateTokenRequest> for NewToken {
             expires: optional("expires", &request.expires)?,
             labels: labels(&request.labels)?,
             max_uses: max_uses(request.max_uses)?,
+            secret: chosen(request.secret),
             idempotency_key: idempotency_key(request.idempotency_key)?,
             name: request.name,
             description: request.description,
         })
     }
+}
+
+/// A secret that may be left out. Moved, never copied: what it was read into is wiped with it.
+pub(super) fn chosen(secret: String) -> Option<SecretString> {
+    if secret.is_empty() { None } else { Some(SecretString::from(secret)) }
 }
 
 /// Reads labels: each once, in order, not too many.
@@ -184,6 +195,7 @@ fn grant(request: &v1::CreateTokenRequest) -> Result<Grant, Fault> {
     }
 }
 
+/// No routes are no limit by routes.
 pub(super) fn routes(texts: &[String]) -> Result<Option<Routes>, Fault> {
     if texts.is_empty() {
         return Ok(None);
@@ -248,12 +260,22 @@ mod tests {
         let token = checked(draft()).unwrap();
         assert_eq!(token.grant, Grant::Personal { scopes: ScopeSet::default(), routes: None });
         assert_eq!(token.expires, None);
+        assert!(token.secret.is_none());
+    }
+
+    #[test]
+    fn a_chosen_secret_arrives_and_is_never_printed() {
+        let mine = TokenDraft { secret: Some(SecretString::from("correct horse battery")), ..draft() };
+        assert!(!format!("{mine:?}").contains("horse"));
+        let token = checked(mine).unwrap();
+        assert_eq!(token.secret.as_ref().map(secrecy::ExposeSecret::expose_secret), Some("correct horse battery"));
+        assert!(!format!("{token:?}").contains("horse"));
     }
 
     #[test]
     fn repositories_are_written_either_way_and_stay_in_one_workspace() {
         let both = checked(of_kind(TokenKind::Repo, &["app", "acme/lib"], Some("acme"))).unwrap();
-        assert_eq!(checked(of_kind(TokenKind::Repo, &["acme/app", "acme/lib"], None)).unwrap(), both);
+        assert_eq!(checked(of_kind(TokenKind::Repo, &["acme/app", "acme/lib"], None)).unwrap().grant, both.grant);
         let repos = ["app", "lib"].map(|name| name.parse().unwrap());
         let workspace = "acme".parse().unwrap();
         assert_eq!(both.grant, Grant::Repo { workspace, permission: Permission::Read, repos: repos.into() });

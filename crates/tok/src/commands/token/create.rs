@@ -133,6 +133,7 @@ impl CreateArgs {
             expires: self.expires.filter(|text| !text.is_empty()),
             labels: given(self.labels),
             max_uses: self.max_uses,
+            secret: None,
             idempotency_key: self.idempotency_key.filter(|text| !text.is_empty()),
         }
     }
