@@ -6,9 +6,11 @@
 //! that replies become serialise to the stable JSON of the command line and the HTTP API.
 
 mod audit;
+mod explain;
 mod field;
 mod identity;
 mod json;
+mod revocation;
 mod server;
 mod token_calls;
 mod token_change;
@@ -18,10 +20,12 @@ mod tokens;
 mod words;
 
 pub use audit::{AuditFilter, AuditRecord};
+pub use explain::{ExplainAsk, ExplainStep, Explanation};
 pub use field::{PageAsk, PageOf, optional, parsed};
 pub use identity::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
 };
+pub use revocation::{RestoredTokens, RevokeMany, RevokedMany, Selection};
 pub use server::{ServerStatus, Whoami};
 pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
 pub use token_change::{CheckedChange, ReachChange, TokenChange};
