@@ -230,7 +230,7 @@ fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
     }
 }
 
-/// How people point at a token: its ID or the beginning of it, or the beginning of its text.
+/// How people point at a token: its ID or the beginning of it, the beginning of its text, or its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// The whole ID.
@@ -239,14 +239,16 @@ pub enum Reference {
     IdPrefix(String),
     /// The shown prefix of the text, as in `tokpat_a1b2`, possibly cut short.
     TokenPrefix(String),
+    /// The whole name that its owner gave it.
+    Name(String),
 }
 
 /// Text that points at nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// Neither form.
+    /// None of the forms.
     #[error(
-        "{0:?} points at no token: give an ID or at least 4 characters of it, or a prefix such as tokpat_a1b2; `tok token list` shows both"
+        "{0:?} points at no token: give an ID or at least 4 characters of it, a prefix such as tokpat_a1b2, or a name; `tok token list` shows them"
     )]
     Form(String),
     /// Somebody typed a whole secret where a handle belongs.
@@ -281,7 +283,19 @@ impl std::str::FromStr for Reference {
         if (4..36).contains(&digits.len()) && plausible {
             return Ok(Self::IdPrefix(digits));
         }
-        Err(ReferenceError::Form(text.chars().take(40).collect()))
+        match check_name(text) {
+            Ok(()) => Ok(Self::Name(text.to_owned())),
+            Err(_) => Err(ReferenceError::Form(text.chars().take(40).collect())),
+        }
+    }
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::IdPrefix(text) | Self::TokenPrefix(text) | Self::Name(text) => f.pad(text),
+        }
     }
 }
 
@@ -297,7 +311,13 @@ mod tests {
         assert_eq!("1b4e28ba-2f".parse(), Ok(Reference::IdPrefix("1b4e28ba-2f".into())));
         assert_eq!("tokpat_a1b2…".parse(), Ok(Reference::TokenPrefix("tokpat_a1b2".into())));
         assert_eq!("tokpat_a1b2c3".parse::<Reference>(), Err(ReferenceError::Secret));
-        for bad in ["", "abc", "1b4e28ba2", "%", "tokpat_%", "1b4e'--"] {
+        for name in ["abc", "1b4e28ba2", "%", "1b4e'--", "CI of acme/app"] {
+            assert_eq!(name.parse(), Ok(Reference::Name(name.into())));
+        }
+        for text in ["1b4e28ba-2f", "tokpat_a1b2", "CI"] {
+            assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        }
+        for bad in ["", " ", "tokpat_%", "a\nb", &"x".repeat(201)] {
             assert!(matches!(bad.parse::<Reference>(), Err(ReferenceError::Form(_))), "{bad}");
         }
     }

@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Client, call, unreadable};
-use crate::convert::CheckedToken;
+use crate::convert::{CheckedToken, ExplainAsk, Explanation};
 use crate::fault::Fault;
 use crate::wire::v1;
 
@@ -12,5 +12,10 @@ impl Client {
     pub async fn check_token(&mut self, secret: &SecretString) -> Result<CheckedToken, Fault> {
         let request = v1::CheckTokenRequest { secret: secret.expose_secret().to_owned() };
         call!(self.authorization, check, request).try_into().map_err(unreadable)
+    }
+
+    /// Asks whether a token may do something, and which rule decides.
+    pub async fn explain(&mut self, ask: ExplainAsk) -> Result<Explanation, Fault> {
+        call!(self.authorization, explain, v1::ExplainRequest::from(ask)).try_into().map_err(unreadable)
     }
 }

@@ -199,7 +199,7 @@ mod tests {
         let request = filter.clone().into_request(page.clone());
         assert_eq!(request.clone().try_into(), Ok((filter, page)));
         for (bad, field) in [
-            (v1::ListEventsRequest { token: "%".to_owned(), ..request.clone() }, "token"),
+            (v1::ListEventsRequest { token: "tokpat_%".to_owned(), ..request.clone() }, "token"),
             (v1::ListEventsRequest { repository: "acme".to_owned(), ..request.clone() }, "repository"),
             (v1::ListEventsRequest { user: "../x".to_owned(), ..request }, "user"),
         ] {

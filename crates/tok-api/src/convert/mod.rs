@@ -6,11 +6,13 @@
 //! that replies become serialise to the stable JSON of the command line and the HTTP API.
 
 mod audit;
+mod explain;
 mod field;
 mod identity;
 mod import;
 mod json;
 mod password;
+mod revocation;
 mod server;
 mod token_calls;
 mod token_change;
@@ -20,12 +22,14 @@ mod tokens;
 mod words;
 
 pub use audit::{AuditFilter, AuditRecord};
+pub use explain::{ExplainAsk, ExplainStep, Explanation};
 pub use field::{PageAsk, PageOf, optional, parsed};
 pub use identity::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
 };
 pub use import::{ImportDraft, ImportReport, ImportedLine, LARGEST_IMPORT, NewImport};
 pub use password::PasswordChange;
+pub use revocation::{RestoredTokens, RevokeMany, RevokedMany, Selection};
 pub use server::{ServerStatus, Whoami};
 pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
 pub use token_change::{CheckedChange, ReachChange, TokenChange};

@@ -9,7 +9,7 @@ use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
 
-use super::field::{PageAsk, PageOf, optional, optional_moment, present, wire_moment};
+use super::field::{PageAsk, PageOf, given, optional, optional_moment, present, wire_moment};
 use super::json;
 use super::tokens::TokenRecord;
 use super::words;
@@ -135,6 +135,8 @@ pub struct RevokedToken {
     /// Until when it can be restored; `None` if it cannot.
     #[serde(serialize_with = "json::optional_time")]
     pub restorable_until: Option<DateTime<Utc>>,
+    /// A remark for people, as when the reference is also the name of another token.
+    pub note: Option<String>,
 }
 
 impl From<RevokedToken> for v1::RevokeTokenReply {
@@ -144,6 +146,7 @@ impl From<RevokedToken> for v1::RevokeTokenReply {
             minted_revoked: revoked.minted_revoked,
             already_revoked: revoked.already_revoked,
             restorable_until: revoked.restorable_until.map(wire_moment),
+            note: revoked.note.unwrap_or_default(),
         }
     }
 }
@@ -156,6 +159,7 @@ impl TryFrom<v1::RevokeTokenReply> for RevokedToken {
             minted_revoked: reply.minted_revoked,
             already_revoked: reply.already_revoked,
             restorable_until: optional_moment("restorable_until", reply.restorable_until)?,
+            note: given(reply.note),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The model's enums and their numbers on the wire.
 
 use tok_model::kind::{Permission, Role, TokenKind};
+use tok_model::scope::RepoRight;
 use tok_model::token::{SecretForm, Standing};
 
 use crate::fault::Fault;
@@ -43,6 +44,7 @@ words!(
 words!(SecretForm, SecretForm, wire_secret_form, secret_form, Minted = Minted, Chosen = Chosen, Foreign = Foreign);
 words!(Permission, Permission, wire_permission, permission, Read = Read, Write = Write);
 words!(Role, Role, wire_role, role, Reader = Reader, Writer = Writer, Maintainer = Maintainer);
+words!(RepoRight, Act, wire_act, act, Read = Read, Write = Write, Admin = Admin);
 words!(Standing, TokenState, wire_state, state, Active = Active, Expired = Expired, Revoked = Revoked);
 
 #[cfg(test)]
@@ -65,6 +67,9 @@ mod tests {
         }
         for value in Standing::every().map(Some).chain([None]) {
             assert_eq!(state("state", wire_state(value)), Ok(value));
+        }
+        for value in [RepoRight::Read, RepoRight::Write, RepoRight::Admin].map(Some).into_iter().chain([None]) {
+            assert_eq!(act("act", wire_act(value)), Ok(value));
         }
         assert_eq!(role("role", 99).unwrap_err().field.as_deref(), Some("role"));
     }

@@ -123,6 +123,11 @@ pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Resu
         Reference::Id(id) => query.filter(tokens::id.eq(id.as_uuid())),
         Reference::IdPrefix(digits) => query.filter(tokens::id.between(padded(digits, '0'), padded(digits, 'f'))),
         Reference::TokenPrefix(prefix) => query.filter(tokens::shown_prefix.like(format!("{}%", escaped(prefix)))),
+        // Names are used again; the one that people mean is the one that works.
+        Reference::Name(name) => query
+            .filter(tokens::name.eq(name))
+            .filter(tokens::revoked_at.is_null())
+            .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(permit.at()).assume_not_null())),
     };
     query
         .order((tokens::created_at.desc(), tokens::id.desc()))

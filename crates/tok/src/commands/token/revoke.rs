@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn revoked(minted_revoked: u32, already_revoked: bool) -> RevokedToken {
-        RevokedToken { token: token(), minted_revoked, already_revoked, restorable_until: None }
+        RevokedToken { token: token(), minted_revoked, already_revoked, restorable_until: None, note: None }
     }
 
     #[test]

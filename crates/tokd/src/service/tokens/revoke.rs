@@ -28,6 +28,7 @@ impl Service {
                 minted_revoked: 0,
                 already_revoked: already,
                 restorable_until: None,
+                note: None,
             });
         }
         let ended = self
@@ -45,6 +46,7 @@ impl Service {
             minted_revoked: u32::try_from(ended.descendants.len()).unwrap_or(u32::MAX),
             already_revoked: false,
             restorable_until: None,
+            note: None,
         })
     }
 }
