@@ -228,7 +228,10 @@ fn a_list_for_people_reads_like_this() {
     environment.token("alice", &["--scopes", "repo:read", "--expires", "30"]);
     let listed = environment.tok(&["token", "list"]).acting_as("alice").ok();
     let text = listed.text();
-    assert!(text.contains("Access tokens (1)") && text.contains("Never used") && text.contains("Expires: "), "{text}");
+    assert!(
+        text.contains("Personal Access Tokens (1)") && text.contains("Never used") && text.contains("Expires: "),
+        "{text}"
+    );
     assert!(
         text.contains("Scopes: repo:read")
             && text.contains("tokpat_")

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::builder::FalseyValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, Command as Tree, CommandFactory as _, Parser};
 
 use crate::commands::Command;
@@ -57,10 +58,16 @@ pub(crate) struct Globals {
     )]
     pub(crate) output: Format,
     /// Never ask, even on a terminal
-    #[arg(long, global = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "TOK_NO_INPUT",
+        hide_env_values = true,
+        value_parser = FalseyValueParser::new()
+    )]
     pub(crate) no_input: bool,
     /// Say nothing on stderr but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, env = "TOK_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
 }
 
@@ -119,14 +126,27 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let asks_for_json = |argument: &str| matches!(argument, "json" | "--output=json");
     let json = std::env::args_os().any(|argument| argument.to_str().is_some_and(asks_for_json))
         || std::env::var_os("TOK_OUTPUT").is_some_and(|format| format == "json");
-    let text = error.render().to_string();
-    let (message, hint) = split(&text);
+    let (message, hint) = split(&error.render().to_string());
     let typed: Vec<_> = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()).collect();
-    Failure::usage(message).hint(hint).or_hint_for(&meant(&typed)).report(if json {
-        Format::Json
-    } else {
-        Format::Table
-    })
+    let failure = Failure::usage(message).hint(hint).field(&field(error).unwrap_or_default());
+    failure.or_hint_for(&meant(&typed)).report(if json { Format::Json } else { Format::Table })
+}
+
+/// What is wrong, in a line.
+pub(crate) fn message(error: &clap::Error) -> String {
+    split(&error.render().to_string()).0
+}
+
+/// The option or argument that is at fault: `expires`, of `--expires <WHEN>`.
+fn field(error: &clap::Error) -> Option<String> {
+    let culprit = match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(text) => text,
+        ContextValue::Strings(texts) => texts.first()?,
+        _ => return None,
+    };
+    let name = culprit.split([' ', '=']).next().unwrap_or_default();
+    let name = name.trim_start_matches('-').trim_matches(|c: char| "<>[].".contains(c));
+    Some(name.replace('-', "_").to_ascii_lowercase())
 }
 
 /// The command that was meant, as far as words name one.

@@ -93,6 +93,14 @@ impl Failure {
         self
     }
 
+    /// The same, about this field.
+    pub(crate) fn field(mut self, name: &str) -> Self {
+        if let Self::Said(complaint) = &mut self {
+            complaint.field = Some(name.to_owned()).filter(|name| !name.is_empty());
+        }
+        self
+    }
+
     /// The same, with what to do next if nothing fits and nobody has said anything better.
     pub(crate) fn hint_if_not_found(self, hint: &str) -> Self {
         match &self {

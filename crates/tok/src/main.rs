@@ -6,6 +6,7 @@ mod context;
 mod exit;
 mod output;
 mod reference;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -14,11 +15,17 @@ use clap::FromArgMatches as _;
 use crate::arguments::Cli;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::output::Format;
+use crate::settings::Unread;
 
 fn main() -> ExitCode {
-    let matches = match arguments::command().try_get_matches() {
+    let matches = match settings::read(std::env::args_os().collect()) {
         Ok(matches) => matches,
-        Err(error) => return arguments::explain(&error),
+        Err(Unread::Arguments(error)) => return arguments::explain(&error),
+        Err(Unread::Settings(matches, failure)) => {
+            let format = Cli::from_arg_matches(&matches).map_or(Format::Table, |cli| cli.globals.output);
+            return failure.report(format);
+        }
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,

@@ -118,7 +118,7 @@ mod tests {
     /// The words of the tok command in an example, as a shell would find them.
     fn words(example: &str) -> Vec<String> {
         let command = example.rsplit_once("$(").map_or(example, |(_, inside)| inside.trim_end_matches(')'));
-        let command = command.rsplit(" | ").next().unwrap_or(command);
+        let command = command.split(" | ").find(|part| part.starts_with("tok ")).unwrap_or(command);
         let command =
             command.split([' ', '\t']).take_while(|word| !matches!(*word, "<" | ">")).collect::<Vec<_>>().join(" ");
         let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);

@@ -231,7 +231,11 @@ fn json_is_whole_and_alone() {
 #[test]
 fn a_list_says_how_to_go_on() {
     let run = Setting::new().run(&["token", "ls", "--limit", "5", "--state", "active", "--as", "alice"]);
-    assert!(run.stdout.starts_with("Access tokens (2000, more follow)\n\ntokpat_notA…  CI\n"), "{:.200}", run.stdout);
+    assert!(
+        run.stdout.starts_with("Personal Access Tokens (2000, more follow)\n\ntokpat_notA…  CI\n"),
+        "{:.200}",
+        run.stdout
+    );
     assert_eq!(run.stderr, "More: tok --as alice token list --limit 5 --state active --cursor c2\n");
 }
 
@@ -318,7 +322,7 @@ fn check_reads_stdin_and_answers_with_its_exit_code() {
         let output = child.wait_with_output().unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(code), "{stdout}");
-        assert!(stdout.starts_with(&format!("Verdict:    {verdict}\n")) && !stdout.contains(text), "{stdout}");
+        assert!(stdout.starts_with(&format!("Verdict:   {verdict}\n")) && !stdout.contains(text), "{stdout}");
     }
 }
 

@@ -44,13 +44,13 @@ pub enum Rule {
     #[error("this token is not known here")]
     UnknownToken,
     /// It ran out.
-    #[error("the token expired at {0}")]
+    #[error("the token expired at {}", moment(.0))]
     Expired(Timestamp),
     /// It was ended.
-    #[error("the token was revoked at {0}")]
+    #[error("the token was revoked at {}", moment(.0))]
     Revoked(Timestamp),
     /// It was given up for a successor. Presenting it is reuse.
-    #[error("the token was rotated away: its successor has taken its place since {0}")]
+    #[error("the token was rotated away: its successor has taken its place since {}", moment(.0))]
     Rotated(Timestamp),
     /// It has been used as often as it may.
     #[error("the token has been used as often as it may be")]
@@ -154,7 +154,7 @@ pub enum Beyond {
     #[error("your token is limited to routes, so name routes within them with --route")]
     NoRoutes,
     /// A later end.
-    #[error("your token ends at {0}, and what it makes cannot outlive it")]
+    #[error("your token ends at {}, and what it makes cannot outlive it", moment(.0))]
     Expiry(Timestamp),
     /// Other addresses.
     #[error("your token works from fewer addresses; name them with --allow-cidr")]
@@ -162,6 +162,11 @@ pub enum Beyond {
     /// The manager scope, for somebody who is none.
     #[error("{0} is no manager")]
     Manager(UserName),
+}
+
+/// To the second, which is as much as anybody needs to know.
+fn moment(at: &Timestamp) -> impl std::fmt::Display {
+    at.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
 impl Refusal {

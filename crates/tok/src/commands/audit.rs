@@ -53,7 +53,8 @@ impl AuditArgs {
             since,
             oldest_first: self.oldest_first,
         };
-        let page = context.client().await?.list_events(filter, self.page.ask()).await?;
+        let page =
+            self.page.gather(async |ask| Ok(context.client().await?.list_events(filter.clone(), ask).await?)).await?;
         let out = context.out;
         out.show(&Page("events", &page), || table(&page.rows))?;
         out.more(&again, page.next_cursor.as_deref());

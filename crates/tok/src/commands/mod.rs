@@ -9,10 +9,11 @@ mod status;
 mod token;
 mod user;
 mod whoami;
+mod words;
 mod workspace;
 
 use clap::{Args, Subcommand};
-use tok_api::convert::PageAsk;
+use tok_api::convert::{PageAsk, PageOf};
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -63,11 +64,28 @@ pub(crate) struct PageArgs {
     /// Go on where another page ended
     #[arg(long, env = "TOK_CURSOR", hide_env_values = true)]
     cursor: Option<String>,
+    /// Every page, from the first or the cursor to the last; --limit is then the size of one request
+    #[arg(long)]
+    all: bool,
 }
 
 impl PageArgs {
     fn ask(&self) -> PageAsk {
         PageAsk { size: self.limit, cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()) }
+    }
+
+    /// The page that was asked for, or with `--all` that one and all that follow it, as one.
+    async fn gather<T>(
+        &self,
+        mut page: impl AsyncFnMut(PageAsk) -> Result<PageOf<T>, Failure>,
+    ) -> Result<PageOf<T>, Failure> {
+        let mut gathered = page(self.ask()).await?;
+        while self.all && gathered.next_cursor.is_some() {
+            let next = page(PageAsk { size: self.limit, cursor: gathered.next_cursor.take() }).await?;
+            gathered.rows.extend(next.rows);
+            gathered.next_cursor = next.next_cursor;
+        }
+        Ok(gathered)
     }
 
     /// The flags that the next page needs again, besides its cursor.

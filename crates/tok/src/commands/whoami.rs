@@ -54,8 +54,8 @@ mod tests {
         };
         assert_eq!(
             text(&who),
-            "User:        alice\nManager:     no\nKnown by:    local socket, uid 1000\nWorkspaces:  acme (writer)\n"
+            "User:       alice\nManager:    no\nKnown by:   local socket, uid 1000\nWorkspaces: acme (writer)\n"
         );
-        assert!(text(&Whoami { user: None, ..who }).starts_with("User:        none\n"));
+        assert!(text(&Whoami { user: None, ..who }).starts_with("User:       none\n"));
     }
 }

@@ -77,11 +77,11 @@ pub(crate) fn count(number: impl Into<u64>, thing: &str) -> String {
     }
 }
 
-/// Lines of `Name:  value`, values in one column. Empty values are left out.
+/// Lines of `Name: value`, values in one column. Empty values are left out.
 pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let told = || facts.iter().filter(|(_, value)| !value.is_empty());
     let width = told().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 1;
-    let lines: Vec<_> = told().map(|(name, value)| format!("{:width$}  {value}\n", format!("{name}:"))).collect();
+    let lines: Vec<_> = told().map(|(name, value)| format!("{:width$} {value}\n", format!("{name}:"))).collect();
     lines.concat()
 }
 
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn facts_line_up_and_leave_out_what_is_unknown() {
         let lines = [("Name", "CI".to_owned()), ("Description", String::new()), ("Scopes", "all".to_owned())];
-        assert_eq!(facts(&lines), "Name:    CI\nScopes:  all\n");
+        assert_eq!(facts(&lines), "Name:   CI\nScopes: all\n");
         assert_eq!((count(1_u32, "token"), count(0_u32, "token")), ("1 token".to_owned(), "0 tokens".to_owned()));
     }
 

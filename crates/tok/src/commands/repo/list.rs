@@ -29,7 +29,8 @@ pub(crate) struct ListArgs {
 impl ListArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let workspace = self.workspace.as_ref().map(|name| format!(" --workspace {name}")).unwrap_or_default();
-        let page = context.client().await?.list_repositories(self.workspace, self.page.ask()).await?;
+        let fetch = async |ask| Ok(context.client().await?.list_repositories(self.workspace.clone(), ask).await?);
+        let page = self.page.gather(fetch).await?;
         let out = context.out;
         out.show(&Page("repositories", &page), || table(&page.rows, context.now))?;
         out.more(&context.again(&format!("repo list{}{workspace}", self.page.again())), page.next_cursor.as_deref());

@@ -92,7 +92,7 @@ mod tests {
             token: token(),
         };
         let text = text(&checked, now());
-        for part in ["Owner:      alice\n", "May now:    repo:read\n", "Expires:    2027-04-15"] {
+        for part in ["Owner:     alice\n", "May now:   repo:read\n", "Expires:   2027-04-15"] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -8,6 +8,7 @@ use tok_model::clock::Timestamp;
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::scope::ScopeSet;
 
+use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Style, facts, safe};
@@ -27,25 +28,41 @@ use crate::output::{self, Style, facts, safe};
 ///     $ tok token create "Libraries" --expires 2027-01-31 --route acme/lib:r --route acme/app:rw
 ///     $ tok token create "Deploy" --kind repo --repo acme/app,acme/web --permission read
 ///     $ TOKEN=$(tok token create "Nightly" -e 12h -s repo:read)
+///     $ tok token create --description "deploys at night" --output json | jq -r .secret
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CreateArgs {
-    /// What the token is for, so that you know it again
-    name: String,
+    /// What the token is for, so that you know it again; without it the description is the name, too
+    #[arg(required_unless_present = "description")]
+    name: Option<String>,
     /// When it ends: days (30), a duration (12h, 90d), a date (2027-01-31), or never [default: the server's policy]
     #[arg(long, short, value_name = "WHEN", env = "TOK_EXPIRES", hide_env_values = true)]
     expires: Option<String>,
     /// What a personal token may do, see `tok token scopes` [default: repo:read,repo:write]
-    #[arg(long, short, value_name = "SCOPES", value_delimiter = ',', env = "TOK_SCOPES", hide_env_values = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "SCOPES",
+        value_delimiter = ',',
+        env = "TOK_SCOPES",
+        hide_env_values = true,
+        value_parser = words::scopes()
+    )]
     scopes: Option<Vec<String>>,
     /// More words on what it is for
     #[arg(long, value_name = "TEXT", env = "TOK_DESCRIPTION", hide_env_values = true)]
     description: Option<String>,
-    /// For whom it acts: personal, workspace or repo
-    #[arg(long, env = "TOK_KIND", hide_env_values = true, default_value = "personal")]
+    /// For whom it acts: you, a workspace, or some repositories of one
+    #[arg(
+        long,
+        env = "TOK_KIND",
+        hide_env_values = true,
+        default_value = "personal",
+        value_parser = words::kinds_to_make()
+    )]
     kind: TokenKind,
-    /// What a workspace or repo token may do there: read or write [default: read]
-    #[arg(long, env = "TOK_PERMISSION", hide_env_values = true)]
+    /// What a workspace or repo token may do there [default: read]
+    #[arg(long, env = "TOK_PERMISSION", hide_env_values = true, value_parser = words::permissions())]
     permission: Option<Permission>,
     /// The workspace that a workspace or repo token acts for
     #[arg(long, value_name = "NAME", env = "TOK_WORKSPACE", hide_env_values = true)]
@@ -115,9 +132,10 @@ impl CreateArgs {
             texts.into_iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
         };
         let personal = self.kind == TokenKind::Personal;
+        let name = self.name.or_else(|| self.description.clone()).unwrap_or_default();
         let default = || ScopeSet::default_for_personal().iter().map(|scope| scope.to_string()).collect();
         TokenDraft {
-            name: self.name,
+            name,
             description: self.description.unwrap_or_default(),
             kind: Some(self.kind),
             scopes: match self.scopes {
@@ -180,6 +198,7 @@ fn banner(token: &TokenRecord, now: Timestamp, style: Style) -> [String; 3] {
 /// What goes to stderr when the text goes into a pipe.
 fn words(token: &TokenRecord, now: Timestamp) -> String {
     let (name, end) = super::end(token, now);
+    let end = if token.expires_at.is_some() { end } else { end.to_lowercase() };
     format!(
         "Created {} {:?} ({}…), {} {end}. Its text is not shown again.\n",
         super::kind_name(token.kind),
@@ -220,10 +239,10 @@ Token:
 Make sure to copy your token now.
 You will not be able to see it again!
 
-Name:     CI Token
-Scopes:   repo:read, repo:write
-Expires:  2027-04-15 (in 144 days)
-ID:       1b4e28ba-2fa1-4d2e-883f-0016d3cca427
+Name:    CI Token
+Scopes:  repo:read, repo:write
+Expires: 2027-04-15 (in 144 days)
+ID:      1b4e28ba-2fa1-4d2e-883f-0016d3cca427
 
 Use this token in the Authorization header:
   Authorization: Bearer tokpat_text

@@ -9,10 +9,10 @@ use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
 
-use crate::commands::PageArgs;
+use crate::commands::{PageArgs, words};
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Page, Style, safe};
+use crate::output::{self, Page, Style, quoted, safe};
 
 /// List tokens, newest first
 ///
@@ -23,17 +23,17 @@ use crate::output::{self, Page, Style, safe};
 ///     $ tok token list
 ///     $ tok token ls --expiring 14d
 ///     $ tok token list --state active --never-used --all-users
-///     $ tok token list --output json --limit 100
+///     $ tok token list --all --output json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     page: PageArgs,
-    /// Only tokens in this state: active, expired or revoked
-    #[arg(long, env = "TOK_STATE", hide_env_values = true)]
+    /// Only tokens in this state
+    #[arg(long, env = "TOK_STATE", hide_env_values = true, value_parser = words::states())]
     state: Option<Standing>,
-    /// Only tokens of this kind: personal, workspace, repo, session or git
-    #[arg(long, env = "TOK_KIND", hide_env_values = true)]
+    /// Only tokens of this kind
+    #[arg(long, env = "TOK_KIND", hide_env_values = true, value_parser = words::kinds())]
     kind: Option<TokenKind>,
     /// Only tokens that act for this user (managers only, unless it is you)
     #[arg(long, conflicts_with = "all_users")]
@@ -66,7 +66,8 @@ fn period(text: &str) -> Result<Period, String> {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let page = context.client().await?.list_tokens(self.filter(), self.page.ask()).await?;
+        let fetch = async |ask| Ok(context.client().await?.list_tokens(self.filter(), ask).await?);
+        let page = self.page.gather(fetch).await?;
         let out = context.out;
         if out.is_json() {
             return output::json(&Page("tokens", &page));
@@ -96,7 +97,7 @@ impl ListArgs {
     fn again(&self) -> String {
         let mut command = format!("token list{}", self.page.again());
         let mut add = |flag: &str, value: Option<String>| {
-            command.extend(value.map(|value| format!(" --{flag} {value}")));
+            command.extend(value.map(|value| format!(" --{flag} {}", quoted(&value))));
         };
         add("state", self.state.map(|state| state.to_string()));
         add("kind", self.kind.map(|kind| kind.to_string()));
@@ -116,7 +117,9 @@ fn blocks(page: &PageOf<TokenRecord>, owners: bool, now: Timestamp, style: Style
         return "No tokens.\n".to_owned();
     }
     let more = if page.next_cursor.is_some() { ", more follow" } else { "" };
-    let mut text = format!("{}\n", style.strong(&format!("Access tokens ({}{more})", page.rows.len())));
+    let personal = page.rows.iter().all(|token| token.kind == TokenKind::Personal);
+    let what = if personal { "Personal Access Tokens" } else { "Access Tokens" };
+    let mut text = format!("{}\n", style.strong(&format!("{what} ({}{more})", page.rows.len())));
     for token in &page.rows {
         text.push('\n');
         text.push_str(&block(token, owners, now, style));
@@ -179,7 +182,7 @@ mod tests {
         assert_eq!(
             blocks(&page, false, now(), Style::default()),
             "\
-Access tokens (2)
+Personal Access Tokens (2)
 
 tokpat_a1b2…  CI Token
   ID: 1b4e28ba-2fa1-4d2e-883f-0016d3cca427  Kind: personal  Scopes: repo:read, repo:write
@@ -196,7 +199,10 @@ tokpat_c3d4…  [EXPIRED] Old \\u{1b}[31mKey
     fn managers_see_whose() {
         let page = PageOf { rows: vec![token()], next_cursor: Some("c".to_owned()) };
         let text = blocks(&page, true, now(), Style::default());
-        assert!(text.starts_with("Access tokens (1, more follow)\n") && text.contains("User: alice"), "{text}");
+        assert!(
+            text.starts_with("Personal Access Tokens (1, more follow)\n") && text.contains("User: alice"),
+            "{text}"
+        );
         let none = PageOf { rows: Vec::new(), next_cursor: None };
         assert_eq!(blocks(&none, true, now(), Style::default()), "No tokens.\n");
     }

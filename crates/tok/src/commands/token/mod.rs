@@ -91,7 +91,7 @@ fn end(token: &TokenRecord, now: Timestamp) -> (&'static str, String) {
         (Standing::Revoked, Some(at)) => ("Revoked", ended(at, now)),
         (Standing::Revoked, None) => ("Revoked", "at an unknown time".to_owned()),
         (Standing::Expired, _) => ("Expired", expires.map(|at| ended(at, now)).unwrap_or_default()),
-        (Standing::Active, _) => ("Expires", expires.map_or_else(|| "never".to_owned(), |at| when(at, now))),
+        (Standing::Active, _) => ("Expires", expires.map_or_else(|| "Never".to_owned(), |at| when(at, now))),
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn each_state_says_when() {
         assert_eq!(end(&token(), now()), ("Expires", "2027-04-15 (in 144 days)".to_owned()));
-        assert_eq!(end(&TokenRecord { expires_at: None, ..token() }, now()).1, "never");
+        assert_eq!(end(&TokenRecord { expires_at: None, ..token() }, now()).1, "Never");
         let expired = TokenRecord { state: Standing::Expired, expires_at: Some(at("2026-03-01T00:00:00Z")), ..token() };
         assert_eq!(end(&expired, now()), ("Expired", "2026-03-01 (266 days ago)".to_owned()));
         let revoked = TokenRecord { state: Standing::Revoked, revoked_at: Some(at("2026-11-22T09:00:00Z")), ..token() };

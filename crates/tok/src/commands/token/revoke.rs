@@ -37,7 +37,6 @@ pub(crate) struct RevokeArgs {
 
 impl RevokeArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let consent = if self.dry_run { None } else { Some(context.consent(self.force)?) };
         // Every reference is resolved, and the right to revoke it checked, before anything is changed.
         let mut planned: Vec<RevokedToken> = Vec::new();
         for reference in self.references {
@@ -47,11 +46,11 @@ impl RevokeArgs {
                 planned.push(plan);
             }
         }
-        let Some(consent) = consent else {
+        if self.dry_run {
             return report(context, "Would revoke", &planned);
-        };
+        }
         if planned.iter().any(|plan| !plan.already_revoked) {
-            consent.ask(&question(&planned))?;
+            context.consent(self.force)?.ask(&question(&planned))?;
         }
         let mut revoked = Vec::new();
         for plan in planned {

@@ -36,7 +36,7 @@ impl ScopesArgs {
 }
 
 fn text(scopes: &[ScopeRecord], style: Style) -> String {
-    let mut text = format!("{}\n", style.strong("Available token scopes"));
+    let mut text = format!("{}\n", style.strong("Available Token Scopes"));
     for scope in scopes {
         let _ = write!(text, "\n{}\n  {}\n", style.strong(&safe(&scope.scope)), safe(&scope.description));
     }
@@ -51,7 +51,7 @@ mod tests {
     fn each_scope_has_its_line() {
         let scope =
             ScopeRecord { scope: "repo:read".to_owned(), description: "Clone and pull repositories".to_owned() };
-        let expected = "Available token scopes\n\nrepo:read\n  Clone and pull repositories\n";
+        let expected = "Available Token Scopes\n\nrepo:read\n  Clone and pull repositories\n";
         assert_eq!(text(&[scope], Style::default()), expected);
     }
 }

@@ -79,17 +79,17 @@ mod tests {
         assert_eq!(
             details(&token(), now()),
             "\
-Token:       tokpat_a1b2…
-Name:        CI Token
-ID:          1b4e28ba-2fa1-4d2e-883f-0016d3cca427
-Kind:        personal
-State:       active
-User:        alice
-Scopes:      repo:read, repo:write
-Created:     2026-11-01 (21 days ago)
-Created by:  alice
-Expires:     2027-04-15 (in 144 days)
-Last used:   2026-11-22 08:00 UTC (2 hours ago), from 192.0.2.7
+Token:      tokpat_a1b2…
+Name:       CI Token
+ID:         1b4e28ba-2fa1-4d2e-883f-0016d3cca427
+Kind:       personal
+State:      active
+User:       alice
+Scopes:     repo:read, repo:write
+Created:    2026-11-01 (21 days ago)
+Created by: alice
+Expires:    2027-04-15 (in 144 days)
+Last used:  2026-11-22 08:00 UTC (2 hours ago), from 192.0.2.7
 "
         );
         let revoked = TokenRecord {
@@ -100,6 +100,6 @@ Last used:   2026-11-22 08:00 UTC (2 hours ago), from 192.0.2.7
             ..token()
         };
         let text = details(&revoked, now());
-        assert!(text.contains("Revoked by:  bob\nReason:      left on a bus\\n\n"), "{text}");
+        assert!(text.contains("Revoked by: bob\nReason:     left on a bus\\n\n"), "{text}");
     }
 }

@@ -33,16 +33,15 @@ pub(crate) struct DeleteArgs {
 
 impl DeleteArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let consent = if self.dry_run { None } else { Some(context.consent(self.force)?) };
         let plan = context.client().await?.delete_user(self.name.clone(), true).await;
         let (user, tokens, kept) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         let what = format!("user {} and revoke {}", safe(&user.name), count(tokens, "live token"));
-        let Some(consent) = consent else {
+        if self.dry_run {
             let report =
                 Report { user: &user, tokens_revoked: tokens, deleted: false, workspace_kept: kept.as_deref() };
             return context.out.show(&report, || format!("Would delete {what}\n{}", left_over(kept.as_deref())));
-        };
-        consent.ask(&format!("Delete {what}? This cannot be undone."))?;
+        }
+        context.consent(self.force)?.ask(&format!("Delete {what}? This cannot be undone."))?;
         let (user, tokens, kept) = context.client().await?.delete_user(self.name, false).await?;
         let report = Report { user: &user, tokens_revoked: tokens, deleted: true, workspace_kept: kept.as_deref() };
         context.out.show(&report, || {

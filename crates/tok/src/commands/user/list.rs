@@ -24,7 +24,7 @@ pub(crate) struct ListArgs {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let page = context.client().await?.list_users(self.page.ask()).await?;
+        let page = self.page.gather(async |ask| Ok(context.client().await?.list_users(ask).await?)).await?;
         let out = context.out;
         out.show(&Page("users", &page), || table(&page.rows, context.now))?;
         out.more(&context.again(&format!("user list{}", self.page.again())), page.next_cursor.as_deref());

@@ -31,15 +31,14 @@ pub(crate) struct DeleteArgs {
 
 impl DeleteArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let consent = if self.dry_run { None } else { Some(context.consent(self.force)?) };
         let plan = context.client().await?.delete_workspace(self.name.clone(), true).await;
         let (workspace, tokens) = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         let what = format!("workspace {} and revoke {}", safe(&workspace.name), count(tokens, "live token"));
-        let Some(consent) = consent else {
+        if self.dry_run {
             let report = Report { workspace: &workspace, tokens_revoked: tokens, deleted: false };
             return context.out.show(&report, || format!("Would delete {what}\n"));
-        };
-        consent.ask(&format!("Delete {what}? This cannot be undone."))?;
+        }
+        context.consent(self.force)?.ask(&format!("Delete {what}? This cannot be undone."))?;
         let (workspace, tokens) = context.client().await?.delete_workspace(self.name, false).await?;
         let report = Report { workspace: &workspace, tokens_revoked: tokens, deleted: true };
         context.out.show(&report, || {

@@ -4,6 +4,7 @@ use clap::Args;
 use tok_model::kind::Role;
 use tok_model::name::{UserName, WorkspaceName};
 
+use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{Named, safe};
@@ -23,8 +24,8 @@ pub(crate) struct AddArgs {
     workspace: WorkspaceName,
     /// The user's login name
     user: UserName,
-    /// reader, writer or maintainer; without it a new member is a reader, and one who is there already stays what they are
-    #[arg(long)]
+    /// What they may do there; without it a new member is a reader, and one who is there already stays what they are
+    #[arg(long, value_parser = words::roles())]
     role: Option<Role>,
 }
 
