@@ -9,6 +9,7 @@ mod audit;
 mod field;
 mod identity;
 mod json;
+pub mod schema;
 mod server;
 mod token_calls;
 mod token_draft;
