@@ -41,11 +41,13 @@ pub enum FaultCode {
     Internal,
     /// More than the daemon takes.
     TooLarge,
+    /// Too many failed attempts came from there lately.
+    RateLimited,
 }
 
 impl FaultCode {
     /// Every code.
-    pub const EVERY: [Self; 9] = [
+    pub const EVERY: [Self; 10] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::Ambiguous,
@@ -55,6 +57,7 @@ impl FaultCode {
         Self::Unavailable,
         Self::Internal,
         Self::TooLarge,
+        Self::RateLimited,
     ];
 
     /// The word that is sent and shown in JSON.
@@ -69,6 +72,7 @@ impl FaultCode {
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
             Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
         }
     }
 
@@ -82,7 +86,7 @@ impl FaultCode {
             Self::Conflict => Code::AlreadyExists,
             Self::Unavailable => Code::Unavailable,
             Self::Internal => Code::Internal,
-            Self::TooLarge => Code::ResourceExhausted,
+            Self::TooLarge | Self::RateLimited => Code::ResourceExhausted,
         }
     }
 
@@ -122,12 +126,14 @@ pub struct Fault {
     pub field: Option<String>,
     /// With [`FaultCode::Ambiguous`]: what the reference could mean, one line each.
     pub matches: Vec<String>,
+    /// With [`FaultCode::Forbidden`]: the scope that the caller's token lacks, if that is all that is in the way.
+    pub scope: Option<String>,
 }
 
 impl Fault {
     /// A fault without a hint.
     pub fn new(code: FaultCode, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), hint: None, field: None, matches: Vec::new() }
+        Self { code, message: message.to_string(), hint: None, field: None, matches: Vec::new(), scope: None }
     }
 
     /// A field of the request that cannot be so.
@@ -169,6 +175,7 @@ impl From<Fault> for Status {
             hint: cut(&fault.hint.unwrap_or_default(), LONGEST_TEXT),
             field: cut(&fault.field.unwrap_or_default(), LONGEST_TEXT),
             matches: fault.matches.iter().take(MOST_MATCHES).map(|line| cut(line, LONGEST_MATCH)).collect(),
+            scope: fault.scope.unwrap_or_default(),
         };
         let packed = prost_types::Any { type_url: DETAIL_TYPE.to_owned(), value: detail.encode_to_vec() };
         let status = RpcStatus { code: code.into(), message: message.clone(), details: vec![packed] };
@@ -213,6 +220,7 @@ fn unpack(status: &Status) -> Option<Fault> {
         hint: given(detail.hint),
         field: given(detail.field),
         matches: detail.matches,
+        scope: given(detail.scope),
     })
 }
 

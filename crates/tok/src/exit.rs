@@ -33,7 +33,7 @@ impl From<FaultCode> for Exit {
             FaultCode::Forbidden => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
             FaultCode::Unavailable => Self::Unreachable,
-            FaultCode::Conflict | FaultCode::Internal | FaultCode::TooLarge => Self::Failed,
+            FaultCode::Conflict | FaultCode::Internal | FaultCode::TooLarge | FaultCode::RateLimited => Self::Failed,
         }
     }
 }
@@ -164,7 +164,7 @@ impl Complaint {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        let Fault { code, message, hint, field, matches } = fault;
+        let Fault { code, message, hint, field, matches, .. } = fault;
         Self::Said(Box::new(Complaint { exit: code.into(), code: code.as_str(), message, hint, field, matches }))
     }
 }
@@ -196,6 +196,7 @@ mod tests {
             (FaultCode::Conflict, 1),
             (FaultCode::Internal, 1),
             (FaultCode::TooLarge, 1),
+            (FaultCode::RateLimited, 1),
         ] {
             assert_eq!(Failure::from(Fault::new(code, "x")).exit(), exit, "{code}");
         }

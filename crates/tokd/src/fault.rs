@@ -2,7 +2,7 @@
 //! its line here, and what nobody foresaw says only that, while the log has the rest.
 
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::decide::{Class, Refusal};
+use tok_model::decide::{Class, Refusal, Rule};
 use tok_store::StoreError;
 
 use crate::door::gateway::repositories::RepositoryFault;
@@ -19,8 +19,13 @@ impl IntoFault for Refusal {
             Class::Unauthenticated => FaultCode::Unauthenticated,
             Class::StepUp | Class::Forbidden => FaultCode::Forbidden,
             Class::Hidden => FaultCode::NotFound,
+            Class::Throttled => FaultCode::RateLimited,
         };
-        let fault = Fault::new(code, &self);
+        let scope = match &self.rule {
+            Rule::Scope(scope) => Some(scope.to_string()),
+            _ => None,
+        };
+        let fault = Fault { scope, ..Fault::new(code, &self) };
         match self.hint() {
             Some(hint) => fault.hint(hint),
             None => fault,

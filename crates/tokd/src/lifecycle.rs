@@ -231,7 +231,8 @@ async fn serve(
     let executor = Executor::start(&store, config.database_connections)?;
     let place = place(config, address, backend.as_ref())?;
     let public_url = place.public_url.clone();
-    let service = Arc::new(Service::new(executor, peppers, Box::new(SystemClock), config.tokens.clone(), place));
+    let service = Service::new(executor, peppers, Box::new(SystemClock), config.tokens.clone(), place);
+    let service = Arc::new(service.with_failures_limited_to(config.server.failed_logins_per_minute));
     if mode == Mode::Dev {
         first_manager(&service).await?;
     }

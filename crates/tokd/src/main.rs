@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod door;
 mod executor;
+mod failures;
 mod fault;
 mod lifecycle;
 mod pepper;

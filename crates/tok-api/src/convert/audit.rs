@@ -5,6 +5,7 @@ use serde::Serialize;
 use tok_model::id::TokenId;
 use tok_model::name::{RepoPath, UserName};
 use tok_model::token::Reference;
+use utoipa::ToSchema;
 
 use super::field::{PageAsk, PageOf, given, moment, optional, optional_moment, wire_moment};
 use super::json;
@@ -62,7 +63,7 @@ impl TryFrom<v1::ListEventsRequest> for (AuditFilter, PageAsk) {
 }
 
 /// One management act or one use of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AuditRecord {
     /// Grows with time within one daemon's trail.
     pub id: String,
@@ -74,30 +75,42 @@ pub struct AuditRecord {
     /// How it ended: `done` or `refused`.
     pub outcome: String,
     /// The user who did it.
+    #[schema(required)]
     pub actor_user: Option<String>,
     /// Their user ID on the daemon's machine, if they came by the local socket.
+    #[schema(required)]
     pub actor_uid: Option<u32>,
     /// The token it was done with or to.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub token_id: Option<TokenId>,
     /// The same token, as lists show it.
+    #[schema(required)]
     pub token_prefix: Option<String>,
     /// The token that minted that one.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub parent_id: Option<TokenId>,
     /// Where the call came from.
+    #[schema(required)]
     pub address: Option<String>,
     /// The program that called, as it called itself.
+    #[schema(required)]
     pub user_agent: Option<String>,
     /// As in `acme/app`.
+    #[schema(required)]
     pub repository: Option<String>,
     /// The workspace it touched.
+    #[schema(required)]
     pub workspace: Option<String>,
     /// `upload-pack` or `receive-pack`.
+    #[schema(required)]
     pub git_command: Option<String>,
     /// One line for people.
+    #[schema(required)]
     pub detail: Option<String>,
     /// The user it was done to.
+    #[schema(required)]
     pub subject_user: Option<String>,
 }
 

@@ -5,9 +5,10 @@ use serde::Serialize;
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::kind::Role;
 use tok_model::name::{UserName, WorkspaceName};
+use utoipa::ToSchema;
 
 use super::field::{PageOf, given, moment, optional, optional_moment, parsed, present, wire_moment};
-use super::{json, words};
+use super::{json, schema, words};
 use crate::fault::Fault;
 use crate::wire::v1;
 
@@ -67,10 +68,11 @@ impl TryFrom<v1::AddMemberRequest> for NewMember {
 }
 
 /// A user, as managers and they themselves see them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UserRecord {
     /// Never changes.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = String, format = Uuid)]
     pub id: UserId,
     /// Login name.
     pub name: String,
@@ -79,8 +81,9 @@ pub struct UserRecord {
     /// When they were made.
     #[serde(serialize_with = "json::time")]
     pub created_at: DateTime<Utc>,
-    /// `None` is enabled.
+    /// Null: enabled.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub disabled_at: Option<DateTime<Utc>>,
     /// How many tokens that are neither expired nor revoked act for them.
     pub live_tokens: u32,
@@ -125,12 +128,13 @@ impl From<PageOf<UserRecord>> for v1::ListUsersReply {
 }
 
 /// A user's place in a workspace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MembershipRecord {
     /// Where.
     pub workspace: String,
     /// As what.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = schema::RoleWord)]
     pub role: Role,
     /// Whether the workspace is theirs.
     pub owner: bool,
@@ -154,14 +158,16 @@ impl TryFrom<v1::Membership> for MembershipRecord {
 }
 
 /// A workspace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct WorkspaceRecord {
     /// Never changes.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = String, format = Uuid)]
     pub id: WorkspaceId,
     /// The first segment of its repositories' addresses.
     pub name: String,
     /// The owner's login name.
+    #[schema(required)]
     pub owner: Option<String>,
     /// When it was made.
     #[serde(serialize_with = "json::time")]
@@ -207,7 +213,7 @@ impl From<PageOf<WorkspaceRecord>> for v1::ListWorkspacesReply {
 }
 
 /// A member of a workspace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MemberRecord {
     /// Where.
     pub workspace: String,
@@ -215,6 +221,7 @@ pub struct MemberRecord {
     pub user: String,
     /// As what.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = schema::RoleWord)]
     pub role: Role,
     /// Whether the workspace is theirs.
     pub owner: bool,
@@ -249,13 +256,14 @@ impl TryFrom<v1::Member> for MemberRecord {
 }
 
 /// A repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RepositoryRecord {
     /// The workspace that owns it.
     pub workspace: String,
     /// Its name there.
     pub name: String,
     /// What git clones.
+    #[schema(required)]
     pub url: Option<String>,
     /// When it was made.
     #[serde(serialize_with = "json::time")]

@@ -13,6 +13,7 @@ mod import;
 mod json;
 mod password;
 mod revocation;
+pub mod schema;
 mod server;
 mod token_calls;
 mod token_change;

@@ -1,6 +1,7 @@
 //! Who is asking, and how the server is.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::field::given;
 use super::identity::MembershipRecord;
@@ -9,17 +10,20 @@ use crate::fault::Fault;
 use crate::wire::v1;
 
 /// Who the caller is to the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Whoami {
     /// Login name; none if the caller is no user, as root on the local socket.
+    #[schema(required)]
     pub user: Option<String>,
     /// May administer the whole server.
     pub manager: bool,
     /// How the daemon knows, for people: `local socket, uid 0`.
     pub via: String,
     /// The caller's user ID on this machine, if they came by the local socket.
+    #[schema(required)]
     pub peer_uid: Option<u32>,
     /// The token, if they came with one.
+    #[schema(required)]
     pub token: Option<TokenRecord>,
     /// Where they belong.
     pub memberships: Vec<MembershipRecord>,
@@ -53,7 +57,7 @@ impl TryFrom<v1::WhoamiReply> for Whoami {
 }
 
 /// How the server is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ServerStatus {
     /// Of the daemon.
     pub version: String,
@@ -62,8 +66,10 @@ pub struct ServerStatus {
     /// Since it began to answer.
     pub uptime_seconds: u64,
     /// What git clones from.
+    #[schema(required)]
     pub listen_url: Option<String>,
     /// The path of its local socket.
+    #[schema(required)]
     pub socket: Option<String>,
     /// `embedded` or `postgres`.
     pub store: String,
@@ -72,16 +78,22 @@ pub struct ServerStatus {
     /// The newest migration applied.
     pub schema_version: String,
     /// Of the git that serves repositories.
+    #[schema(required)]
     pub git_version: Option<String>,
     /// Where the repositories are, for those who may know.
+    #[schema(required)]
     pub git_root: Option<String>,
     /// How many there are.
+    #[schema(required)]
     pub users: Option<u64>,
     /// How many there are.
+    #[schema(required)]
     pub workspaces: Option<u64>,
     /// How many there are.
+    #[schema(required)]
     pub repositories: Option<u64>,
     /// Neither expired nor revoked, of every kind.
+    #[schema(required)]
     pub live_tokens: Option<u64>,
 }
 

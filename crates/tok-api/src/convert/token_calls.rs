@@ -8,6 +8,7 @@ use tok_model::kind::TokenKind;
 use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
+use utoipa::ToSchema;
 
 use super::field::{PageAsk, PageOf, given, optional, optional_moment, present, wire_moment};
 use super::json;
@@ -124,7 +125,7 @@ impl From<PageOf<TokenRecord>> for v1::ListTokensReply {
 }
 
 /// What revoking a token did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RevokedToken {
     /// The token as it is now.
     pub token: TokenRecord,
@@ -132,8 +133,9 @@ pub struct RevokedToken {
     pub minted_revoked: u32,
     /// It had been revoked before; nothing was changed now.
     pub already_revoked: bool,
-    /// Until when it can be restored; `None` if it cannot.
+    /// Until when it can be restored; null if it cannot.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub restorable_until: Option<DateTime<Utc>>,
     /// A remark for people, as when the reference is also the name of another token.
     pub note: Option<String>,
@@ -165,7 +167,7 @@ impl TryFrom<v1::RevokeTokenReply> for RevokedToken {
 }
 
 /// A scope and what it is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ScopeRecord {
     /// As in `repo:read`.
     pub scope: String,
@@ -186,7 +188,7 @@ impl From<v1::Scope> for ScopeRecord {
 }
 
 /// What a token's text turned out to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CheckedToken {
     /// Whether it works now, from here.
     pub usable: bool,

@@ -7,20 +7,23 @@ use tok_model::id::{TokenId, UserId};
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::route::Routes;
 use tok_model::token::{Owner, SecretForm, Standing, Token, TokenState, UseLimit};
+use utoipa::ToSchema;
 
 use super::field::{given, moment, optional, optional_moment, parsed, present, wire_moment};
-use super::{json, words};
+use super::{json, schema, words};
 use crate::fault::Fault;
 use crate::wire::v1;
 
 /// A token as everybody but its maker sees it. Serialises to the record of the JSON interfaces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenRecord {
     /// The handle everywhere outside the secret itself.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = String, format = Uuid)]
     pub id: TokenId,
     /// What sort of token.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = schema::TokenKindWord)]
     pub kind: TokenKind,
     /// What its owner called it.
     pub name: String,
@@ -34,8 +37,10 @@ pub struct TokenRecord {
     pub scopes: Vec<String>,
     /// For kinds without scopes.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<schema::PermissionWord>, required)]
     pub permission: Option<Permission>,
     /// The workspace it is confined to.
+    #[schema(required)]
     pub workspace: Option<String>,
     /// As in `acme/app`; for repo and git tokens.
     pub repo_allowlist: Vec<String>,
@@ -43,73 +48,96 @@ pub struct TokenRecord {
     pub routes: Vec<String>,
     /// How it stood when it was asked for.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = schema::TokenStateWord)]
     pub state: Standing,
     /// When it was made.
     #[serde(serialize_with = "json::time")]
     pub created_at: DateTime<Utc>,
-    /// The first moment at which it no longer works; `None` is never.
+    /// The first moment at which it no longer works; null is never.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub revoked_at: Option<DateTime<Utc>>,
     /// Who revoked it, for people.
+    #[schema(required)]
     pub revoked_by: Option<String>,
     /// Why, if they said.
+    #[schema(required)]
     pub revoke_reason: Option<String>,
-    /// `None` is never.
+    /// Null: never.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub last_used_at: Option<DateTime<Utc>>,
     /// From where.
+    #[schema(required)]
     pub last_used_ip: Option<String>,
     /// Who made it, if a user did.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub created_by_user_id: Option<UserId>,
     /// What they were called then.
+    #[schema(required)]
     pub created_by_name: Option<String>,
     /// The token it was made through.
+    #[schema(required)]
     pub created_by_token_prefix: Option<String>,
     /// The token that minted it.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub parent_id: Option<TokenId>,
     /// Shared with its successors by rotation.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub family_id: Option<TokenId>,
     /// The login name of the user it acts for; none for tokens of a workspace.
+    #[schema(required)]
     pub user: Option<String>,
     /// Addresses it works from, as in `192.0.2.0/24`; empty is anywhere.
     pub allow_cidrs: Vec<String>,
     /// By what program, as it called itself.
+    #[schema(required)]
     pub last_used_agent: Option<String>,
     /// For which repository, if for one: `acme/app`.
+    #[schema(required)]
     pub last_used_repo: Option<String>,
     /// Words it is found by.
     pub labels: Vec<String>,
-    /// How often it may be used; `None` is any number of times.
+    /// How often it may be used; null is any number of times.
+    #[schema(required)]
     pub max_uses: Option<u64>,
     /// How often it was, counted only for tokens that have a limit.
     pub uses: u64,
     /// How its secret came to be.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = schema::SecretFormWord)]
     pub secret_form: SecretForm,
     /// The system it was imported from.
+    #[schema(required)]
     pub imported_from: Option<String>,
     /// The token whose place it took by rotation.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub predecessor_id: Option<TokenId>,
     /// The token that took its place.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub successor_id: Option<TokenId>,
     /// When that one was made.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub rotated_at: Option<DateTime<Utc>>,
     /// Until when it works beside its successor at most.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub grace_ends_at: Option<DateTime<Utc>>,
     /// Grows with each change, from 1.
     pub version: u32,
     /// When it was last changed.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub modified_at: Option<DateTime<Utc>>,
 }
 

@@ -18,6 +18,8 @@ pub enum Class {
     Forbidden,
     /// What one may not see looks like what does not exist: HTTP 404, gRPC `NOT_FOUND`.
     Hidden,
+    /// Too many failures came from there: HTTP 429, gRPC `RESOURCE_EXHAUSTED`. Says nothing about what was presented.
+    Throttled,
 }
 
 /// Why [`decide`](super::decide) said no.
@@ -43,6 +45,9 @@ pub enum Rule {
     /// No such token. (Doors say so when a lookup finds nothing; [`decide`](super::decide) never sees one.)
     #[error("this token is not known here")]
     UnknownToken,
+    /// No such token, and too many such tries came from there. (Said by doors, like [`Rule::UnknownToken`].)
+    #[error("too many unknown tokens and wrong secrets came from this address; the next is looked at in {0} s")]
+    Throttled(u32),
     /// It ran out.
     #[error("the token expired at {}", moment(.0))]
     Expired(Timestamp),
@@ -184,6 +189,7 @@ impl Refusal {
             | Rule::Address
             | Rule::UnknownLocalUser => Class::Unauthenticated,
             Rule::GitToken { .. } => Class::StepUp,
+            Rule::Throttled(_) => Class::Throttled,
             Rule::NoRoute(_) | Rule::OtherRepository(_) | Rule::NotMember(_) | Rule::HiddenWorkspace(_) => {
                 Class::Hidden
             }
@@ -212,6 +218,9 @@ impl Refusal {
                 "make a token with `tok token create <name>`, or let git use the helper: `tok git setup <url>`"
                     .to_owned(),
             ),
+            Rule::Throttled(_) => {
+                Some("find what sends the wrong token, and wait; tokens that are good work all the while".to_owned())
+            }
             Rule::OwnerDisabled(name) => Some(format!("a manager can undo it: tok user enable {name}")),
             Rule::Address => Some("call from an allowed address, or make another token with --allow-cidr".to_owned()),
             Rule::UnknownLocalUser => {

@@ -1,6 +1,7 @@
 //! Each section of the file, checked: a complaint names the key and says what it takes.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -10,6 +11,8 @@ use tok_model::url::Origin;
 
 use super::{ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, Tokens, file};
 
+/// Wrong tokens and secrets from one source in a minute, when nobody says otherwise.
+pub(super) const FAILED_LOGINS: u32 = 120;
 const DEFAULT_SOCKET: &str = "/run/tok/tokd.sock";
 /// The longest life of a git token, in seconds: one hour.
 const LONGEST_GIT_LIFETIME: i64 = 3600;
@@ -121,6 +124,12 @@ pub(super) fn server(file: file::Server) -> Result<Server, ConfigError> {
             })
             .collect::<Result<_, _>>()?,
         max_connections: bounded("server.max_connections", file.max_connections.unwrap_or(1024), 1, 100_000)?,
+        failed_logins_per_minute: NonZeroU32::new(bounded(
+            "server.failed_logins_per_minute",
+            file.failed_logins_per_minute.unwrap_or(FAILED_LOGINS),
+            0,
+            1_000_000,
+        )?),
         drain_timeout: period("server.drain_timeout", file.drain_timeout.as_deref().unwrap_or("30s"))?.duration(),
     })
 }

@@ -38,6 +38,7 @@ pub(super) struct Server {
     pub(super) behind_proxy: Option<bool>,
     pub(super) trusted_proxies: Option<Vec<String>>,
     pub(super) max_connections: Option<usize>,
+    pub(super) failed_logins_per_minute: Option<u32>,
     pub(super) drain_timeout: Option<String>,
 }
 
@@ -90,6 +91,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("server", "behind_proxy"),
     ("server", "trusted_proxies"),
     ("server", "max_connections"),
+    ("server", "failed_logins_per_minute"),
     ("server", "drain_timeout"),
     ("ipc", "socket"),
     ("ipc", "mode"),
@@ -141,7 +143,7 @@ fn overlay(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError>
         )
     } else if let Ok(flag) = text.parse::<bool>() {
         Value::Boolean(flag)
-    } else if key.starts_with("max_") || *key == "database_connections" {
+    } else if key.starts_with("max_") || key.ends_with("_per_minute") || *key == "database_connections" {
         text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)
     } else {
         Value::String(text.to_owned())

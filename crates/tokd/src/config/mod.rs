@@ -6,6 +6,7 @@ mod check;
 mod file;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,6 +115,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Cidr>,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// Wrong tokens and secrets from one source in a minute; `None` is any number.
+    pub failed_logins_per_minute: Option<NonZeroU32>,
     /// How long requests may take to finish after SIGTERM.
     pub drain_timeout: Duration,
 }
@@ -244,6 +247,7 @@ impl Config {
                 behind_proxy: false,
                 trusted_proxies: Vec::new(),
                 max_connections: 1024,
+                failed_logins_per_minute: NonZeroU32::new(check::FAILED_LOGINS),
                 drain_timeout: Duration::from_secs(30),
             },
             ipc: Ipc { socket: socket.unwrap_or_else(|| data.join("tokd.sock")), mode: 0o666, map_system_users: true },

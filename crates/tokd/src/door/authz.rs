@@ -101,7 +101,13 @@ fn denied(refusal: &Refusal, path: &GitPath, right: RepoRight) -> Response<Body>
     match refusal.class() {
         Class::Unauthenticated => error(answer::refused(refusal, path.repo(), right), "invalid_token"),
         Class::StepUp | Class::Forbidden => error(answer::refused(refusal, path.repo(), right), "insufficient_scope"),
-        // nginx makes a 500 of any answer but 2xx, 401 and 403, so hiding is left to a text that says nothing.
+        // nginx makes a 500 of any answer but 2xx, 401 and 403; this one keeps its `Retry-After`.
+        Class::Throttled => {
+            let mut response = answer::refused(refusal, path.repo(), right);
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            error(response, "rate_limited")
+        }
+        // For the same reason, hiding is left to a text that says nothing.
         Class::Hidden => {
             let mut response = answer::hidden();
             *response.status_mut() = StatusCode::FORBIDDEN;

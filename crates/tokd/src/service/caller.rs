@@ -1,6 +1,7 @@
 //! Who is calling: from what they presented to a [`Caller`] that can be decided about.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -93,7 +94,7 @@ impl Service {
     pub fn caller_at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, Refusal>, Unknown> {
         let text = match presented {
             Presented::Nothing => return Ok(Ok(Caller::anonymous(source))),
-            Presented::NotOurs => return Ok(Err(Rule::UnknownToken.into())),
+            Presented::NotOurs => return Ok(Err(self.unknown_token(&source))),
             Presented::Token(text) => text,
         };
         let digest = text.digest(self.peppers.current());
@@ -110,10 +111,16 @@ impl Service {
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
-        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(Err(Rule::UnknownToken.into())) };
+        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(Err(self.unknown_token(&source))) };
         let facts = Facts { token: Arc::new(token), owner };
         self.verdicts.remember_token(digest, facts.clone(), asked);
         Ok(Ok(facts.of_caller(source)))
+    }
+
+    /// The refusal of what is no token, or, if there were too many of them from there, of any more.
+    pub(super) fn unknown_token(&self, source: &Source) -> Refusal {
+        let wait = self.failures.note(source, Instant::now());
+        wait.map_or(Rule::UnknownToken, Rule::Throttled).into()
     }
 
     /// The caller behind a peer of the local socket: root and the daemon's own user are managers, others the tok user of

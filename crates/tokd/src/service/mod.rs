@@ -7,6 +7,7 @@ mod identity;
 mod server;
 mod tokens;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +24,7 @@ use tok_store::{Store, StoreError};
 use crate::config::Tokens;
 use crate::door::gateway::repositories::Repositories;
 use crate::executor::Executor;
+use crate::failures::Failures;
 use crate::fault::IntoFault;
 use crate::uses::Uses;
 use crate::verdicts::Verdicts;
@@ -40,6 +42,7 @@ pub struct Service {
     verdicts: Verdicts,
     minted: git::MintedTokens,
     uses: Uses,
+    failures: Failures,
     place: Place,
 }
 
@@ -78,8 +81,15 @@ impl Service {
             verdicts: Verdicts::default(),
             minted: git::MintedTokens::default(),
             uses: Uses::default(),
+            failures: Failures::new(None),
             place,
         }
+    }
+
+    /// The same, taking only so many wrong tokens and secrets a minute from one source.
+    #[must_use]
+    pub fn with_failures_limited_to(self, limit: Option<NonZeroU32>) -> Self {
+        Self { failures: Failures::new(limit), ..self }
     }
 
     /// Where the daemon is.

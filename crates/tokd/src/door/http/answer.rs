@@ -40,8 +40,18 @@ pub fn refused(refusal: &Refusal, repo: &RepoPath, right: RepoRight) -> Response
             let error = (refusal.rule != Rule::NoCredential).then_some(ChallengeError::InvalidToken);
             challenge(refusal, repo, right, error)
         }
+        Class::Throttled => throttled(refusal),
         Class::StepUp => challenge(refusal, repo, right, Some(ChallengeError::InsufficientScope)),
     }
+}
+
+/// Too many failures from there: 429, on which git keeps what it presented.
+fn throttled(refusal: &Refusal) -> Response<Body> {
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, &sentence(refusal));
+    if let Rule::Throttled(seconds) = refusal.rule {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// 401 with everything in ONE header line: nginx before 1.23 passes on only the first of an `auth_request`'s.
