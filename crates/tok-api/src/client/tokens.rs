@@ -4,7 +4,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Client, answered, call, unreadable};
 use crate::convert::{
-    CreatedToken, ImportDraft, ImportReport, PageAsk, PageOf, RestoredTokens, RevokeMany, RevokedMany, RevokedToken, RotatedToken, Rotation, ScopeRecord, TokenChange, TokenDraft, TokenFilter, TokenRecord,
+    CreatedToken, ImportDraft, ImportReport, PageAsk, PageOf, RestoredTokens, RevokeMany, RevokedMany, RevokedToken,
+    RotatedToken, Rotation, ScopeRecord, TokenChange, TokenDraft, TokenFilter, TokenRecord,
 };
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -51,12 +52,12 @@ impl Client {
         call!(self.tokens, revoke, request).try_into().map_err(unreadable)
     }
 
-<<<<<<< HEAD
     /// Brings in secrets of another system; the report has a line for each entry.
     pub async fn import_tokens(&mut self, draft: ImportDraft) -> Result<ImportReport, Fault> {
         let request = v1::ImportTokensRequest::from(draft);
         call!(self.tokens, import, request).try_into().map_err(unreadable)
-=======
+    }
+
     /// Revokes every live token that a selection means; with `dry_run` it says what would happen.
     pub async fn revoke_many(&mut self, ask: RevokeMany) -> Result<RevokedMany, Fault> {
         call!(self.tokens, revoke_many, v1::RevokeManyRequest::from(ask)).try_into().map_err(unreadable)
@@ -77,7 +78,6 @@ impl Client {
     pub async fn restore_token(&mut self, reference: String) -> Result<RestoredTokens, Fault> {
         let request = v1::RestoreTokenRequest { reference };
         call!(self.tokens, restore, request).try_into().map_err(unreadable)
->>>>>>> ends
     }
 
     /// Lists every scope.
