@@ -9,6 +9,7 @@ use std::fmt;
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::client::DialFault;
 use crate::wire::v1;
 
 /// The type that the details of a status name.
@@ -188,6 +189,10 @@ impl From<Status> for Fault {
         if let Some(fault) = unpack(&status) {
             return fault;
         }
+        // The connection was made anew for this call, and could not be.
+        if let Some(fault) = dial_fault(&status) {
+            return fault;
+        }
         // A status with a source was not sent by anybody: it is what this side makes of a broken connection.
         if std::error::Error::source(&status).is_some() && status.code() != Code::Cancelled {
             return Self::new(FaultCode::Unavailable, "the daemon ended the connection before it answered")
@@ -205,6 +210,17 @@ impl From<Status> for Fault {
             _ => Self::new(code, status.message()),
         }
     }
+}
+
+fn dial_fault(status: &Status) -> Option<Fault> {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(DialFault(fault)) = error.downcast_ref() {
+            return Some(fault.clone());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn unpack(status: &Status) -> Option<Fault> {

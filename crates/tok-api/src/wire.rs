@@ -18,6 +18,10 @@ pub mod v1 {
 /// The file descriptor set of `tok.v1` with what it imports, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tok_v1_descriptors.bin"));
 
+/// Every service of `tok.v1`, by its full name.
+pub const SERVICES: [&str; 4] =
+    ["tok.v1.TokenService", "tok.v1.AuthorizationService", "tok.v1.IdentityService", "tok.v1.AuditService"];
+
 /// The number of this protocol, sent by `ServerStatus`; grows when a change needs both sides to know of it.
 pub const PROTOCOL: u32 = 1;
 
@@ -72,8 +76,9 @@ mod tests {
     fn the_descriptors_name_every_service_and_every_enum_starts_unspecified() {
         let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         let ours: Vec<_> = set.file.iter().filter(|file| file.package() == "tok.v1").collect();
-        let services: Vec<_> = ours.iter().flat_map(|file| &file.service).map(|s| s.name().to_owned()).collect();
-        assert_eq!(services, ["TokenService", "AuthorizationService", "IdentityService", "AuditService"]);
+        let services: Vec<_> =
+            ours.iter().flat_map(|file| &file.service).map(|s| format!("tok.v1.{}", s.name())).collect();
+        assert_eq!(services, SERVICES);
         for unit in ours.iter().flat_map(|file| &file.enum_type) {
             assert!(unit.value[0].name().ends_with("_UNSPECIFIED"), "{}", unit.name());
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
-use tok_api::client::{Caller, Client};
+use tok_api::client::{Caller, Client, Place};
 use tok_api::convert::{PageAsk, TokenDraft, TokenFilter};
 use tok_api::endpoint::Surroundings;
 use tok_api::fault::{Fault, FaultCode};
@@ -205,10 +205,11 @@ async fn a_stale_socket_does_not_hide_a_living_one() {
     };
     // An installed daemon on the machine that runs the test would answer first, and rightly so.
     let client = Client::connect(&surroundings, &Caller::default()).await.unwrap();
-    assert!(client.socket() != runtime.path().join("tok/agent.sock"));
-    if client.socket().starts_with(state.path()) {
+    let Place::Socket(socket) = client.place() else { panic!("{:?}", client.place()) };
+    assert!(*socket != runtime.path().join("tok/agent.sock"));
+    if socket.starts_with(state.path()) {
         // git's helper does not look there by itself; and a named socket it always has to be told of.
-        assert_eq!(surroundings.unknown_to_helper().await.as_deref(), Some(client.socket()));
+        assert_eq!(surroundings.unknown_to_helper().await.as_ref(), Some(socket));
     }
     let named = Surroundings { explicit: Some("relative.sock".into()), ..surroundings.clone() };
     assert!(named.unknown_to_helper().await.unwrap().is_absolute());

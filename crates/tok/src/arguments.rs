@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command as Tree, CommandFactory as _, Parser};
+
+use tok_model::url::Origin;
 
 use crate::commands::Command;
 use crate::exit::Failure;
@@ -13,11 +16,14 @@ use crate::output::{self, Format};
 
 /// Access tokens for your git server
 ///
-/// `tok` talks to the daemon `tokd` over a local socket. It looks at `--socket` or `TOK_SOCKET` and nowhere else if
-/// one of them is given; otherwise at `$XDG_RUNTIME_DIR/tok/agent.sock`, `/run/tok/tokd.sock`, and where `tokd dev`
-/// listens.
+/// `tok` talks to the daemon `tokd`: to a server elsewhere with `--server` or `TOK_SERVER`, else over a local socket on
+/// this machine. It looks at `--socket` or `TOK_SOCKET` and nowhere else if one of them is given; otherwise at
+/// `$XDG_RUNTIME_DIR/tok/agent.sock`, `/run/tok/tokd.sock`, and where `tokd dev` listens. A flag wins over a variable,
+/// and `TOK_SERVER` over `TOK_SOCKET`.
 ///
-/// Who you are is your user on this machine, or the token in `TOK_TOKEN`.
+/// Who you are is the token in `TOK_TOKEN`, or without one, over a local socket, your user on this machine.
+///
+/// A server's certificate must be trusted by this machine, or signed by one in the file that `SSL_CERT_FILE` names.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not logged in, 4 not allowed, 5 not found or ambiguous,
 /// 6 daemon unreachable.
@@ -26,6 +32,7 @@ use crate::output::{self, Format};
 ///
 ///     $ tok token create "CI of acme/app" --expires 90d --scopes repo:read
 ///     $ tok token list --expiring 14d
+///     $ tok --server https://git.example.com token list
 ///     $ tok git setup https://git.example.com
 #[derive(Debug, Parser)]
 #[command(name = "tok", version, verbatim_doc_comment, arg_required_else_help = true, max_term_width = 120)]
@@ -40,6 +47,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
+    /// A server elsewhere, instead of this machine's socket; takes a token in `TOK_TOKEN`
+    #[arg(long, global = true, value_name = "URL", env = "TOK_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
     /// The daemon's socket; no other is tried
     #[arg(long, global = true, value_name = "PATH", env = "TOK_SOCKET", hide_env_values = true)]
     pub(crate) socket: Option<PathBuf>,
@@ -69,6 +79,34 @@ pub(crate) struct Globals {
     /// Say nothing on stderr but errors
     #[arg(long, short, global = true, env = "TOK_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
+}
+
+/// Where the daemon is, as the flags and variables say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// A server elsewhere.
+    Server(Origin),
+    /// On this machine: at this socket, or wherever one is usually found.
+    Local(Option<PathBuf>),
+}
+
+impl Globals {
+    /// A flag wins over a variable, and of two variables the server's. Two flags contradict each other.
+    pub(crate) fn whereabouts(&self, matches: &ArgMatches) -> Result<Whereabouts, Failure> {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if typed("server") && typed("socket") {
+            return Err(Failure::usage("`--server` and `--socket` name two daemons").hint("leave one of them out"));
+        }
+        let socket = self.socket.clone().filter(|path| !path.as_os_str().is_empty());
+        match self.server.as_deref().filter(|url| !url.is_empty() && !typed("socket")) {
+            None => Ok(Whereabouts::Local(socket)),
+            Some(url) => {
+                let name = if typed("server") { "--server" } else { "TOK_SERVER" };
+                let origin = url.parse().map_err(|why| Failure::usage(format!("{name}: {why}")));
+                Ok(Whereabouts::Server(origin.map_err(|failure| failure.hint("as in https://git.example.com"))?))
+            }
+        }
+    }
 }
 
 /// The tree of commands, with help texts that fill whatever width there is.
@@ -199,6 +237,23 @@ mod tests {
         assert_eq!(meant(&typed), "tok token list");
         let (message, _) = fails(&["tok", "user", "create", "a\u{1b}[2Jb"]);
         assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
+
+    #[test]
+    fn flags_say_where_the_daemon_is_and_contradict_each_other() {
+        let whereabouts = |arguments: &[&str]| {
+            let matches = command().try_get_matches_from(arguments).unwrap();
+            let cli = <Cli as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+            cli.globals.whereabouts(&matches)
+        };
+        let server = Whereabouts::Server("https://git.example.com".parse().unwrap());
+        // Before the command and behind it.
+        assert_eq!(whereabouts(&["tok", "--server", "https://git.example.com/", "whoami"]).unwrap(), server);
+        assert_eq!(whereabouts(&["tok", "whoami", "--server", "https://git.example.com"]).unwrap(), server);
+        let socket = Whereabouts::Local(Some("/x".into()));
+        assert_eq!(whereabouts(&["tok", "whoami", "--socket", "/x"]).unwrap(), socket);
+        assert!(whereabouts(&["tok", "--server", "https://g.example", "whoami", "--socket", "/x"]).is_err());
+        assert!(whereabouts(&["tok", "--server", "git.example.com", "whoami"]).is_err());
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use secrecy::SecretString;
-use tok_api::client::{Caller, Client};
+use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::endpoint::Surroundings;
 use tok_model::clock::Timestamp;
+use tok_model::url::Origin;
 
-use crate::arguments::Globals;
+use crate::arguments::{Globals, Whereabouts};
 use crate::exit::Failure;
 use crate::output::{Output, complain, quoted};
 
@@ -20,8 +21,10 @@ pub(crate) struct Context {
     pub(crate) out: Output,
     /// When the command began.
     pub(crate) now: Timestamp,
-    /// Where to look for a daemon.
+    /// Where to look for a daemon on this machine.
     pub(crate) surroundings: Surroundings,
+    /// The daemon's remote address, if it is not asked over a local socket.
+    server: Option<Origin>,
     caller: Caller,
     client: Option<Client>,
     /// The global flags that decide who is asked, and as whom, for a command that goes on where this one ends.
@@ -29,23 +32,28 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(globals: &Globals) -> Result<Self, Failure> {
+    pub(crate) fn new(globals: &Globals, whereabouts: Whereabouts) -> Result<Self, Failure> {
         let act_as = match globals.act_as.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => Some(name.parse().map_err(|why| Failure::usage(format!("--as: {why}")))?),
             None => None,
         };
-        let socket = globals.socket.clone().filter(|path| !path.as_os_str().is_empty());
+        let (server, socket) = match whereabouts {
+            Whereabouts::Server(server) => (Some(server), None),
+            Whereabouts::Local(socket) => (None, socket),
+        };
         // What comes from the environment is still there next time.
         let typed = |flag: &str, value: Option<&OsStr>, variable: &str| match value.and_then(OsStr::to_str) {
             Some(text) if value != std::env::var_os(variable).as_deref() => format!(" --{flag} {}", quoted(text)),
             _ => String::new(),
         };
         let flags = typed("as", globals.act_as.as_deref().map(OsStr::new), "TOK_USER")
+            + &typed("server", server.as_ref().and(globals.server.as_deref()).map(OsStr::new), "TOK_SERVER")
             + &typed("socket", socket.as_deref().map(Path::as_os_str), "TOK_SOCKET");
         Ok(Self {
             out: Output::new(globals.output, globals.quiet, globals.no_input),
             now: now(),
             surroundings: Surroundings::of_process(socket),
+            server,
             caller: Caller { token: token()?, act_as },
             client: None,
             flags,
@@ -61,9 +69,22 @@ impl Context {
     pub(crate) async fn client(&mut self) -> Result<&mut Client, Failure> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => Client::connect(&self.surroundings, &self.caller).await?,
+            None => match &self.server {
+                Some(server) => Client::remote(server, &self.caller, &RemoteOptions::default()).await?,
+                None => Client::connect(&self.surroundings, &self.caller).await?,
+            },
         };
         Ok(self.client.insert(client))
+    }
+
+    /// What to do when a server does not know the caller, better than the server can say it.
+    pub(crate) fn not_logged_in(&self) -> Option<String> {
+        let server = self.server.as_ref()?;
+        self.caller.token.is_none().then(|| {
+            format!(
+                "set TOK_TOKEN to a token of yours for {server}; on the server, `tok token create <name>` makes one"
+            )
+        })
     }
 
     /// How this command may get consent to what cannot be undone. Fails at once if there is no way to get it.

@@ -101,6 +101,14 @@ impl Failure {
         self
     }
 
+    /// The same, with what to do next if the daemon does not know the caller.
+    pub(crate) fn hint_if_not_logged_in(self, hint: &str) -> Self {
+        match &self {
+            Self::Said(complaint) if complaint.exit == Exit::NotLoggedIn => self.hint(hint),
+            _ => self,
+        }
+    }
+
     /// The same, with what to do next if nothing fits and nobody has said anything better.
     pub(crate) fn hint_if_not_found(self, hint: &str) -> Self {
         match &self {

@@ -10,7 +10,7 @@ mod settings;
 
 use std::process::ExitCode;
 
-use clap::FromArgMatches as _;
+use clap::{ArgMatches, FromArgMatches as _};
 
 use crate::arguments::Cli;
 use crate::context::Context;
@@ -32,17 +32,21 @@ fn main() -> ExitCode {
         Err(error) => return arguments::explain(&error),
     };
     let format = cli.globals.output;
-    match run(cli) {
+    match run(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.or_hint_for(&arguments::path(&matches)).report(format),
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local(format!("the runtime does not start: {error}")))?;
-    let mut context = Context::new(&cli.globals)?;
-    runtime.block_on(cli.command.run(&mut context))
+    let whereabouts = cli.globals.whereabouts(matches)?;
+    let mut context = Context::new(&cli.globals, whereabouts)?;
+    runtime.block_on(cli.command.run(&mut context)).map_err(|failure| match context.not_logged_in() {
+        Some(advice) => failure.hint_if_not_logged_in(&advice),
+        None => failure,
+    })
 }

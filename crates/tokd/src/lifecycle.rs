@@ -34,6 +34,7 @@ use crate::door::http::limits::HttpLimits;
 use crate::door::http::listener::HttpListener;
 use crate::door::http::router::{Router, Visit};
 use crate::door::http::source::Proxies;
+use crate::door::http::tls::Certificates;
 use crate::door::socket::helper;
 use crate::door::socket::listener::{LocalConnection, LocalListener, PeerCredentials, SocketLimits};
 use crate::executor::Executor;
@@ -80,13 +81,14 @@ pub fn migrate(config: &Config) -> Result<tok_store::Migrated> {
 /// Runs until SIGTERM or Ctrl-C.
 pub fn run(config: &Config, mode: Mode) -> Result<()> {
     keep_secrets_in();
+    let certificates = config.server.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
     private_directory(&config.data)?;
     // Before the database, so that a port in use is said at once.
     let (listener, inherited_socket) = sockets(config)?;
     let database = Database::open(config)?;
     let served = prepare(&database, config).and_then(|store| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(config, mode, store, listener, inherited_socket))
+        runtime.block_on(serve(config, mode, store, listener, certificates, inherited_socket))
     });
     database.close();
     served
@@ -223,9 +225,11 @@ async fn serve(
     mode: Mode,
     (store, peppers): (Store, Arc<tok_model::secret::Peppers>),
     listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
     inherited_socket: Option<std::os::unix::net::UnixListener>,
 ) -> Result<()> {
     let stop = stop_signal()?;
+    reload_signal(certificates.clone(), stop.clone())?;
     let address = listener.local_addr()?;
     let backend = gateway(config).await?;
     let executor = Executor::start(&store, config.database_connections)?;
@@ -240,17 +244,19 @@ async fn serve(
         Some(socket) => LocalListener::inherited(socket, SocketLimits::default())?,
         None => LocalListener::bind(&config.ipc.socket, config.ipc.mode, SocketLimits::default()).await?,
     };
-    let http = HttpListener::new(listener, limits(config))?;
+    let http = HttpListener::new(listener, limits(config))?.with_tls(certificates);
+    let trusted = if config.server.behind_proxy { config.server.trusted_proxies.clone() } else { Vec::new() };
+    let proxies = Proxies { trusted };
+    let grpc = GrpcDoor::new(Arc::clone(&service), proxies.clone(), stop.clone())
+        .map_err(|error| anyhow!("gRPC reflection: {error}"))?;
     let router = Arc::new(Router {
         service: Arc::clone(&service),
         gateway: backend.clone().map(Gateway::new),
-        proxies: Proxies {
-            trusted: if config.server.behind_proxy { config.server.trusted_proxies.clone() } else { Vec::new() },
-        },
+        grpc: grpc.clone(),
+        proxies,
     });
 
     let upkeep = tokio::spawn(upkeep(Arc::clone(&service), backend.clone(), stop.clone()));
-    let grpc = GrpcDoor::new(Arc::clone(&service)).map_err(|error| anyhow!("gRPC reflection: {error}"))?;
     let (local_service, local_stop) = (Arc::clone(&service), stop.clone());
     let handle = move |connection: LocalConnection, peer: PeerCredentials| {
         let (service, grpc, stop) = (Arc::clone(&local_service), grpc.clone(), local_stop.clone());
@@ -315,6 +321,20 @@ fn stop_signal() -> Result<CancellationToken> {
     Ok(stop)
 }
 
+/// SIGHUP never ends tokd. It reads the certificate again, which also happens by itself when the files change.
+fn reload_signal(certificates: Option<Arc<Certificates>>, stop: CancellationToken) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        if let Some(certificates) = certificates {
+            return certificates.keep_current(hangup, stop).await;
+        }
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP reloads the certificate, and there is none; other changes take a restart");
+        }
+    });
+    Ok(())
+}
+
 async fn gateway(config: &Config) -> Result<Option<GitBackend>> {
     let Some(git) = &config.git else { return Ok(None) };
     let program = GitProgram::find(git.program.as_deref()).await?;
@@ -325,13 +345,22 @@ async fn gateway(config: &Config) -> Result<Option<GitBackend>> {
 }
 
 fn place(config: &Config, address: std::net::SocketAddr, backend: Option<&GitBackend>) -> Result<Place> {
-    let own = |host: &str| Origin::parse(&format!("http://{host}:{}", address.port())).map_err(|why| anyhow!("{why}"));
-    let listen = own(&if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() })?;
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let own =
+        |host: &str| Origin::parse(&format!("{scheme}://{host}:{}", address.port())).map_err(|why| anyhow!("{why}"));
+    let listen = if address.ip().is_unspecified() {
+        own(&machine_name())?
+    } else {
+        own(&if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() })?
+    };
     let public_url = config.server.public_url.clone().unwrap_or_else(|| listen.clone());
     let mut origins = vec![public_url.clone()];
     origins.extend(config.server.aliases.iter().cloned());
-    if address.ip().is_loopback() && config.server.public_url.is_none() {
-        origins.extend([listen, own("localhost")?]);
+    if config.server.public_url.is_none() {
+        origins.push(listen);
+        if address.ip().is_loopback() || address.ip().is_unspecified() {
+            origins.push(own("localhost")?);
+        }
     }
     Ok(Place {
         public_url,
@@ -348,6 +377,12 @@ fn place(config: &Config, address: std::net::SocketAddr, backend: Option<&GitBac
         own_uid: geteuid().as_raw(),
         started: Instant::now(),
     })
+}
+
+/// What a server that listens on every address calls itself, as long as nobody gives it a better name.
+fn machine_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| Origin::from_credential("https", name).is_ok()).unwrap_or_else(|| "localhost".to_owned())
 }
 
 /// Connections and git processes take descriptors: as many as the system lets us have, where a shell's default is 1024.

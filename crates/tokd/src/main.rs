@@ -62,7 +62,7 @@ fn run(command: Command) -> Result<()> {
             let data = std::path::absolute(&data)?;
             anyhow::ensure!(
                 listen.ip().is_loopback(),
-                "tokd dev speaks plain HTTP, so it listens on this machine only: use 127.0.0.1, or `tokd serve` behind a TLS proxy"
+                "tokd dev speaks plain HTTP, so it listens on this machine only: use 127.0.0.1, or `tokd serve` with server.tls"
             );
             let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
             let config = Config::dev(&data, listen, absolute(socket)?, absolute(git_root)?);
@@ -80,7 +80,9 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::CheckConfig { config } => {
-            load(config.as_deref())?;
+            if let Some(files) = &load(config.as_deref())?.server.tls {
+                door::http::tls::Certificates::open(files)?;
+            }
             let said = match config {
                 Some(path) => format!("{} is all right", path.display()),
                 None if Path::new(config::DEFAULT_FILE).exists() => format!("{} is all right", config::DEFAULT_FILE),

@@ -5,20 +5,25 @@
 mod audit;
 mod authorization;
 mod identity;
+mod remote;
 mod tokens;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::name::UserName;
+use tok_model::url::Origin;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+pub(crate) use self::remote::DialFault;
+use self::remote::Dialler;
 use crate::endpoint::{DialError, Surroundings, dial};
 use crate::fault::{Fault, FaultCode};
 use crate::wire::v1::audit_service_client::AuditServiceClient;
@@ -26,24 +31,48 @@ use crate::wire::v1::authorization_service_client::AuthorizationServiceClient;
 use crate::wire::v1::identity_service_client::IdentityServiceClient;
 use crate::wire::v1::token_service_client::TokenServiceClient;
 
+pub use remote::{CONNECT_DEADLINE, RemoteOptions};
+
 /// How long a call may take from its first byte to its answer.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// The metadata key that names the user a manager acts as.
 pub const ACT_AS: &str = "tok-as";
 
+/// How often a quiet connection to a remote server is tried while a call waits, and how long it may stay silent then.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
 /// Who calls, beyond what the socket says by itself.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// A token to be judged by, instead of the user ID of this process.
+    /// A token to be judged by. Over the local socket, without one, it is the user ID of this process; a remote server
+    /// knows nobody without one.
     pub token: Option<SecretString>,
     /// The user a manager acts as.
     pub act_as: Option<UserName>,
 }
 
-/// A connection to a daemon.
+/// Where a daemon answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At a local socket.
+    Socket(PathBuf),
+    /// At a remote address.
+    Server(Origin),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Server(origin) => origin.fmt(f),
+        }
+    }
+}
+
+/// A connection to a daemon. Clones share it. When it breaks, the next call makes it anew.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    place: Place,
     tokens: TokenServiceClient<Identified>,
     identity: IdentityServiceClient<Identified>,
     authorization: AuthorizationServiceClient<Identified>,
@@ -57,10 +86,11 @@ type Identified = InterceptedService<Channel, Identify>;
 struct Identify {
     authorization: Option<MetadataValue<Ascii>>,
     act_as: Option<MetadataValue<Ascii>>,
+    deadline: Duration,
 }
 
 impl Identify {
-    fn new(caller: &Caller) -> Result<Self, Fault> {
+    fn new(caller: &Caller, deadline: Duration) -> Result<Self, Fault> {
         let authorization = caller.token.as_ref().map(|token| {
             MetadataValue::try_from(format!("Bearer {}", token.expose_secret()))
                 .map(|mut value| {
@@ -72,13 +102,13 @@ impl Identify {
         let act_as = caller.act_as.as_ref().map(|user| {
             MetadataValue::try_from(user.as_str()).map_err(|_| Fault::field("as", "a user name is plain ASCII"))
         });
-        Ok(Self { authorization: authorization.transpose()?, act_as: act_as.transpose()? })
+        Ok(Self { authorization: authorization.transpose()?, act_as: act_as.transpose()?, deadline })
     }
 }
 
 impl Interceptor for Identify {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(CALL_DEADLINE);
+        request.set_timeout(self.deadline);
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.clone());
         }
@@ -101,7 +131,7 @@ impl Client {
     /// Connects to the first daemon that answers around here. If none does, the fault is `unavailable` and names every
     /// socket that was tried.
     pub async fn connect(surroundings: &Surroundings, caller: &Caller) -> Result<Self, Fault> {
-        let identify = Identify::new(caller)?;
+        let identify = Identify::new(caller, CALL_DEADLINE)?;
         let mut failures = Vec::new();
         for socket in surroundings.candidates() {
             match dial(&socket).await {
@@ -131,26 +161,65 @@ impl Client {
             }
         });
         // The name is for HTTP/2's sake alone.
-        let channel = Endpoint::from_static("http://localhost")
-            .user_agent(concat!("tok/", env!("CARGO_PKG_VERSION")))
-            .map_err(|error| Fault::new(FaultCode::Internal, error))?
-            .timeout(CALL_DEADLINE)
+        let channel = endpoint("http://localhost", CALL_DEADLINE)?
             .connect_with_connector(connector)
             .await
             .map_err(|_| Fault::new(FaultCode::Unavailable, format!("{} hung up", socket.display())))?;
-        Ok(Self {
-            socket,
+        Ok(Self::speaking(&channel, Place::Socket(socket), &identify))
+    }
+
+    /// Connects to a server elsewhere: `https`, or `http` on this machine. Whether it knows the caller is seen with the
+    /// first call.
+    ///
+    /// # Errors
+    /// `unavailable` if nobody answers there in time, or somebody whose certificate is not to be trusted; it says why
+    /// and what helps. `invalid_argument` if the token would travel in the clear, or [`RemoteOptions::trust`] names no
+    /// certificates.
+    pub async fn remote(server: &Origin, caller: &Caller, options: &RemoteOptions) -> Result<Self, Fault> {
+        let identify = Identify::new(caller, options.call_deadline)?;
+        let dialler = Dialler::new(server, options)?;
+        let mut first = Some(dialler.dial().await.map_err(|DialFault(fault)| fault)?);
+        let connector = tower::service_fn(move |_| {
+            let (stream, dialler) = (first.take(), dialler.clone());
+            async move {
+                match stream {
+                    Some(stream) => Ok::<_, DialFault>(TokioIo::new(stream)),
+                    None => dialler.dial().await.map(TokioIo::new),
+                }
+            }
+        });
+        let channel = endpoint(&server.to_string(), options.call_deadline)?
+            .http2_keep_alive_interval(KEEP_ALIVE.0)
+            .keep_alive_timeout(KEEP_ALIVE.1)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|_| Fault::new(FaultCode::Unavailable, format!("{server} hung up")))?;
+        Ok(Self::speaking(&channel, Place::Server(server.clone()), &identify))
+    }
+
+    fn speaking(channel: &Channel, place: Place, identify: &Identify) -> Self {
+        Self {
+            place,
             tokens: TokenServiceClient::with_interceptor(channel.clone(), identify.clone()),
             identity: IdentityServiceClient::with_interceptor(channel.clone(), identify.clone()),
             authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), identify.clone()),
-            audit: AuditServiceClient::with_interceptor(channel, identify),
-        })
+            audit: AuditServiceClient::with_interceptor(channel.clone(), identify.clone()),
+        }
     }
 
-    /// The socket that answered.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// Where the daemon answered.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
+}
+
+fn endpoint(url: &str, deadline: Duration) -> Result<Endpoint, Fault> {
+    let broken = |error: &dyn fmt::Display| Fault::new(FaultCode::Internal, error);
+    Ok(Endpoint::from_shared(url.to_owned())
+        .map_err(|error| broken(&error))?
+        .user_agent(concat!("tok/", env!("CARGO_PKG_VERSION")))
+        .map_err(|error| broken(&error))?
+        .timeout(deadline))
 }
 
 /// The one message that an answer is about.
@@ -193,11 +262,11 @@ mod tests {
     #[test]
     fn a_token_is_marked_so_that_nothing_logs_it() {
         let caller = Caller { token: Some("tokpat_abc".into()), act_as: None };
-        let mut identify = Identify::new(&caller).unwrap();
+        let mut identify = Identify::new(&caller, CALL_DEADLINE).unwrap();
         let request = identify.call(Request::new(())).unwrap();
         assert!(request.metadata().get("authorization").unwrap().is_sensitive());
         assert!(!format!("{request:?}{identify:?}{caller:?}").contains("tokpat_abc"));
         let broken = Caller { token: Some("tokpat_\n".into()), act_as: None };
-        assert_eq!(Identify::new(&broken).unwrap_err().code, FaultCode::InvalidArgument);
+        assert_eq!(Identify::new(&broken, CALL_DEADLINE).unwrap_err().code, FaultCode::InvalidArgument);
     }
 }

@@ -1,7 +1,5 @@
 //! `tok status`.
 
-use std::path::Path;
-
 use clap::Args;
 use serde::Serialize;
 use tok_api::convert::ServerStatus;
@@ -25,25 +23,26 @@ impl StatusArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let client = context.client().await?;
         let status = client.server_status().await?;
-        let socket = client.socket().to_owned();
-        let client = Client { version: env!("CARGO_PKG_VERSION"), socket: socket.display().to_string() };
-        context.out.show(&Report { client, server: &status }, || text(&status, &socket))
+        let address = client.place().to_string();
+        let client = Client { version: env!("CARGO_PKG_VERSION"), address: &address };
+        context.out.show(&Report { client, server: &status }, || text(&status, &address))
     }
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
-    client: Client,
+    client: Client<'a>,
     server: &'a ServerStatus,
 }
 
 #[derive(Serialize)]
-struct Client {
+struct Client<'a> {
     version: &'static str,
-    socket: String,
+    /// The socket or the URL that answered.
+    address: &'a str,
 }
 
-fn text(status: &ServerStatus, socket: &Path) -> String {
+fn text(status: &ServerStatus, address: &str) -> String {
     let given = |text: &Option<String>| text.as_deref().map(safe).unwrap_or_default();
     let uptime = i64::try_from(status.uptime_seconds)
         .ok()
@@ -64,7 +63,7 @@ fn text(status: &ServerStatus, socket: &Path) -> String {
         ("Server", format!("tokd {}, {uptime}", safe(&status.version))),
         ("Client", concat!("tok ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("Address", given(&status.listen_url)),
-        ("Socket", safe(&socket.display().to_string())),
+        ("Asked at", safe(address)),
         (
             "Store",
             format!(
@@ -102,9 +101,9 @@ mod tests {
             repositories: Some(1),
             live_tokens: Some(0),
         };
-        let text = text(&status, Path::new("/run/tok/tokd.sock"));
-        assert!(text.starts_with("Server:   tokd 0.1.0, up 1h2m5s\n"), "{text}");
-        assert!(text.contains("Store:    embedded, PostgreSQL 17.2, schema 20261122000000\n"), "{text}");
-        assert!(text.ends_with("Contents: 1 user, 2 workspaces, 1 repository, 0 live tokens\n"), "{text}");
+        let text = text(&status, "/run/tok/tokd.sock");
+        assert!(text.starts_with("Server:    tokd 0.1.0, up 1h2m5s\n"), "{text}");
+        assert!(text.contains("Store:     embedded, PostgreSQL 17.2, schema 20261122000000\n"), "{text}");
+        assert!(text.ends_with("Contents:  1 user, 2 workspaces, 1 repository, 0 live tokens\n"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use secrecy::zeroize::Zeroizing;
 use tok_model::clock::{Lifetime, Period};
 use tok_model::url::Origin;
 
-use super::{ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, Tokens, file};
+use super::{ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, TlsFiles, Tokens, file};
 
 /// Wrong tokens and secrets from one source in a minute, when nobody says otherwise.
 pub(super) const FAILED_LOGINS: u32 = 120;
@@ -90,23 +90,47 @@ fn origin(key: &str, url: &str) -> Result<Origin, ConfigError> {
     }
 }
 
-pub(super) fn server(file: file::Server) -> Result<Server, ConfigError> {
+/// Both or neither. A systemd credential, `tls-certificate` or `tls-key`, wins over the key of the file.
+fn tls(file: &file::Tls, credential: impl Fn(&str) -> Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    let found = |name, key, given: &Option<String>| match credential(name) {
+        Some(path) => Ok(Some(path)),
+        None => given.as_deref().map(|path| absolute(key, path)).transpose(),
+    };
+    let certificate = found("tls-certificate", "server.tls.certificate", &file.certificate)?;
+    let key = found("tls-key", "server.tls.key", &file.key)?;
+    let missing = |key: &str, what: &str| {
+        ConfigError::value(
+            key,
+            format!("is missing: TLS takes a certificate and its key, and only the {what} is named"),
+        )
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(missing("server.tls.key", "certificate")),
+        (None, Some(_)) => Err(missing("server.tls.certificate", "key")),
+    }
+}
+
+pub(super) fn server(file: file::Server, credential: impl Fn(&str) -> Option<PathBuf>) -> Result<Server, ConfigError> {
     let text = file.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
     let listen: SocketAddr = text.parse().map_err(|_| {
         ConfigError::value("server.listen", format!("takes address:port, as in 127.0.0.1:7650, not {text:?}"))
     })?;
     let behind_proxy = file.behind_proxy.unwrap_or(false);
-    if !listen.ip().is_loopback() && !behind_proxy {
+    let tls = tls(&file.tls, credential)?;
+    if !listen.ip().is_loopback() && !behind_proxy && tls.is_none() {
         return Err(ConfigError::value(
             "server.listen",
             format!(
-                "is {listen}, which others reach, and tokens would travel in the clear: listen on 127.0.0.1 with a TLS proxy in front, or set server.behind_proxy = true if one is"
+                "is {listen}, which others reach, and tokens would travel in the clear: set server.tls.certificate and server.tls.key, or server.behind_proxy = true if a proxy with TLS stands in front, or listen on 127.0.0.1"
             ),
         ));
     }
     let proxies = file.trusted_proxies.unwrap_or_else(|| vec!["127.0.0.0/8".into(), "::1/128".into()]);
     Ok(Server {
         listen,
+        tls,
         public_url: file.public_url.as_deref().map(|url| origin("server.public_url", url)).transpose()?,
         aliases: file
             .aliases

@@ -40,6 +40,14 @@ pub(super) struct Server {
     pub(super) max_connections: Option<usize>,
     pub(super) failed_logins_per_minute: Option<u32>,
     pub(super) drain_timeout: Option<String>,
+    pub(super) tls: Tls,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +101,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("server", "max_connections"),
     ("server", "failed_logins_per_minute"),
     ("server", "drain_timeout"),
+    ("server.tls", "certificate"),
+    ("server.tls", "key"),
     ("ipc", "socket"),
     ("ipc", "mode"),
     ("ipc", "map_system_users"),
@@ -129,7 +139,7 @@ impl File {
 
 fn variable(section: &str, key: &str) -> String {
     let joined = if section.is_empty() { key.to_owned() } else { format!("{section}_{key}") };
-    format!("TOKD_{}", joined.to_uppercase())
+    format!("TOKD_{}", joined.replace('.', "_").to_uppercase())
 }
 
 fn overlay(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
@@ -148,12 +158,11 @@ fn overlay(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError>
     } else {
         Value::String(text.to_owned())
     };
-    let target = if section.is_empty() {
-        table
-    } else {
-        let slot = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
-        slot.as_table_mut().ok_or_else(|| ConfigError::value(*section, "is a section, as in [server]"))?
-    };
+    let mut target = table;
+    for part in section.split('.').filter(|part| !part.is_empty()) {
+        let slot = target.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        target = slot.as_table_mut().ok_or_else(|| ConfigError::value(*section, "is a section, as in [server]"))?;
+    }
     target.insert((*key).to_owned(), value);
     Ok(())
 }

@@ -55,7 +55,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    fn value(key: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn value(key: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Value { key: key.into(), why: why.into() }
     }
 }
@@ -105,7 +105,7 @@ pub enum StoreChoice {
 pub struct Server {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// What people clone from; `None` is `http://<listen>`.
+    /// What people clone from; `None` is `http://<listen>`, or `https://…` with TLS.
     pub public_url: Option<Origin>,
     /// Further URLs of this server.
     pub aliases: Vec<Origin>,
@@ -119,6 +119,17 @@ pub struct Server {
     pub failed_logins_per_minute: Option<NonZeroU32>,
     /// How long requests may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+    /// TLS; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What TLS is made of. That the two fit is seen when they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate and those that signed it, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// The local socket.
@@ -224,7 +235,7 @@ impl Config {
             store: check::store(file.store.as_deref(), url, &file.embedded)?,
             database_connections: bounded("database_connections", file.database_connections.unwrap_or(8), 2, 100)?,
             pepper_file,
-            server: check::server(file.server)?,
+            server: check::server(file.server, credential)?,
             ipc: check::ipc(&file.ipc)?,
             git: check::git(file.git)?,
             tokens: check::tokens(&file.tokens)?,
@@ -249,6 +260,7 @@ impl Config {
                 max_connections: 1024,
                 failed_logins_per_minute: NonZeroU32::new(check::FAILED_LOGINS),
                 drain_timeout: Duration::from_secs(30),
+                tls: None,
             },
             ipc: Ipc { socket: socket.unwrap_or_else(|| data.join("tokd.sock")), mode: 0o666, map_system_users: true },
             git: Some(Git {
@@ -300,6 +312,9 @@ mod tests {
     fn each_mistake_is_named_with_its_key() {
         for (text, variables, says) in [
             ("[server]\nlisten = \"0.0.0.0:80\"", &[][..], "server.listen"),
+            ("[server.tls]\ncertificate = \"/c.pem\"", &[], "server.tls.key"),
+            ("", &[("TOKD_SERVER_TLS_KEY", "/k.pem")], "server.tls.certificate"),
+            ("[server.tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"", &[], "absolute"),
             ("[server]\nlisten = \"nowhere\"", &[], "address:port"),
             ("[server]\npublic_url = \"http://git.example.com\"", &[], "https"),
             ("[sever]\n", &[], "sever"),
@@ -318,6 +333,24 @@ mod tests {
             let error = parse(text, variables).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn with_tls_any_address_may_be_listened_on() {
+        let text = "[server]\nlisten = \"0.0.0.0:443\"\n[server.tls]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"";
+        let tls = parse(text, &[("TOKD_SERVER_TLS_KEY", "/other.pem")]).unwrap().server.tls.unwrap();
+        assert_eq!(tls, TlsFiles { certificate: "/c.pem".into(), key: "/other.pem".into() });
+        // systemd's credentials win over the file, as the pepper's does.
+        let credentials = tempfile::tempdir().unwrap();
+        let directory = credentials.path().to_str().unwrap();
+        let passed = [("CREDENTIALS_DIRECTORY", directory)];
+        assert_eq!(parse("", &passed).unwrap().server.tls, None);
+        std::fs::write(credentials.path().join("tls-key"), "").unwrap();
+        let tls = parse(text, &passed).unwrap().server.tls.unwrap();
+        assert_eq!((tls.certificate, tls.key), ("/c.pem".into(), credentials.path().join("tls-key")));
+        std::fs::write(credentials.path().join("tls-certificate"), "").unwrap();
+        let tls = parse("", &passed).unwrap().server.tls.unwrap();
+        assert_eq!(tls.certificate, credentials.path().join("tls-certificate"));
     }
 
     #[test]

@@ -191,6 +191,28 @@ impl Service {
         if matches!(presented, Presented::Nothing) {
             return self.caller_by_peer(uid, acting_as, agent).await;
         }
+        let source = Source { address: None, uid: Some(uid), agent };
+        self.caller_by_presented(presented, acting_as, source).await
+    }
+
+    /// The caller of the remote API: by token, or nobody.
+    pub async fn caller_remote(
+        &self,
+        headers: &HeaderMap,
+        acting_as: Option<UserName>,
+        source: Source,
+    ) -> Result<Caller, Fault> {
+        self.caller_by_presented(authorization(headers), acting_as, source).await
+    }
+
+    async fn caller_by_presented(
+        &self,
+        presented: Presented,
+        acting_as: Option<UserName>,
+        source: Source,
+    ) -> Result<Caller, Fault> {
+        let caller = self.caller_by_token(presented, source).await.map_err(IntoFault::into_fault)?;
+        let caller = caller.map_err(IntoFault::into_fault)?;
         if acting_as.is_some() {
             return Err(Fault::new(
                 FaultCode::InvalidArgument,
@@ -198,9 +220,7 @@ impl Service {
             )
             .hint("leave out --as and TOK_USER, or unset TOK_TOKEN"));
         }
-        let source = Source { address: None, uid: Some(uid), agent };
-        let caller = self.caller_by_token(presented, source).await.map_err(IntoFault::into_fault)?;
-        caller.map_err(IntoFault::into_fault)
+        Ok(caller)
     }
 }
 

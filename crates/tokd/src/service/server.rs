@@ -2,7 +2,7 @@
 
 use tok_api::convert::{MembershipRecord, PageAsk, PageOf, RepositoryRecord, ServerStatus, TokenRecord, Whoami};
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::decide::{Caller, Need, UserNow, decide, highest_right};
+use tok_model::decide::{Bearer, Caller, Need, UserNow, decide, highest_right};
 use tok_model::name::{RepoPath, WorkspaceName};
 
 use super::Service;
@@ -25,7 +25,8 @@ impl Service {
             user: caller.user().map(|user| user.name.to_string()),
             manager: decide(caller, Need::Server, now).is_ok(),
             via,
-            peer_uid: caller.source.uid,
+            // Who a token stands for is not whoever presents it.
+            peer_uid: caller.source.uid.filter(|_| matches!(caller.bearer, Bearer::LocalPeer { .. })),
             token: caller.token().map(|token| TokenRecord::of(token, now)),
             memberships: caller.user().map(memberships).unwrap_or_default(),
         })

@@ -1,28 +1,39 @@
-//! gRPC: what the CLI and other programs speak. Each call is the service function of the same name; this door only
-//! translates.
+//! gRPC: what the CLI and other programs speak, over the local socket and over the remote address. Each call is the
+//! service function of the same name; this door only translates.
 
 mod audit;
 mod authorization;
+mod deadline;
+mod health;
 mod identity;
 mod tokens;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tok_api::convert::parsed;
-use tok_api::fault::Fault;
+use tok_api::fault::{Fault, FaultCode};
 use tok_api::wire::{FILE_DESCRIPTOR_SET, v1};
 use tok_model::decide::Caller;
 use tok_model::name::UserName;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt as _;
 use v1::audit_service_server::AuditServiceServer;
 use v1::authorization_service_server::AuthorizationServiceServer;
 use v1::identity_service_server::IdentityServiceServer;
 use v1::token_service_server::TokenServiceServer;
 
+use self::health::Pulse;
+use super::http::answer;
+use super::http::source::{Proxies, agent};
 use super::socket::listener::{LocalStream, PeerCredentials};
 use crate::service::Service;
 
@@ -38,29 +49,76 @@ pub struct GrpcDoor {
 #[derive(Clone)]
 struct Door {
     service: Arc<Service>,
+    proxies: Proxies,
+}
+
+/// Whoever calls over the remote address: nothing is known of them but what they send, and from where.
+#[derive(Debug, Clone, Copy)]
+struct RemotePeer(SocketAddr);
+
+/// Whether a request is meant for this door, by what it carries.
+pub fn is_call(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl GrpcDoor {
-    /// Puts the services on one door.
-    pub fn new(service: Arc<Service>) -> Result<Self, tonic_reflection::server::Error> {
-        let door = Door { service };
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .build_v1()?;
+    /// Puts the services on one door. `proxies` are believed about the addresses of remote callers; watchers of its
+    /// health leave with `stop`.
+    pub fn new(
+        service: Arc<Service>,
+        proxies: Proxies,
+        stop: CancellationToken,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let health = HealthServer::new(Pulse::new(Arc::clone(&service), stop));
+        let door = Door { service, proxies };
+        let described = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
         let routes = Routes::new(TokenServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(IdentityServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuthorizationServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuditServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))
-            .add_service(reflection);
+            .add_service(health.max_decoding_message_size(LARGEST_REQUEST))
+            .add_service(described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST))
+            // The same under its earlier name, which many clients ask for first.
+            .add_service(described().build_v1alpha()?.max_decoding_message_size(LARGEST_REQUEST));
         Ok(Self { routes: routes.prepare() })
+    }
+
+    /// Answers a call from the remote address.
+    pub async fn answer(&self, mut request: hyper::Request<Incoming>, peer: SocketAddr) -> hyper::Response<Body> {
+        let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        // Such as application/grpc-web, which is another protocol.
+        if !matches!(kind.strip_prefix(b"application/grpc"), Some(b"" | [b'+' | b';', ..])) {
+            return answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "of gRPC's kinds application/grpc is spoken here");
+        }
+        if request.version() != Version::HTTP_2 {
+            return answer::text(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC is spoken over HTTP/2");
+        }
+        request.extensions_mut().insert(RemotePeer(peer));
+        self.call(request).await.map(Body::new)
+    }
+
+    /// One call, for as long as its caller waits.
+    async fn call(&self, request: hyper::Request<Incoming>) -> hyper::Response<tonic::body::Body> {
+        let deadline = deadline::of(request.headers());
+        let answering = self.routes.clone().oneshot(request.map(tonic::body::Body::new));
+        match tokio::time::timeout(deadline, answering).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => late().into_http(),
+        }
     }
 
     /// Serves one connection until it ends or `stop`, after which calls under way finish.
     pub async fn serve(self, stream: LocalStream, peer: PeerCredentials, stop: CancellationToken) {
-        let routes = self.routes;
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let door = Arc::new(self);
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            routes.clone().oneshot(request.map(tonic::body::Body::new))
+            let door = Arc::clone(&door);
+            async move { Ok::<_, std::convert::Infallible>(door.call(request).await) }
         });
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(hyper_util::rt::TokioTimer::new())
@@ -81,16 +139,19 @@ impl GrpcDoor {
     }
 }
 
+/// The same code that gRPC has for it, with our details.
+fn late() -> Status {
+    let fault = Fault::new(FaultCode::Unavailable, "the call took longer than its caller wanted to wait")
+        .hint("give it a longer deadline; if that does not help, tokd's log says what it waits for");
+    let status = Status::from(fault);
+    Status::with_details(Code::DeadlineExceeded, status.message(), status.details().to_vec().into())
+}
+
 impl Door {
-    /// Who calls: the peer of the socket, or the token they sent.
+    /// Who calls: over the local socket its peer or the token they sent, over the remote address nobody without a token.
     async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let peer = request
-            .extensions()
-            .get::<PeerCredentials>()
-            .ok_or_else(|| Status::internal("a local connection without a peer"))?;
-        let metadata = request.metadata();
-        let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let acting_as: Option<UserName> = match metadata.get("tok-as") {
+        let headers = request.metadata().as_ref();
+        let acting_as: Option<UserName> = match headers.get("tok-as") {
             None => None,
             Some(value) => Some(
                 value
@@ -99,8 +160,13 @@ impl Door {
                     .and_then(|name| parsed("tok-as", name))?,
             ),
         };
-        let agent = text("user-agent").map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
-        Ok(self.service.caller_local(peer.uid, metadata.as_ref(), acting_as, agent).await?)
+        if let Some(peer) = request.extensions().get::<PeerCredentials>() {
+            return Ok(self.service.caller_local(peer.uid, headers, acting_as, agent(headers)).await?);
+        }
+        let RemotePeer(peer) =
+            request.extensions().get::<RemotePeer>().ok_or_else(|| Status::internal("a connection without a peer"))?;
+        let source = self.proxies.source(headers, *peer);
+        Ok(self.service.caller_remote(headers, acting_as, source).await?)
     }
 }
 

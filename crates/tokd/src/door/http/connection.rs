@@ -5,6 +5,7 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,23 +16,36 @@ use hyper::http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::in_flight::{Counted, CountedBody, Here, InFlight};
 use super::limits::HttpLimits;
 use super::seldom::Seldom;
-use crate::door::prefixed::{HTTP2_PREFACE, recognise};
+use super::tls::Certificates;
+use crate::door::prefixed::{HTTP2_PREFACE, PrefixedStream, recognise};
 
 /// How long a connection that has no request left may take to say goodbye (HTTP/2 waits for the client's answer).
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How every TLS connection starts: a record of the handshake, of whichever version (RFC 8446 section 5.1).
+const TLS_RECORD: &[u8] = b"\x16\x03";
+
+/// For who speaks plain HTTP where TLS is spoken. Nothing of their request was looked at.
+const NOT_HTTPS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
+    This address speaks TLS: its URL starts with https.\n";
 
 /// What a connection needs to know of the server.
 #[derive(Debug, Clone)]
 pub(super) struct Surroundings {
     pub(super) limits: HttpLimits,
+    /// None: plain HTTP.
+    pub(super) tls: Option<Arc<Certificates>>,
     pub(super) in_flight: InFlight,
     /// No new requests.
     pub(super) stop: CancellationToken,
@@ -73,14 +87,67 @@ impl Surroundings {
     {
         // Requests and answers are written whole; waiting for more to send only delays them.
         stream.set_nodelay(true)?;
+        let here = self.in_flight.part();
+        // Innermost, so that no layer above can wait for a client without it.
+        let stream = Impatient { inner: stream, limit: self.limits.unread, count: here.clone(), waiting: None };
+        match self.tls.as_ref().map(|certificates| certificates.acceptor()) {
+            None => self.converse(stream, here, service).await,
+            // Boxed: a plain connection's task has no need of its room.
+            Some(acceptor) => {
+                Box::pin(async move {
+                    match self.shake_hands(acceptor, stream).await? {
+                        Some(stream) => self.converse(stream, here, service).await,
+                        None => Ok(()),
+                    }
+                })
+                .await
+            }
+        }
+    }
+
+    /// Agrees on keys, in the time that a client has for its first bytes: who takes longer keeps no place. Nothing, if
+    /// the client speaks no TLS or the server stops.
+    async fn shake_hands<I>(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: I,
+    ) -> Result<Option<TlsStream<PrefixedStream<I>>>, Fault>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shaking = async {
+            let (spoken, mut stream) = recognise(stream, &[TLS_RECORD]).await?;
+            if spoken.is_some() {
+                return acceptor.accept(stream).await.map(Some);
+            }
+            if stream.prefix().first().is_some_and(u8::is_ascii_uppercase) {
+                stream.write_all(NOT_HTTPS).await?;
+                stream.shutdown().await?;
+                // Until they have read it: closing on bytes unread would take it away from them.
+                let _ = timeout(GOODBYE, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
+            }
+            Ok(None)
+        };
+        tokio::select! {
+            shaken = timeout(self.limits.first_bytes, shaking) => Ok(shaken.map_err(|_| "no handshake in time")??),
+            () = self.stop.cancelled() => Ok(None),
+        }
+    }
+
+    async fn converse<I, S, B>(self, stream: I, here: Here, service: S) -> Result<(), Fault>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Fault>,
+    {
         let first = tokio::select! {
             first = timeout(self.limits.first_bytes, recognise(stream, &[HTTP2_PREFACE])) => first,
             () = self.stop.cancelled() => return Ok(()),
         };
         let (spoken, stream) = first.map_err(|_| "no first bytes in time")??;
-        let here = self.in_flight.part();
-        let io = Impatient { inner: stream, limit: self.limits.unread, count: here.clone(), waiting: None };
-        let io = TokioIo::new(io);
+        let io = TokioIo::new(stream);
         let counted = here.clone();
         let answer = service_fn(move |request| {
             let counted = counted.enter();

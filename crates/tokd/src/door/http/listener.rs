@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::Error;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::Surroundings;
 use super::in_flight::InFlight;
 use super::limits::HttpLimits;
+use super::tls::Certificates;
 use crate::door::gate::{Drained, Gate};
 
 /// The TCP listener of the remote address.
@@ -23,6 +25,7 @@ use crate::door::gate::{Drained, Gate};
 pub struct HttpListener {
     listener: tokio::net::TcpListener,
     limits: HttpLimits,
+    tls: Option<Arc<Certificates>>,
     in_flight: InFlight,
 }
 
@@ -34,7 +37,13 @@ impl HttpListener {
     pub fn new(listener: TcpListener, limits: HttpLimits) -> Result<Self, Error> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(Self { listener, limits, in_flight: InFlight::default() })
+        Ok(Self { listener, limits, tls: None, in_flight: InFlight::default() })
+    }
+
+    /// The same, with TLS around everything if there are certificates.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Certificates>>) -> Self {
+        Self { tls, ..self }
     }
 
     #[cfg(test)]
@@ -52,10 +61,10 @@ impl HttpListener {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Self { listener, limits, in_flight } = self;
+        let Self { listener, limits, tls, in_flight } = self;
         let cut = CancellationToken::new();
         let under_way = in_flight.clone();
-        let surroundings = Surroundings { limits, in_flight, stop: stop.clone(), cut: cut.clone() };
+        let surroundings = Surroundings { limits, tls, in_flight, stop: stop.clone(), cut: cut.clone() };
         let mut gate = Gate::new(limits.connections);
         let connections = TaskTracker::new();
         loop {

@@ -8,3 +8,4 @@ pub mod listener;
 pub mod router;
 mod seldom;
 pub mod source;
+pub mod tls;

@@ -17,6 +17,7 @@ use super::answer;
 use super::source::Proxies;
 use crate::door::authz;
 use crate::door::gateway::gate::Gateway;
+use crate::door::grpc::{self, GrpcDoor};
 use crate::service::Service;
 
 /// Everything on the remote address.
@@ -25,6 +26,8 @@ pub struct Router {
     pub service: Arc<Service>,
     /// The git gateway, if it is on.
     pub gateway: Option<Gateway>,
+    /// The gRPC services.
+    pub grpc: GrpcDoor,
     /// Who is believed about addresses.
     pub proxies: Proxies,
 }
@@ -62,6 +65,9 @@ type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Router {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if grpc::is_call(request.headers()) {
+            return self.grpc.answer(request, peer).await;
+        }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
             "/readyz" => match self.service.ready().await {

@@ -42,7 +42,8 @@ impl Proxies {
     }
 }
 
-fn agent(headers: &HeaderMap) -> Option<String> {
+/// What the client says it is, as far as that can be kept.
+pub fn agent(headers: &HeaderMap) -> Option<String> {
     // ASCII, and of the control characters only the tab can be left in it.
     let text = headers.get(USER_AGENT)?.to_str().ok()?;
     let mut agent = text.get(..LONGEST_AGENT).unwrap_or(text).to_owned();
