@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreChoice};
+use crate::door::api::ApiDoor;
 use crate::door::gateway::backend::{GatewayLimits, GitBackend};
 use crate::door::gateway::gate::Gateway;
 use crate::door::gateway::program::GitProgram;
@@ -241,12 +242,13 @@ async fn serve(
         None => LocalListener::bind(&config.ipc.socket, config.ipc.mode, SocketLimits::default()).await?,
     };
     let http = HttpListener::new(listener, limits(config))?;
+    let trusted = if config.server.behind_proxy { config.server.trusted_proxies.clone() } else { Vec::new() };
+    let proxies = Proxies { trusted };
     let router = Arc::new(Router {
         service: Arc::clone(&service),
+        api: ApiDoor::new(Arc::clone(&service), proxies.clone()),
         gateway: backend.clone().map(Gateway::new),
-        proxies: Proxies {
-            trusted: if config.server.behind_proxy { config.server.trusted_proxies.clone() } else { Vec::new() },
-        },
+        proxies,
     });
 
     let upkeep = tokio::spawn(upkeep(Arc::clone(&service), backend.clone(), stop.clone()));
