@@ -44,11 +44,12 @@ bench *ARGS: helper
 package *ARGS:
     packaging/build-deb.sh "$@"
 
-# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations
+# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations, docs/openapi.json from the routes
 generate:
     cargo run --locked --package tok -- internal-reference > target/cli.md
     mv target/cli.md docs/cli.md
     TOK_UPDATE=1 cargo test --locked --package tok-store schema
+    TOK_UPDATE=1 cargo test --locked --package tokd openapi
 
 # Write all code in the one format
 fmt:

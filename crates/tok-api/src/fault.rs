@@ -129,12 +129,22 @@ pub struct Fault {
     pub matches: Vec<String>,
     /// With [`FaultCode::Forbidden`]: the scope that the caller's token lacks, if that is all that is in the way.
     pub scope: Option<String>,
+    /// With [`FaultCode::RateLimited`]: to be asked again after so many seconds.
+    pub retry_after: Option<u32>,
 }
 
 impl Fault {
     /// A fault without a hint.
     pub fn new(code: FaultCode, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), hint: None, field: None, matches: Vec::new(), scope: None }
+        Self {
+            code,
+            message: message.to_string(),
+            hint: None,
+            field: None,
+            matches: Vec::new(),
+            scope: None,
+            retry_after: None,
+        }
     }
 
     /// A field of the request that cannot be so.
@@ -177,6 +187,7 @@ impl From<Fault> for Status {
             field: cut(&fault.field.unwrap_or_default(), LONGEST_TEXT),
             matches: fault.matches.iter().take(MOST_MATCHES).map(|line| cut(line, LONGEST_MATCH)).collect(),
             scope: fault.scope.unwrap_or_default(),
+            retry_after_seconds: fault.retry_after.unwrap_or(0),
         };
         let packed = prost_types::Any { type_url: DETAIL_TYPE.to_owned(), value: detail.encode_to_vec() };
         let status = RpcStatus { code: code.into(), message: message.clone(), details: vec![packed] };
@@ -237,6 +248,7 @@ fn unpack(status: &Status) -> Option<Fault> {
         field: given(detail.field),
         matches: detail.matches,
         scope: given(detail.scope),
+        retry_after: Some(detail.retry_after_seconds).filter(|seconds| *seconds > 0),
     })
 }
 

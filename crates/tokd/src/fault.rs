@@ -25,7 +25,11 @@ impl IntoFault for Refusal {
             Rule::Scope(scope) => Some(scope.to_string()),
             _ => None,
         };
-        let fault = Fault { scope, ..Fault::new(code, &self) };
+        let retry_after = match self.rule {
+            Rule::Throttled(seconds) => Some(seconds),
+            _ => None,
+        };
+        let fault = Fault { scope, retry_after, ..Fault::new(code, &self) };
         match self.hint() {
             Some(hint) => fault.hint(hint),
             None => fault,

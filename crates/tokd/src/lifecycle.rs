@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreChoice};
+use crate::door::api::ApiDoor;
 use crate::door::gateway::backend::{GatewayLimits, GitBackend};
 use crate::door::gateway::gate::Gateway;
 use crate::door::gateway::program::GitProgram;
@@ -251,6 +252,7 @@ async fn serve(
         .map_err(|error| anyhow!("gRPC reflection: {error}"))?;
     let router = Arc::new(Router {
         service: Arc::clone(&service),
+        api: ApiDoor::new(Arc::clone(&service), proxies.clone()),
         gateway: backend.clone().map(Gateway::new),
         grpc: grpc.clone(),
         proxies,

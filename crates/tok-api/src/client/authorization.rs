@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Client, call, unreadable};
-use crate::convert::{CheckedToken, ExplainAsk, Explanation};
+use crate::convert::{CheckedToken, ExplainAsk, Explanation, Introspection};
 use crate::fault::Fault;
 use crate::wire::v1;
 
@@ -17,5 +17,11 @@ impl Client {
     /// Asks whether a token may do something, and which rule decides.
     pub async fn explain(&mut self, ask: ExplainAsk) -> Result<Explanation, Fault> {
         call!(self.authorization, explain, v1::ExplainRequest::from(ask)).try_into().map_err(unreadable)
+    }
+
+    /// Asks what a token is worth that somebody presented (RFC 7662).
+    pub async fn introspect(&mut self, token: &SecretString) -> Result<Introspection, Fault> {
+        let request = v1::IntrospectRequest { token: token.expose_secret().to_owned() };
+        Ok(call!(self.authorization, introspect, request).into())
     }
 }

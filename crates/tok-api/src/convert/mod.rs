@@ -10,6 +10,7 @@ mod explain;
 mod field;
 mod identity;
 mod import;
+mod introspection;
 mod json;
 mod password;
 mod revocation;
@@ -29,6 +30,7 @@ pub use identity::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
 };
 pub use import::{ImportDraft, ImportReport, ImportedLine, LARGEST_IMPORT, NewImport};
+pub use introspection::{IntrospectedToken, Introspection};
 pub use password::PasswordChange;
 pub use revocation::{RestoredTokens, RevokeMany, RevokedMany, Selection};
 pub use server::{ServerStatus, Whoami};

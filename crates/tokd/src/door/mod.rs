@@ -1,5 +1,6 @@
 //! The doors: everything that accepts a connection.
 
+pub mod api;
 pub mod authz;
 pub mod gate;
 pub mod gateway;

@@ -106,15 +106,29 @@ impl Service {
 
     /// What the database says of it.
     pub async fn look_up_caller(&self, unknown: Unknown) -> Result<Result<Caller, Refusal>, StoreError> {
+        let source = unknown.source.clone();
+        Ok(self.look_up(unknown).await?.ok_or_else(|| self.unknown_token(&source)))
+    }
+
+    /// Who holds this token, for whoever asks about it: nobody's failure if there is none.
+    pub(super) async fn holder(&self, text: Plaintext, source: Source) -> Result<Option<Caller>, StoreError> {
+        let digest = text.digest(self.peppers.current());
+        match self.verdicts.token(&digest) {
+            Some(facts) => Ok(Some(facts.of_caller(source))),
+            None => self.look_up(Unknown { text, digest, source }).await,
+        }
+    }
+
+    async fn look_up(&self, unknown: Unknown) -> Result<Option<Caller>, StoreError> {
         let Unknown { text, digest, source } = unknown;
         let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
-        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(Err(self.unknown_token(&source))) };
+        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(None) };
         let facts = Facts { token: Arc::new(token), owner };
         self.verdicts.remember_token(digest, facts.clone(), asked);
-        Ok(Ok(facts.of_caller(source)))
+        Ok(Some(facts.of_caller(source)))
     }
 
     /// The refusal of what is no token, or, if there were too many of them from there, of any more.
@@ -221,6 +235,20 @@ impl Service {
             .hint("leave out --as and TOK_USER, or unset TOK_TOKEN"));
         }
         Ok(caller)
+    }
+
+    /// The caller of the remote API: by token, or nobody.
+    pub async fn caller_remote(
+        &self,
+        headers: &HeaderMap,
+        acting_as: Option<UserName>,
+        source: Source,
+    ) -> Result<Caller, Fault> {
+        if acting_as.is_some() {
+            return Err(Fault::new(FaultCode::InvalidArgument, "a token acts for its owner"));
+        }
+        let caller = self.caller_by_token(authorization(headers), source).await.map_err(IntoFault::into_fault)?;
+        caller.map_err(IntoFault::into_fault)
     }
 }
 

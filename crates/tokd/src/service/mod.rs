@@ -142,6 +142,6 @@ impl Service {
 }
 
 /// Secrets come straight from the operating system's generator; a failing one is no reason to go on.
-fn rng() -> UnwrapErr<SysRng> {
+pub(crate) fn rng() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)
 }

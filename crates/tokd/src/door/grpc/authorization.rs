@@ -19,7 +19,9 @@ impl AuthorizationService for Door {
         Err(Status::unimplemented("not in this version"))
     }
 
-    async fn introspect(&self, _: Request<v1::IntrospectRequest>) -> Reply<v1::IntrospectReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn introspect(&self, request: Request<v1::IntrospectRequest>) -> Reply<v1::IntrospectReply> {
+        let caller = self.caller(&request).await?;
+        let token = Zeroizing::new(request.into_inner().token);
+        Ok(Response::new(self.service.introspect(&caller, &token).await?.into()))
     }
 }

@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer;
 use super::source::Proxies;
+use crate::door::api::ApiDoor;
 use crate::door::authz;
 use crate::door::gateway::gate::Gateway;
 use crate::door::grpc::{self, GrpcDoor};
@@ -24,6 +25,8 @@ use crate::service::Service;
 pub struct Router {
     /// The operations.
     pub service: Arc<Service>,
+    /// JSON and the OAuth forms.
+    pub api: ApiDoor,
     /// The git gateway, if it is on.
     pub gateway: Option<Gateway>,
     /// The gRPC services.
@@ -67,6 +70,9 @@ impl Router {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         if grpc::is_call(request.headers()) {
             return self.grpc.answer(request, peer).await;
+        }
+        if ApiDoor::takes(request.uri().path()) {
+            return self.api.answer(request, peer).await;
         }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),

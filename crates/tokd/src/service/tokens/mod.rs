@@ -2,6 +2,7 @@
 
 mod check;
 mod create;
+mod introspect;
 mod list;
 mod resolve;
 mod revoke;

@@ -1,0 +1,80 @@
+//! `/v1/audit`: the trail.
+
+#![expect(unused_qualifications, reason = "what utoipa generates for query parameters")]
+
+use axum::extract::State;
+use axum::response::Response;
+use hyper::Uri;
+use serde::{Deserialize, Serialize};
+use tok_api::convert::{AuditFilter, AuditRecord, PageAsk, optional, parsed};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Asked, Calling};
+use super::{Answer, Api, reply};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// Which events, and which page of them. Every condition that is given must hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListEvents {
+    /// Rows at most; more than 1000 is cut to that.
+    #[param(minimum = 0)]
+    page_size: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// What this token did or suffered: its ID, at least 4 characters of it, or its token prefix.
+    token: Option<String>,
+    /// What this user did: a login name.
+    user: Option<String>,
+    /// What touched this repository, as in `acme/app`.
+    repository: Option<String>,
+    /// What happened at this moment or later (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<String>,
+    /// In the order in which it happened, instead of the newest first.
+    #[serde(default)]
+    oldest_first: bool,
+}
+
+/// A page of the trail.
+#[derive(Serialize, ToSchema)]
+struct EventPage {
+    /// Newest first, unless asked otherwise.
+    events: Vec<AuditRecord>,
+    /// What to ask for the next page with; null: this was the last.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Read the audit trail
+///
+/// Everything for managers, one's own for others.
+#[utoipa::path(
+    get, path = "/v1/audit", operation_id = "listEvents", tag = "audit", params(ListEvents),
+    responses((status = 200, description = "A page of the trail.", body = EventPage,
+        headers(("Link" = String, description = "The next page, if there is one (RFC 8288)."))))
+)]
+async fn list(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    uri: Uri,
+    Asked(asked): Asked<ListEvents>,
+) -> Answer<Response> {
+    let filter = AuditFilter {
+        token: asked.token.filter(|token| !token.is_empty()),
+        user: optional("user", &asked.user.unwrap_or_default())?,
+        repository: optional("repository", &asked.repository.unwrap_or_default())?,
+        since: asked.since.map(|since| parsed("since", &since)).transpose()?,
+        oldest_first: asked.oldest_first,
+    };
+    filter.reference()?;
+    let page = PageAsk::from_wire(asked.page_size.unwrap_or(0), asked.cursor.unwrap_or_default());
+    let page = api.service.list_audit(&caller, filter, page).await?;
+    Ok(reply::page(&uri, page, |events, next_cursor| EventPage { events, next_cursor }))
+}

@@ -1,0 +1,271 @@
+//! What a request says, taken out of it: who calls, the fields of its body, the parameters of its address.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use secrecy::zeroize::Zeroizing;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use tok_api::convert::parsed;
+use tok_api::fault::Fault;
+use tok_model::decide::Caller;
+use tok_model::name::UserName;
+
+use super::Api;
+use super::problem::Problem;
+
+/// The largest body.
+pub(super) const LARGEST_BODY: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// For whom a manager acts, as `--as` of the command line.
+const TOK_AS: HeaderName = HeaderName::from_static("tok-as");
+
+/// Who the connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub SocketAddr);
+
+/// Who calls.
+pub(super) struct Calling(pub Caller);
+
+impl FromRequestParts<Api> for Calling {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else {
+            return Err(Problem::new("internal", "a request without a peer"));
+        };
+        let acting_as = acting_as(&parts.headers)?;
+        let source = api.proxies.source(&parts.headers, peer);
+        Ok(Self(api.service.caller_remote(&parts.headers, acting_as, source).await?))
+    }
+}
+
+fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {
+    let mut given = headers.get_all(TOK_AS).iter();
+    let name = match (given.next(), given.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().map_err(|_| Fault::field("Tok-As", "a user's name is ASCII"))?,
+        (Some(_), Some(_)) => return Err(Fault::field("Tok-As", "act as one user, not as several").into()),
+    };
+    Ok(Some(parsed("Tok-As", name)?))
+}
+
+/// The fields of a JSON body, each of which is known.
+pub(super) struct Said<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Said<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        check_type(request.headers(), &["application/json", "application/merge-patch+json"])?;
+        let bytes = Zeroizing::new(body(request.into_body()).await?.to_vec());
+        read_json(&bytes).map(Self)
+    }
+}
+
+/// The same where all fields, and so the body, may be left out.
+pub(super) struct MaybeSaid<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Api> for MaybeSaid<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        let (parts, body_in) = request.into_parts();
+        let bytes = Zeroizing::new(body(body_in).await?.to_vec());
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        check_type(&parts.headers, &["application/json"])?;
+        read_json(&bytes).map(Self)
+    }
+}
+
+/// Text that may be a secret: gone from memory with the request.
+#[derive(Default)]
+pub(super) struct SecretText(Zeroizing<String>);
+
+impl std::ops::Deref for SecretText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+/// The parameters of a form (`application/x-www-form-urlencoded`), for the OAuth calls: each at most once, and unknown ones
+/// ignored (RFC 6749 section 3.2).
+pub(super) struct Form(Vec<(String, SecretText)>);
+
+impl Form {
+    /// A parameter, if it is there and not empty.
+    pub(super) fn take(&mut self, name: &str) -> Option<SecretText> {
+        let at = self.0.iter().position(|(known, value)| known == name && !value.is_empty())?;
+        Some(self.0.swap_remove(at).1)
+    }
+}
+
+impl FromRequest<Api> for Form {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        check_type(request.headers(), &["application/x-www-form-urlencoded"])?;
+        let bytes = Zeroizing::new(body(request.into_body()).await?.to_vec());
+        let pairs: Vec<(String, SecretText)> = serde_urlencoded::from_bytes(&bytes)
+            .map_err(|_| Problem::new("invalid_argument", "the body is no form").hint("send name=value&name=value"))?;
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Problem::new("invalid_argument", "a parameter is there twice").field(name));
+            }
+        }
+        Ok(Self(pairs))
+    }
+}
+
+/// The parameters of the address, each of which is known.
+pub(super) struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
+            let problem = Problem::new("invalid_argument", without_place(&error.inner().to_string()))
+                .hint("/openapi.json lists the parameters; a token never belongs into an address");
+            named(problem, &error.path().to_string(), &error.inner().to_string())
+        })
+    }
+}
+
+/// One segment of the path, read by the parser of what it means.
+pub(super) struct Segment<T>(pub T);
+
+impl<T> FromRequestParts<Api> for Segment<T>
+where
+    T: std::str::FromStr<Err: std::fmt::Display> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, api).await.map_err(bad_path)?;
+        let Some((name, text)) = segments.first() else { return Err(Problem::new("not_found", "nothing is here")) };
+        Ok(Self(parsed(name, text)?))
+    }
+}
+
+/// Two segments of the path.
+pub(super) struct Segments<A, B>(pub A, pub B);
+
+impl<A, B> FromRequestParts<Api> for Segments<A, B>
+where
+    A: std::str::FromStr<Err: std::fmt::Display> + Send,
+    B: std::str::FromStr<Err: std::fmt::Display> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, api).await.map_err(bad_path)?;
+        let [(first, a), (second, b)] = segments.as_slice() else {
+            return Err(Problem::new("not_found", "nothing is here"));
+        };
+        Ok(Self(parsed(first, a)?, parsed(second, b)?))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn bad_path(rejection: axum::extract::rejection::PathRejection) -> Problem {
+    Problem::new("invalid_argument", rejection.body_text()).hint("percent-encode the path as UTF-8")
+}
+
+/// Reads a whole body, within [`LARGEST_BODY`] and [`BODY_PATIENCE`].
+async fn body(body: Body) -> Result<Bytes, Problem> {
+    let collecting = Limited::new(body, LARGEST_BODY).collect();
+    match tokio::time::timeout(BODY_PATIENCE, collecting).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Problem::new("too_large", format!("a request's body has at most {LARGEST_BODY} bytes"))
+                .hint("send less at a time"))
+        }
+        Ok(Err(_)) => {
+            Err(Problem::new("invalid_argument", "the request's body broke off").hint("send it again, whole"))
+        }
+        Err(_) => {
+            let seconds = BODY_PATIENCE.as_secs();
+            Err(Problem::new("request_timeout", format!("the request's body took longer than {seconds} s"))
+                .hint("send it again, faster"))
+        }
+    }
+}
+
+fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if accepted.iter().any(|known| essence.eq_ignore_ascii_case(known.as_bytes())) {
+        return Ok(());
+    }
+    let given = String::from_utf8_lossy(essence);
+    let wanted = accepted[0];
+    let detail =
+        if given.is_empty() { "the body's type is not said".to_owned() } else { format!("this takes no {given}") };
+    Err(Problem::new("unsupported_media_type", detail)
+        .field("Content-Type")
+        .hint(format!("send Content-Type: {wanted}")))
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bad = |path: &str, error: &serde_json::Error| {
+        let problem = Problem::new("invalid_argument", detail(error))
+            .hint("/openapi.json says which fields this call takes, and what each is");
+        named(problem, path, &error.to_string())
+    };
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let said =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| bad(&error.path().to_string(), error.inner()))?;
+    reader.end().map_err(|error| bad(".", &error))?;
+    Ok(said)
+}
+
+/// What is wrong and where, without what was there: it may be a secret in the wrong place.
+fn detail(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!("line {}, column {}", error.line(), error.column());
+    let what = without_place(&text);
+    match what.strip_prefix("invalid type: ").or_else(|| what.strip_prefix("invalid value: ")) {
+        // `string "…", expected a boolean`: the value itself is left out.
+        Some(types) => {
+            let expected = types.rsplit_once("expected ").map_or("something else", |(_, expected)| expected);
+            format!("this is not {expected} ({place})")
+        }
+        None => format!("{what} ({place})"),
+    }
+}
+
+fn without_place(text: &str) -> String {
+    text.rsplit_once(" at line ").map_or(text, |(what, _)| what).to_owned()
+}
+
+/// With the field that it is about, where one is known: the path to it, or the name in serde's own words.
+fn named(problem: Problem, path: &str, text: &str) -> Problem {
+    let quoted = ["unknown field `", "missing field `", "duplicate field `"]
+        .iter()
+        .find_map(|words| text.strip_prefix(words)?.split_once('`').map(|(name, _)| name));
+    match quoted {
+        Some(name) => problem.field(&name.chars().take(100).collect::<String>()),
+        None if path == "." || path == "?" => problem,
+        None => problem.field(path),
+    }
+}

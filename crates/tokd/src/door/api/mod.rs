@@ -1,0 +1,127 @@
+//! The JSON door: `/v1`, the OAuth forms and their metadata, and the OpenAPI document that describes them.
+//!
+//! Each route is the service function of the same name; this door only translates. What is refused is refused with problem
+//! details (RFC 9457).
+
+mod audit;
+mod extract;
+mod metadata;
+mod oauth;
+mod openapi;
+mod problem;
+mod reply;
+mod server;
+mod tokens;
+mod users;
+mod workspaces;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Request, body::Incoming};
+use tower::ServiceExt as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use self::extract::Peer;
+use self::problem::Problem;
+use super::http::source::Proxies;
+use crate::service::{Presented, Service, authorization};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    service: Arc<Service>,
+    proxies: Proxies,
+}
+
+/// Everything of JSON on the remote address.
+pub struct ApiDoor {
+    api: Api,
+    routes: Router,
+}
+
+impl ApiDoor {
+    /// A door to this service.
+    pub fn new(service: Arc<Service>, proxies: Proxies) -> Self {
+        let api = Api { service, proxies };
+        let (routes, _) = routes().split_for_parts();
+        let routes = routes
+            .route(openapi::PATH, axum::routing::get(openapi::answer))
+            .fallback(nothing_here)
+            .method_not_allowed_fallback(wrong_method)
+            .with_state(api.clone());
+        Self { api, routes }
+    }
+
+    /// Whether a path is this door's.
+    pub fn takes(path: &str) -> bool {
+        let below = |top: &str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        below("/v1")
+            || below("/oauth2")
+            || below(metadata::AUTHORIZATION_SERVER)
+            || below(metadata::PROTECTED_RESOURCE)
+            || path == openapi::PATH
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        let id = request_id();
+        let oauth = request.uri().path().starts_with("/oauth2/");
+        // Said here once: that it stopped working may turn up wherever a permit is asked for.
+        let presented = !matches!(authorization(request.headers()), Presented::Nothing);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let Ok(mut response) = self.routes.clone().oneshot(request).await;
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            if problem.status().is_server_error() {
+                tracing::warn!(request = %id, code = problem.code(), "A call over HTTP failed");
+            }
+            let allow = response.headers().get(ALLOW).cloned();
+            response =
+                problem.presented(presented).allow(allow).answer(&id, &self.api.service.place().public_url, oauth);
+        }
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Everything here is somebody's: secrets, names, what they may do. The few public answers say otherwise themselves.
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if let Ok(id) = HeaderValue::try_from(id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        response
+    }
+}
+
+/// Every route, and what the document says of each.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .merge(tokens::routes())
+        .merge(users::routes())
+        .merge(workspaces::routes())
+        .merge(audit::routes())
+        .merge(server::routes())
+        .merge(oauth::routes())
+        .merge(metadata::routes())
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new("not_found", "there is nothing at this address").hint("/openapi.json lists every address")
+}
+
+/// The router adds the `Allow` header.
+async fn wrong_method() -> Problem {
+    Problem::new("method_not_allowed", "this address takes other methods").hint("the header Allow lists them")
+}
+
+/// A new random ID (RFC 9562 version 4).
+fn request_id() -> String {
+    tok_model::id::TokenId::random(&mut crate::service::rng()).to_string()
+}
+
+/// What a handler answers.
+type Answer<T> = Result<T, Problem>;

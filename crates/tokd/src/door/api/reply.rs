@@ -1,0 +1,78 @@
+//! What the answers have in common: JSON, versions, pages.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use hyper::header::{ETAG, HeaderValue, LINK};
+use hyper::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use tok_api::convert::{PageAsk, PageOf, TokenRecord};
+use utoipa::IntoParams;
+
+/// Which page of a list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Paging {
+    /// Rows at most; more than 1000 is cut to that.
+    #[param(minimum = 0)]
+    page_size: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl From<Paging> for PageAsk {
+    fn from(paging: Paging) -> Self {
+        Self::from_wire(paging.page_size.unwrap_or(0), paging.cursor.unwrap_or_default())
+    }
+}
+
+/// A page of a list, and the address of the next one (RFC 8288) besides its cursor.
+pub(super) fn page<T, B: Serialize>(
+    uri: &Uri,
+    page: PageOf<T>,
+    body: impl FnOnce(Vec<T>, Option<String>) -> B,
+) -> Response {
+    let next = page.next_cursor.as_deref().map(|cursor| next_page(uri, cursor));
+    let mut response = Json(body(page.rows, page.next_cursor)).into_response();
+    if let Some(link) = next.and_then(|link| HeaderValue::try_from(link).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    response
+}
+
+/// The same address with another cursor, relative to the server's root.
+fn next_page(uri: &Uri, cursor: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if name != "cursor" {
+            query.append_pair(&name, &value);
+        }
+    }
+    query.append_pair("cursor", cursor);
+    format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
+}
+
+/// An answer about one token, with its version as the entity tag (RFC 9110 section 8.8.3).
+pub(super) fn versioned<B: Serialize>(status: StatusCode, version: u32, body: &B) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{version}\"")) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// A token as it is.
+pub(super) fn token(status: StatusCode, token: &TokenRecord) -> Response {
+    versioned(status, token.version, token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_the_same_question_from_further_on() {
+        let uri: Uri = "/v1/tokens?label=a%26b&cursor=old&page_size=2".parse().unwrap();
+        assert_eq!(next_page(&uri, "n w"), "</v1/tokens?label=a%26b&page_size=2&cursor=n+w>; rel=\"next\"");
+    }
+}

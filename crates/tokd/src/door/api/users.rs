@@ -1,0 +1,190 @@
+//! `/v1/users`.
+
+#![expect(unused_qualifications, reason = "what utoipa generates for query parameters")]
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use hyper::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use tok_api::convert::{MembershipRecord, NewUser, UserRecord, parsed};
+use tok_model::name::UserName;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Asked, Calling, Said, Segment};
+use super::{Answer, Api, reply};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, delete))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
+}
+
+/// Whom to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CreateUser {
+    /// Login name.
+    #[schema(example = "alice")]
+    name: String,
+    /// May administer the whole server.
+    #[serde(default)]
+    manager: bool,
+}
+
+/// A user.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserReply {
+    /// As they are now.
+    user: UserRecord,
+}
+
+/// Make a user
+///
+/// And the workspace of the same name. For managers.
+#[utoipa::path(
+    post, path = "/v1/users", operation_id = "createUser", tag = "users",
+    request_body(content = CreateUser, content_type = "application/json"),
+    responses((status = 201, description = "The user.", body = UserReply))
+)]
+async fn create(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Said(said): Said<CreateUser>,
+) -> Answer<(StatusCode, Json<UserReply>)> {
+    let new = NewUser { name: parsed("name", &said.name)?, manager: said.manager };
+    let user = api.service.create_user(&caller, new).await?;
+    Ok((StatusCode::CREATED, Json(UserReply { user })))
+}
+
+/// A page of users.
+#[derive(Serialize, ToSchema)]
+struct UserPage {
+    /// By name.
+    users: Vec<UserRecord>,
+    /// What to ask for the next page with; null: this was the last.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// List users
+///
+/// By name. For managers.
+#[utoipa::path(
+    get, path = "/v1/users", operation_id = "listUsers", tag = "users", params(reply::Paging),
+    responses((status = 200, description = "A page of users.", body = UserPage,
+        headers(("Link" = String, description = "The next page, if there is one (RFC 8288)."))))
+)]
+async fn list(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    uri: Uri,
+    Asked(paging): Asked<reply::Paging>,
+) -> Answer<Response> {
+    let page = api.service.list_users(&caller, paging.into()).await?;
+    Ok(reply::page(&uri, page, |users, next_cursor| UserPage { users, next_cursor }))
+}
+
+/// A user and where they belong.
+#[derive(Serialize, ToSchema)]
+struct ShownUser {
+    /// The user.
+    user: UserRecord,
+    /// By workspace.
+    memberships: Vec<MembershipRecord>,
+}
+
+/// Show a user
+///
+/// For managers, and for the user.
+#[utoipa::path(
+    get, path = "/v1/users/{name}", operation_id = "showUser", tag = "users",
+    params(("name" = String, Path, description = "Login name.")),
+    responses((status = 200, description = "The user and where they belong.", body = ShownUser))
+)]
+async fn show(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Segment(name): Segment<UserName>,
+) -> Answer<Json<ShownUser>> {
+    let (user, memberships) = api.service.show_user(&caller, name).await?;
+    Ok(Json(ShownUser { user, memberships }))
+}
+
+/// How a user shall be deleted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DeleteUser {
+    /// Say what it would be, change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What deleting a user did, or would do.
+#[derive(Serialize, ToSchema)]
+struct DeletedUser {
+    /// As they were.
+    user: UserRecord,
+    /// How many live tokens ended, or would.
+    tokens_revoked: u32,
+    /// False: it was a dry run.
+    deleted: bool,
+    /// Their own workspace, if it stays because there are repositories or other members in it.
+    #[schema(required)]
+    workspace_kept: Option<String>,
+}
+
+/// Delete a user
+///
+/// And end their tokens, at once. For managers.
+#[utoipa::path(
+    delete, path = "/v1/users/{name}", operation_id = "deleteUser", tag = "users",
+    params(("name" = String, Path, description = "Login name."), DeleteUser),
+    responses((status = 200, description = "What was done.", body = DeletedUser))
+)]
+async fn delete(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Segment(name): Segment<UserName>,
+    Asked(asked): Asked<DeleteUser>,
+) -> Answer<Json<DeletedUser>> {
+    let (user, tokens_revoked, workspace_kept) = api.service.delete_user(&caller, name, asked.dry_run).await?;
+    Ok(Json(DeletedUser { user, tokens_revoked, deleted: !asked.dry_run, workspace_kept }))
+}
+
+/// Disable a user
+///
+/// Stops every token of theirs, at once, until they are enabled again. For managers.
+#[utoipa::path(
+    post, path = "/v1/users/{name}/disable", operation_id = "disableUser", tag = "users",
+    params(("name" = String, Path, description = "Login name.")),
+    responses((status = 200, description = "The user.", body = UserReply))
+)]
+async fn disable(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Segment(name): Segment<UserName>,
+) -> Answer<Json<UserReply>> {
+    Ok(Json(UserReply { user: api.service.set_user_enabled(&caller, name, false).await? }))
+}
+
+/// Enable a user again
+///
+/// For managers.
+#[utoipa::path(
+    post, path = "/v1/users/{name}/enable", operation_id = "enableUser", tag = "users",
+    params(("name" = String, Path, description = "Login name.")),
+    responses((status = 200, description = "The user.", body = UserReply))
+)]
+async fn enable(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Segment(name): Segment<UserName>,
+) -> Answer<Json<UserReply>> {
+    Ok(Json(UserReply { user: api.service.set_user_enabled(&caller, name, true).await? }))
+}

@@ -1,0 +1,57 @@
+//! What a resource server is told about a token that was presented to it.
+
+use tok_api::convert::{IntrospectedToken, Introspection};
+use tok_api::fault::Fault;
+use tok_model::clock::Timestamp;
+use tok_model::decide::{Caller, Need, Refusal, Rule, decide};
+use tok_model::kind::TokenKind;
+use tok_model::secret::Plaintext;
+use tok_model::token::{Owner, Token};
+
+use super::effective_scopes;
+use crate::fault::IntoFault;
+use crate::service::Service;
+
+impl Service {
+    /// Says what a token is worth now (RFC 7662), to anybody whose own token works and is not one of kind git, which
+    /// programs hand around freely. Whatever is not usable is inactive, without a reason. The server that asks is not
+    /// blamed for what was presented to it: this counts as nobody's failure.
+    pub async fn introspect(&self, caller: &Caller, text: &str) -> Result<Introspection, Fault> {
+        self.permit(caller, Need::Identity)?;
+        if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) {
+            return Err(Refusal::from(Rule::Kind(TokenKind::Git)).into_fault());
+        }
+        let Ok(text) = Plaintext::parse(text.trim()) else { return Ok(Introspection::default()) };
+        let holder = self.holder(text, caller.source.clone()).await.map_err(IntoFault::into_fault)?;
+        let now = self.now();
+        let usable = holder.filter(|holder| decide(holder, Need::Identity, now).is_ok());
+        let token = usable.as_ref().and_then(|holder| Some(self.introspected(holder, holder.token()?, now)));
+        Ok(Introspection { active: token.is_some(), token })
+    }
+
+    fn introspected(&self, holder: &Caller, token: &Token, now: Timestamp) -> IntrospectedToken {
+        let scopes: Vec<String> = effective_scopes(holder, None, now).map(|scope| scope.to_string()).collect();
+        let (sub, username) = match token.owner {
+            Owner::User(id) => (id.to_string(), Some(token.owner_name.clone())),
+            Owner::Workspace(id) => (id.to_string(), None),
+        };
+        let record = tok_api::convert::TokenRecord::of(token, now);
+        let url = self.place().public_url.to_string();
+        IntrospectedToken {
+            scope: scopes.join(" "),
+            username,
+            token_type: "Bearer".to_owned(),
+            exp: token.expires_at.map(|end| end.timestamp()),
+            iat: token.created_at.timestamp(),
+            sub,
+            aud: url.clone(),
+            iss: url,
+            jti: token.id.to_string(),
+            kind: token.kind().to_string(),
+            permission: record.permission.map(|permission| permission.to_string()),
+            workspace: record.workspace,
+            repo_allowlist: record.repo_allowlist,
+            routes: record.routes,
+        }
+    }
+}
