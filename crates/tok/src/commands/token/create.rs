@@ -5,7 +5,7 @@ use tok_api::convert::TokenDraft;
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::scope::ScopeSet;
 
-use super::once::{Made, RetryArgs};
+use super::once::{ChosenArgs, Made, RetryArgs};
 use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -18,12 +18,16 @@ use crate::exit::Failure;
 /// A personal token acts for you, within its scopes and routes. A workspace token acts for a workspace, a repo token for
 /// some of its repositories; both take a permission instead of scopes.
 ///
+/// A secret of your own choice is presented as HTTP Basic with the token's name as the user name. It comes from stdin or a
+/// file, never from an argument, which others on the machine can see.
+///
 /// Examples:
 ///
 ///     $ tok token create "Laptop"
 ///     $ tok token create "CI" --expires 30 --scopes repo:read
 ///     $ tok token create "Libraries" --expires 2027-01-31 --route acme/lib:r --route acme/app:rw
 ///     $ tok token create "Deploy" --kind repo --repo acme/app,acme/web --permission read
+///     $ tok token create migrated --secret-stdin < old-secret.txt
 ///     $ TOKEN=$(tok token create "Nightly" -e 12h -s repo:read)
 ///     $ tok token create --description "deploys at night" --output json | jq -r .secret
 #[derive(Debug, Args)]
@@ -98,12 +102,15 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", env = "TOK_MAX_USES", hide_env_values = true)]
     max_uses: Option<u64>,
     #[command(flatten)]
+    chosen: ChosenArgs,
+    #[command(flatten)]
     retry: RetryArgs,
 }
 
 impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let created = context.client().await?.create_token(self.draft()).await?;
+        let secret = self.chosen.secret(context.out)?;
+        let created = context.client().await?.create_token(TokenDraft { secret, ..self.draft() }).await?;
         Made { secret: &created.secret, token: &created.token, predecessor: None }.show(context)
     }
 

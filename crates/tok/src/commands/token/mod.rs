@@ -2,10 +2,13 @@
 
 mod check;
 mod create;
+mod explain;
+mod import;
 mod list;
 mod modify;
 mod once;
 mod rename;
+mod restore;
 mod revoke;
 mod rotate;
 mod scopes;
@@ -40,8 +43,11 @@ pub(crate) enum TokenCommand {
     Rotate(rotate::RotateArgs),
     #[command(visible_aliases = ["delete", "rm"])]
     Revoke(revoke::RevokeArgs),
+    Restore(restore::RestoreArgs),
     Scopes(scopes::ScopesArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Import(import::ImportArgs),
 }
 
 impl TokenCommand {
@@ -54,8 +60,11 @@ impl TokenCommand {
             Self::Modify(arguments) => arguments.run(context).await,
             Self::Rotate(arguments) => arguments.run(context).await,
             Self::Revoke(arguments) => arguments.run(context).await,
+            Self::Restore(arguments) => arguments.run(context).await,
             Self::Scopes(arguments) => arguments.run(context).await,
             Self::Check(arguments) => arguments.run(context).await,
+            Self::Explain(arguments) => arguments.run(context).await,
+            Self::Import(arguments) => arguments.run(context).await,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! The one time that a token's text is shown.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tok_api::convert::TokenRecord;
 use tok_model::clock::Timestamp;
+use tok_model::token::SecretForm;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Style, facts, safe, when};
+use crate::output::{self, Output, Style, facts, safe, when};
+use crate::secret;
 
 /// A token that was just made, and the one whose place it takes, if it takes one's.
 pub(super) struct Made<'a> {
@@ -23,6 +27,8 @@ impl Made<'_> {
         let (out, secret) = (context.out, self.secret.expose_secret());
         let shown = if out.is_json() {
             output::json(&self.json())
+        } else if out.stdout_is_terminal && self.token.secret_form == SecretForm::Chosen {
+            output::text(&[&self.known(context.now, out.style())])
         } else if out.stdout_is_terminal {
             let [before, between, after] = self.banner(context.now, out.style());
             output::text(&[&before, secret, &between, secret, &after])
@@ -52,11 +58,13 @@ impl Made<'_> {
         if self.predecessor.is_some() { "Rotated" } else { "Created" }
     }
 
-    /// What a terminal shows before the text, between its two showings, and after.
-    fn banner(&self, now: Timestamp, style: Style) -> [String; 3] {
+    fn heading(&self, style: Style) -> String {
+        style.strong(&format!("{} {}", self.verb(), super::kind_name(self.token.kind)))
+    }
+
+    fn facts(&self, now: Timestamp) -> String {
         let token = self.token;
-        let made = style.strong(&format!("{} {}", self.verb(), super::kind_name(token.kind)));
-        let lines = [
+        facts(&[
             ("Name", safe(&token.name)),
             ("Description", safe(&token.description)),
             super::reach(token),
@@ -67,8 +75,22 @@ impl Made<'_> {
             super::end(token, now),
             ("ID", token.id.to_string()),
             ("Replaces", self.predecessor.map(|old| replaced(old, now)).unwrap_or_default()),
-        ];
-        let facts = facts(&lines);
+        ])
+    }
+
+    /// What a terminal shows of a secret that whoever reads it chose.
+    fn known(&self, now: Timestamp, style: Style) -> String {
+        let (heading, facts, name) = (self.heading(style), self.facts(now), safe(&self.token.name));
+        format!(
+            "{heading}\n\nIts secret is the one that you chose. It is not shown, now or later.\n\n{facts}\n\
+             Use this token as HTTP Basic, with its name as the user name:\n  curl -u '{name}' <server>/…\n  \
+             git clone <server>/<workspace>/<repo>.git\n"
+        )
+    }
+
+    /// What a terminal shows before the text, between its two showings, and after.
+    fn banner(&self, now: Timestamp, style: Style) -> [String; 3] {
+        let (made, facts) = (self.heading(style), self.facts(now));
         [
             format!("{made}\n\nToken:\n\n  "),
             format!(
@@ -116,6 +138,29 @@ struct Shape<'a> {
     token: &'a TokenRecord,
     #[serde(skip_serializing_if = "Option::is_none")]
     predecessor: Option<&'a TokenRecord>,
+}
+
+/// A secret of one's own choice, instead of one that tok makes.
+#[derive(Debug, Clone, Args)]
+#[group(multiple = false)]
+pub(super) struct ChosenArgs {
+    /// Read a secret of your own choice from stdin; on a terminal it is asked for, twice and unseen
+    #[arg(long)]
+    secret_stdin: bool,
+    /// Read a secret of your own choice from this file, which nobody else may be able to read
+    #[arg(long, value_name = "PATH", env = "TOK_SECRET_FILE", hide_env_values = true)]
+    secret_file: Option<PathBuf>,
+}
+
+impl ChosenArgs {
+    pub(super) fn secret(&self, out: Output) -> Result<Option<SecretString>, Failure> {
+        match &self.secret_file {
+            Some(path) => secret::from_file(path, "the secret").map(Some),
+            None if !self.secret_stdin => Ok(None),
+            None if out.interactive => secret::typed_twice(out, "secret").map(Some),
+            None => secret::from_stdin("the secret").map(Some),
+        }
+    }
 }
 
 /// What makes a retry safe.
@@ -185,6 +230,9 @@ Git asks for no password at all after `tok git setup <server>`.
     fn a_successor_says_what_becomes_of_the_old_one() {
         let (secret, token) = (secret(), token());
         let old = TokenRecord { grace_ends_at: Some(at("2026-11-22T10:10:00Z")), ..token.clone() };
+        let chosen = TokenRecord { secret_form: SecretForm::Chosen, ..token.clone() };
+        let known = Made { secret: &secret, token: &chosen, predecessor: None }.known(now(), Style::default());
+        assert!(known.contains("curl -u 'CI Token'") && !known.contains("tokpat_text"), "{known}");
         let made = Made { secret: &secret, token: &token, predecessor: Some(&old) };
         let words = made.words(now());
         assert!(words.starts_with("Rotated personal access token \"CI Token\""), "{words}");

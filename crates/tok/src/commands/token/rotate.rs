@@ -3,7 +3,7 @@
 use clap::Args;
 use tok_api::convert::Rotation;
 
-use super::once::{Made, RetryArgs};
+use super::once::{ChosenArgs, Made, RetryArgs};
 use crate::context::Context;
 use crate::exit::Failure;
 
@@ -32,6 +32,8 @@ pub(crate) struct RotateArgs {
     #[arg(long, short, value_name = "WHEN", env = "TOK_EXPIRES", hide_env_values = true)]
     expires: Option<String>,
     #[command(flatten)]
+    chosen: ChosenArgs,
+    #[command(flatten)]
     retry: RetryArgs,
 }
 
@@ -42,7 +44,7 @@ impl RotateArgs {
             grace: self.grace.filter(|text| !text.is_empty()),
             expires: self.expires.filter(|text| !text.is_empty()),
             idempotency_key: self.retry.key(),
-            secret: None,
+            secret: self.chosen.secret(context.out)?,
         };
         let rotated = context.client().await?.rotate_token(rotation).await;
         let rotated = rotated.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
