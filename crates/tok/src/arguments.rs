@@ -231,8 +231,8 @@ mod tests {
         let (message, hint) = fails(&["tok", "token", "create", "CI", "--kind", "gold"]);
         assert!(message.starts_with("invalid value 'gold' for '--kind <KIND>'"), "{message}");
         assert_eq!(hint, "");
-        let (_, hint) = fails(&["tok", "token", "crate"]);
-        assert_eq!(hint, "a similar subcommand exists: 'create'");
+        let (_, hint) = fails(&["tok", "token", "scpes"]);
+        assert_eq!(hint, "a similar subcommand exists: 'scopes'");
         let typed = ["--as", "alice", "token", "ls", "--state", "x"].map(str::to_owned);
         assert_eq!(meant(&typed), "tok token list");
         let (message, _) = fails(&["tok", "user", "create", "a\u{1b}[2Jb"]);

@@ -93,6 +93,14 @@ impl Failure {
         self
     }
 
+    /// The same, with the question that nobody could be asked.
+    pub(crate) fn about(mut self, question: &str) -> Self {
+        if let Self::Said(complaint) = &mut self {
+            complaint.message = format!("{question} But {}", complaint.message);
+        }
+        self
+    }
+
     /// The same, about this field.
     pub(crate) fn field(mut self, name: &str) -> Self {
         if let Self::Said(complaint) = &mut self {

@@ -6,6 +6,7 @@ mod context;
 mod exit;
 mod output;
 mod reference;
+mod secret;
 mod settings;
 
 use std::process::ExitCode;

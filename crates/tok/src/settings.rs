@@ -20,7 +20,7 @@ use crate::output::safe;
 /// Names the file, instead of the usual one.
 const VARIABLE: &str = "TOK_CONFIG";
 /// What has a variable and is meant for one call only.
-const ONE_CALL: [&str; 4] = ["cursor", "idempotency-key", "reason", "label"];
+const ONE_CALL: [&str; 5] = ["cursor", "idempotency-key", "reason", "label", "secret-file"];
 /// Two ways to the one daemon: saying one of them is saying no to what the file says about the other.
 const WAYS: [&str; 2] = ["server", "socket"];
 
@@ -36,7 +36,7 @@ pub(crate) enum Unread {
 /// Reads the arguments, the variables and the configuration file, in this order of precedence.
 pub(crate) fn read(arguments: Vec<OsString>) -> Result<ArgMatches, Unread> {
     let tree = without_empty_variables(arguments::command());
-    let matches = tree.clone().try_get_matches_from(&arguments).map_err(|error| Unread::Arguments(Box::new(error)))?;
+    let (tree, matches) = parse(tree, &arguments).map_err(|error| Unread::Arguments(Box::new(error)))?;
     let added = match load() {
         Ok(None) => return Ok(matches),
         Ok(Some(file)) => file.fill(&tree, arguments, &matches),
@@ -45,13 +45,39 @@ pub(crate) fn read(arguments: Vec<OsString>) -> Result<ArgMatches, Unread> {
     added.map_err(|failure| Unread::Settings(Box::new(matches), failure))
 }
 
+/// Reads the arguments and the variables. A variable that a flag excludes is not set, as far as this command goes.
+fn parse(tree: Command, arguments: &[OsString]) -> Result<(Command, ArgMatches), clap::Error> {
+    let error = match tree.clone().try_get_matches_from(arguments) {
+        Ok(matches) => return Ok((tree, matches)),
+        Err(error) if error.kind() == ErrorKind::ArgumentConflict => error,
+        Err(error) => return Err(error),
+    };
+    let mut set = Vec::new();
+    variables(&tree, &mut set);
+    let without = |name: &OsString| {
+        let tree = unset(tree.clone(), &|argument| argument.get_env() == Some(name));
+        let matches = tree.clone().try_get_matches_from(arguments).ok()?;
+        Some((tree, matches))
+    };
+    set.iter().find_map(without).ok_or(error)
+}
+
+fn variables(command: &Command, found: &mut Vec<OsString>) {
+    let set = command.get_arguments().filter_map(Arg::get_env).filter(|name| std::env::var_os(name).is_some());
+    found.extend(set.map(OsString::from));
+    command.get_subcommands().for_each(|below| variables(below, found));
+}
+
+/// The tree without the variables of some of its arguments.
+fn unset(command: Command, which: &dyn Fn(&Arg) -> bool) -> Command {
+    command
+        .mut_args(|argument| if which(&argument) { argument.env(Resettable::Reset) } else { argument })
+        .mut_subcommands(|below| unset(below, which))
+}
+
 /// An empty variable is one that is not set.
 fn without_empty_variables(command: Command) -> Command {
-    let empty =
-        |argument: &Arg| argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
-    command
-        .mut_args(|argument| if empty(&argument) { argument.env(Resettable::Reset) } else { argument })
-        .mut_subcommands(without_empty_variables)
+    unset(command, &|argument| argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty()))
 }
 
 /// A configuration file that was read.

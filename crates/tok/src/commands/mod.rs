@@ -4,6 +4,7 @@ mod audit;
 mod completions;
 mod git;
 mod internal_reference;
+mod moments;
 mod repo;
 mod status;
 mod token;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command};
+use tok_model::import::ImportFormat;
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::scope::Scope;
 use tok_model::token::Standing;
@@ -38,6 +39,11 @@ where
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(self.offered.iter().map(PossibleValue::new)))
     }
+}
+
+/// What can be imported.
+pub(crate) fn formats() -> Words<ImportFormat> {
+    Words::offering(ImportFormat::every().map(ImportFormat::as_str))
 }
 
 /// Every kind of token.

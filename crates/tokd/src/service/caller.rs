@@ -236,20 +236,6 @@ impl Service {
         }
         Ok(caller)
     }
-
-    /// The caller of the remote API: by token, or nobody.
-    pub async fn caller_remote(
-        &self,
-        headers: &HeaderMap,
-        acting_as: Option<UserName>,
-        source: Source,
-    ) -> Result<Caller, Fault> {
-        if acting_as.is_some() {
-            return Err(Fault::new(FaultCode::InvalidArgument, "a token acts for its owner"));
-        }
-        let caller = self.caller_by_token(authorization(headers), source).await.map_err(IntoFault::into_fault)?;
-        caller.map_err(IntoFault::into_fault)
-    }
 }
 
 /// The login name of a user ID, if it can be a tok user's.

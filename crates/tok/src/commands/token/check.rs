@@ -1,18 +1,16 @@
 //! `tok token check`.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tok_api::convert::CheckedToken;
 use tok_model::clock::Timestamp;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{facts, safe};
-
-/// More than any token has, in bytes.
-const MOST_BYTES: u64 = 4096;
+use crate::secret;
 
 /// Read a token's text from stdin and say whose it is and what it may do
 ///
@@ -29,34 +27,23 @@ pub(crate) struct CheckArgs {}
 
 impl CheckArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let secret = secret()?;
+        let secret = read(context)?;
         let checked = context.client().await?.check_token(&secret).await?;
         context.out.show(&checked, || text(&checked, context.now))?;
         if checked.usable { Ok(()) } else { Err(Failure::Silent(Exit::Failed)) }
     }
 }
 
-fn secret() -> Result<SecretString, Failure> {
+fn read(context: &Context) -> Result<SecretString, Failure> {
     const HINT: &str = "`tok token check < file`, or `printenv VARIABLE | tok token check`";
-    let stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        return Err(
-            Failure::usage("the token is read from stdin, and stdin is a terminal that would show it").hint(HINT)
-        );
-    }
-    let mut bytes = Vec::new();
-    stdin
-        .lock()
-        .take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::local(format!("cannot read stdin: {error}")))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(Failure::usage("that is longer than any token").hint(HINT));
-    }
-    match std::str::from_utf8(&bytes).map(str::trim) {
-        Ok("") => Err(Failure::usage("there is no token on stdin").hint(HINT)),
-        Ok(text) => Ok(SecretString::from(text)),
-        Err(_) => Err(Failure::usage("what is on stdin is not text").hint(HINT)),
+    let text = if std::io::stdin().is_terminal() && context.out.interactive {
+        secret::typed(context.out, "Token: ")?
+    } else {
+        secret::from_stdin("the token").map_err(|failure| failure.hint(HINT))?
+    };
+    match text.expose_secret().trim() {
+        "" => Err(Failure::usage("there is no token on stdin").hint(HINT)),
+        text => Ok(SecretString::from(text)),
     }
 }
 

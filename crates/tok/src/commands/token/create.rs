@@ -1,17 +1,14 @@
 //! `tok token create`.
 
 use clap::Args;
-use secrecy::ExposeSecret as _;
-use serde::Serialize;
-use tok_api::convert::{CreatedToken, TokenDraft, TokenRecord};
-use tok_model::clock::Timestamp;
+use tok_api::convert::TokenDraft;
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::scope::ScopeSet;
 
+use super::once::{ChosenArgs, Made, RetryArgs};
 use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Style, facts, safe};
 
 /// Make a token and show its text, this once
 ///
@@ -21,12 +18,16 @@ use crate::output::{self, Style, facts, safe};
 /// A personal token acts for you, within its scopes and routes. A workspace token acts for a workspace, a repo token for
 /// some of its repositories; both take a permission instead of scopes.
 ///
+/// A secret of your own choice is presented as HTTP Basic with the token's name as the user name. It comes from stdin or a
+/// file, never from an argument, which others on the machine can see.
+///
 /// Examples:
 ///
 ///     $ tok token create "Laptop"
 ///     $ tok token create "CI" --expires 30 --scopes repo:read
 ///     $ tok token create "Libraries" --expires 2027-01-31 --route acme/lib:r --route acme/app:rw
 ///     $ tok token create "Deploy" --kind repo --repo acme/app,acme/web --permission read
+///     $ tok token create migrated --secret-stdin < old-secret.txt
 ///     $ TOKEN=$(tok token create "Nightly" -e 12h -s repo:read)
 ///     $ tok token create --description "deploys at night" --output json | jq -r .secret
 #[derive(Debug, Args)]
@@ -100,31 +101,17 @@ pub(crate) struct CreateArgs {
     /// How many times it may be used [default: any number]
     #[arg(long, value_name = "N", env = "TOK_MAX_USES", hide_env_values = true)]
     max_uses: Option<u64>,
-    /// A word of your choice that makes a retry safe: the same command with the same key leaves one live token
-    #[arg(long, value_name = "KEY", env = "TOK_IDEMPOTENCY_KEY", hide_env_values = true)]
-    idempotency_key: Option<String>,
+    #[command(flatten)]
+    chosen: ChosenArgs,
+    #[command(flatten)]
+    retry: RetryArgs,
 }
 
 impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let created = context.client().await?.create_token(self.draft()).await?;
-        let out = context.out;
-        let shown = if out.is_json() {
-            output::json(&Made { secret: created.secret.expose_secret(), token: &created.token })
-        } else if out.stdout_is_terminal {
-            let [before, between, after] = banner(&created.token, context.now, out.style());
-            let secret = created.secret.expose_secret();
-            output::text(&[&before, secret, &between, secret, &after])
-        } else {
-            output::text(&[created.secret.expose_secret(), "\n"])
-        };
-        if shown.is_err() {
-            return Err(lost(&created));
-        }
-        if !out.is_json() && !out.stdout_is_terminal {
-            out.note(&words(&created.token, context.now));
-        }
-        Ok(())
+        let secret = self.chosen.secret(context.out)?;
+        let created = context.client().await?.create_token(TokenDraft { secret, ..self.draft() }).await?;
+        Made { secret: &created.secret, token: &created.token, predecessor: None }.show(context)
     }
 
     fn draft(self) -> TokenDraft {
@@ -152,65 +139,13 @@ impl CreateArgs {
             labels: given(self.labels),
             max_uses: self.max_uses,
             secret: None,
-            idempotency_key: self.idempotency_key.filter(|text| !text.is_empty()),
+            idempotency_key: self.retry.key(),
         }
     }
 }
 
-#[derive(Serialize)]
-struct Made<'a> {
-    secret: &'a str,
-    token: &'a TokenRecord,
-}
-
-/// A token exists and nobody has its text.
-fn lost(created: &CreatedToken) -> Failure {
-    Failure::local("the token was made, but its text could not be written to stdout, and it is not shown again")
-        .hint(format!("`tok token revoke --force {}`, then make another", created.token.id))
-}
-
-/// What a terminal shows before the text, between its two showings, and after.
-fn banner(token: &TokenRecord, now: Timestamp, style: Style) -> [String; 3] {
-    let made = style.strong(&format!("Created {}", super::kind_name(token.kind)));
-    let reach = super::reach(token);
-    let lines = [
-        ("Name", safe(&token.name)),
-        ("Description", safe(&token.description)),
-        reach,
-        ("Routes", safe(&token.routes.join(", "))),
-        ("Networks", safe(&token.allow_cidrs.join(", "))),
-        super::end(token, now),
-        ("ID", token.id.to_string()),
-    ];
-    let facts = facts(&lines);
-    [
-        format!("{made}\n\nToken:\n\n  "),
-        format!(
-            "\n\nMake sure to copy your token now.\nYou will not be able to see it again!\n\n{facts}\n\
-             Use this token in the Authorization header:\n  Authorization: Bearer "
-        ),
-        "\n\nOr as git's password, with any user name:\n  git clone <server>/<workspace>/<repo>.git\n\n\
-         Git asks for no password at all after `tok git setup <server>`.\n"
-            .to_owned(),
-    ]
-}
-
-/// What goes to stderr when the text goes into a pipe.
-fn words(token: &TokenRecord, now: Timestamp) -> String {
-    let (name, end) = super::end(token, now);
-    let end = if token.expires_at.is_some() { end } else { end.to_lowercase() };
-    format!(
-        "Created {} {:?} ({}…), {} {end}. Its text is not shown again.\n",
-        super::kind_name(token.kind),
-        safe(&token.name),
-        token.token_prefix,
-        name.to_ascii_lowercase()
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{now, token};
     use super::*;
     use crate::arguments::Cli;
     use crate::commands::{Command, token::TokenCommand};
@@ -222,54 +157,6 @@ mod tests {
             Command::Token(TokenCommand::Create(arguments)) => arguments.draft(),
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn a_terminal_sees_all_there_is_to_know() {
-        let pieces = banner(&token(), now(), Style::default());
-        assert_eq!(
-            pieces.join("tokpat_text"),
-            "\
-Created personal access token
-
-Token:
-
-  tokpat_text
-
-Make sure to copy your token now.
-You will not be able to see it again!
-
-Name:    CI Token
-Scopes:  repo:read, repo:write
-Expires: 2027-04-15 (in 144 days)
-ID:      1b4e28ba-2fa1-4d2e-883f-0016d3cca427
-
-Use this token in the Authorization header:
-  Authorization: Bearer tokpat_text
-
-Or as git's password, with any user name:
-  git clone <server>/<workspace>/<repo>.git
-
-Git asks for no password at all after `tok git setup <server>`.
-"
-        );
-    }
-
-    #[test]
-    fn a_pipe_gets_its_words_apart() {
-        let hostile = TokenRecord { name: "CI\u{1b}[2J".to_owned(), ..token() };
-        let words = words(&hostile, now());
-        assert!(words.starts_with("Created personal access token \"CI"), "{words}");
-        assert!(words.contains("(tokpat_a1b2…), expires 2027-04-15") && !words.contains('\u{1b}'), "{words}");
-    }
-
-    #[test]
-    fn json_has_the_secret_beside_the_record() {
-        let token = token();
-        let json = serde_json::to_value(Made { secret: "tokpat_text", token: &token }).unwrap();
-        assert_eq!(json["secret"], "tokpat_text");
-        assert_eq!(json["token"]["name"], "CI Token");
-        assert_eq!(json.as_object().unwrap().len(), 2);
     }
 
     #[test]

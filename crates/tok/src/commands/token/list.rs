@@ -36,7 +36,7 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "TOK_KIND", hide_env_values = true, value_parser = words::kinds())]
     kind: Option<TokenKind>,
     /// Only tokens that act for this user (managers only, unless it is you)
-    #[arg(long, conflicts_with = "all_users")]
+    #[arg(long, env = "TOK_LIST_USER", hide_env_values = true, conflicts_with = "all_users")]
     user: Option<UserName>,
     /// Only tokens that were never used
     #[arg(long, env = "TOK_NEVER_USED", hide_env_values = true, value_parser = FalseyValueParser::new())]
@@ -48,7 +48,13 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "TOK_ALL_USERS", hide_env_values = true, value_parser = FalseyValueParser::new())]
     all_users: bool,
     /// The tokens of this workspace (its maintainers, and managers)
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["user", "all_users"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TOK_WORKSPACE",
+        hide_env_values = true,
+        conflicts_with_all = ["user", "all_users"]
+    )]
     workspace: Option<WorkspaceName>,
     /// Only tokens with this label
     #[arg(long, env = "TOK_LABEL", hide_env_values = true)]

@@ -2,8 +2,15 @@
 
 mod check;
 mod create;
+mod explain;
+mod import;
 mod list;
+mod modify;
+mod once;
+mod rename;
+mod restore;
 mod revoke;
+mod rotate;
 mod scopes;
 mod show;
 
@@ -11,7 +18,7 @@ use clap::Subcommand;
 use tok_api::convert::TokenRecord;
 use tok_model::clock::{Timestamp, ago};
 use tok_model::kind::TokenKind;
-use tok_model::token::Standing;
+use tok_model::token::{SecretForm, Standing};
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -31,10 +38,16 @@ pub(crate) enum TokenCommand {
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Rename(rename::RenameArgs),
+    Modify(modify::ModifyArgs),
+    Rotate(rotate::RotateArgs),
     #[command(visible_aliases = ["delete", "rm"])]
     Revoke(revoke::RevokeArgs),
+    Restore(restore::RestoreArgs),
     Scopes(scopes::ScopesArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Import(import::ImportArgs),
 }
 
 impl TokenCommand {
@@ -43,9 +56,15 @@ impl TokenCommand {
             Self::Create(arguments) => arguments.run(context).await,
             Self::List(arguments) => arguments.run(context).await,
             Self::Show(arguments) => arguments.run(context).await,
+            Self::Rename(arguments) => arguments.run(context).await,
+            Self::Modify(arguments) => arguments.run(context).await,
+            Self::Rotate(arguments) => arguments.run(context).await,
             Self::Revoke(arguments) => arguments.run(context).await,
+            Self::Restore(arguments) => arguments.run(context).await,
             Self::Scopes(arguments) => arguments.run(context).await,
             Self::Check(arguments) => arguments.run(context).await,
+            Self::Explain(arguments) => arguments.run(context).await,
+            Self::Import(arguments) => arguments.run(context).await,
         }
     }
 }
@@ -79,6 +98,16 @@ fn reach(token: &TokenRecord) -> (&'static str, String) {
     }
 }
 
+/// How its secret came to be, if not in the usual way.
+fn secret_form(token: &TokenRecord) -> String {
+    match (token.secret_form, &token.imported_from) {
+        (_, Some(system)) => format!("imported from {}", safe(system)),
+        (SecretForm::Minted, None) => String::new(),
+        (SecretForm::Chosen, None) => format!("chosen; given as Basic with the user name {}", safe(&token.name)),
+        (SecretForm::Foreign, None) => "another system's".to_owned(),
+    }
+}
+
 /// `2 hours ago`, or nothing if it never was.
 fn last_used(token: &TokenRecord, now: Timestamp) -> Option<String> {
     token.last_used_at.map(|at| ago(at, now))
@@ -98,8 +127,6 @@ fn end(token: &TokenRecord, now: Timestamp) -> (&'static str, String) {
 #[cfg(test)]
 pub(crate) mod fixture {
     //! Tokens to print.
-
-    use tok_model::token::SecretForm;
 
     use super::*;
 

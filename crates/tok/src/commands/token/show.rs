@@ -3,10 +3,11 @@
 use clap::Args;
 use tok_api::convert::TokenRecord;
 use tok_model::clock::Timestamp;
+use tok_model::token::Standing;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{ended, facts, safe};
+use crate::output::{ended, facts, safe, when};
 
 /// Show one token
 ///
@@ -34,6 +35,11 @@ impl ShowArgs {
 
 /// Everything about a token, a line each.
 pub(super) fn details(token: &TokenRecord, now: Timestamp) -> String {
+    facts(&facts_of(token, now))
+}
+
+/// The names of these are always the same but for the reach and the end.
+pub(super) fn facts_of(token: &TokenRecord, now: Timestamp) -> Vec<(&'static str, String)> {
     let text = |text: &Option<String>| text.as_deref().map(safe).unwrap_or_default();
     let join = |texts: &[String]| safe(&texts.join(", "));
     let used = token.last_used_at.map_or_else(
@@ -47,7 +53,8 @@ pub(super) fn details(token: &TokenRecord, now: Timestamp) -> String {
         (Some(name), Some(prefix)) => format!("{} through {}…", safe(name), safe(prefix)),
         (name, _) => text(name),
     };
-    facts(&[
+    let id = |id: Option<tok_model::id::TokenId>| id.map(|id| id.to_string()).unwrap_or_default();
+    vec![
         ("Token", format!("{}…", safe(&token.token_prefix))),
         ("Name", safe(&token.name)),
         ("Description", safe(&token.description)),
@@ -58,21 +65,36 @@ pub(super) fn details(token: &TokenRecord, now: Timestamp) -> String {
         super::reach(token),
         ("Routes", join(&token.routes)),
         ("Networks", join(&token.allow_cidrs)),
+        ("Labels", join(&token.labels)),
+        ("Uses", token.max_uses.map(|most| format!("{} of {most}", token.uses)).unwrap_or_default()),
+        ("Secret", super::secret_form(token)),
         ("Created", ended(token.created_at, now)),
         ("Created by", maker),
         super::end(token, now),
         ("Revoked by", text(&token.revoked_by)),
         ("Reason", text(&token.revoke_reason)),
         ("Last used", used),
-        ("Minted by", token.parent_id.map(|id| id.to_string()).unwrap_or_default()),
-    ])
+        ("Used with", text(&token.last_used_agent)),
+        ("Used for", text(&token.last_used_repo)),
+        (
+            "Changed",
+            token.modified_at.map(|at| format!("{} (version {})", ended(at, now), token.version)).unwrap_or_default(),
+        ),
+        ("Rotated", token.rotated_at.map(|at| ended(at, now)).unwrap_or_default()),
+        (
+            "Works until",
+            token.grace_ends_at.filter(|_| token.state == Standing::Active).map(|at| when(at, now)).unwrap_or_default(),
+        ),
+        ("Successor", id(token.successor_id)),
+        ("Took over from", id(token.predecessor_id)),
+        ("Minted by", id(token.parent_id)),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{at, now, token};
     use super::*;
-    use tok_model::token::Standing;
 
     #[test]
     fn everything_known_is_told() {

@@ -5,6 +5,7 @@ mod delete;
 mod disable;
 mod enable;
 mod list;
+mod passwd;
 mod show;
 
 use clap::Subcommand;
@@ -16,13 +17,14 @@ use crate::exit::Failure;
 /// Where to look when a name is unknown.
 const LOOK_IN_LIST: &str = "`tok user list` shows every user";
 
-/// Make, list and end users (managers only)
+/// Make, list and end users (managers only), and set passwords
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     Create(create::CreateArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Passwd(passwd::PasswdArgs),
     Disable(disable::DisableArgs),
     Enable(enable::EnableArgs),
     #[command(visible_alias = "rm")]
@@ -35,6 +37,7 @@ impl UserCommand {
             Self::Create(arguments) => arguments.run(context).await,
             Self::List(arguments) => arguments.run(context).await,
             Self::Show(arguments) => arguments.run(context).await,
+            Self::Passwd(arguments) => arguments.run(context).await,
             Self::Disable(arguments) => arguments.run(context).await,
             Self::Enable(arguments) => arguments.run(context).await,
             Self::Delete(arguments) => arguments.run(context).await,

@@ -1,0 +1,103 @@
+//! `tok user passwd`.
+
+use std::io::{self, IsTerminal as _};
+
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+use tok_api::convert::{PasswordChange, UserRecord};
+use tok_api::fault::Fault;
+use tok_model::name::UserName;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::{Named, safe};
+use crate::secret;
+
+/// Set the password that a user logs in with, or take it away
+///
+/// On a terminal it is asked for, twice and unseen. Elsewhere it is read from stdin: the new password on a line of its own,
+/// and if the one until now is needed, that one on the line before. Managers need not know the passwords of others.
+///
+/// Examples:
+///
+///     $ tok user passwd
+///     $ tok user passwd alice < password.txt
+///     $ tok user passwd alice --remove --force
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct PasswdArgs {
+    /// Login name [default: you]
+    name: Option<UserName>,
+    /// Take the password away
+    #[arg(long)]
+    remove: bool,
+    /// Do not ask before taking it away
+    #[arg(long, short, requires = "remove")]
+    force: bool,
+}
+
+impl PasswdArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let removes = self.remove;
+        let whose =
+            self.name.as_ref().map_or_else(|| "your password".to_owned(), |name| format!("the password of {name}"));
+        let change = if removes {
+            context.consent(self.force)?.ask(&format!("Take away {whose}?"))?;
+            PasswordChange { user: self.name, ..PasswordChange::default() }
+        } else {
+            let (current, password) = if io::stdin().is_terminal() {
+                (None, secret::typed_twice(context.out, "password")?)
+            } else {
+                lines(&secret::from_stdin("the new password")?)?
+            };
+            PasswordChange { user: self.name, password: Some(password), current }
+        };
+        let user = match context.client().await?.set_password(change.clone()).await {
+            // Only the daemon knows whether there is one.
+            Err(fault) if needs_current(&fault, &change) && context.out.interactive => {
+                let current = Some(secret::typed(context.out, "Password until now: ")?);
+                context.client().await?.set_password(PasswordChange { current, ..change }).await?
+            }
+            answer => answer?,
+        };
+        context.out.show(&Named("user", &user), || text(&user, removes))
+    }
+}
+
+fn needs_current(fault: &Fault, change: &PasswordChange) -> bool {
+    change.current.is_none() && fault.field.as_deref() == Some("current")
+}
+
+/// The new password, and before it the one until now, if there are two lines.
+fn lines(text: &SecretString) -> Result<(Option<SecretString>, SecretString), Failure> {
+    let mut lines = text.expose_secret().split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    match (lines.next(), lines.next(), lines.next()) {
+        (Some(new), None, None) => Ok((None, SecretString::from(new))),
+        (Some(current), Some(new), None) => Ok((Some(SecretString::from(current)), SecretString::from(new))),
+        _ => Err(Failure::usage("stdin has more than two lines")
+            .field("password")
+            .hint("give the new password alone, or the one until now on the line before it")),
+    }
+}
+
+fn text(user: &UserRecord, removed: bool) -> String {
+    let name = safe(&user.name);
+    if removed { format!("{name} has no password now\n") } else { format!("{name} has a new password\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_the_new_password_and_two_are_both() {
+        let read = |text: &str| {
+            lines(&SecretString::from(text)).ok().map(|(current, new)| {
+                (current.map(|current| current.expose_secret().to_owned()), new.expose_secret().to_owned())
+            })
+        };
+        assert_eq!(read("new one"), Some((None, "new one".to_owned())));
+        assert_eq!(read("old\r\nnew"), Some((Some("old".to_owned()), "new".to_owned())));
+        assert_eq!(read("a\nb\nc"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! Secrets on their way in: from stdin, from a file that nobody else may read, or typed without being shown. Never from an
+//! argument or a variable of their own.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::exit::Failure;
+use crate::output::{Output, complain, safe};
+
+/// More than any secret has, in bytes.
+const MOST_BYTES: u64 = 4096;
+
+/// What stdin says, without the end of its last line.
+pub(crate) fn from_stdin(what: &str) -> Result<SecretString, Failure> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        let why = format!("{what} is read from stdin, and stdin is a terminal that would show it");
+        return Err(Failure::usage(why).hint(format!("give {what} as in `… < file` or `printenv VARIABLE | …`")));
+    }
+    read(stdin.lock(), what, "stdin")
+}
+
+/// What a file says, without the end of its last line. Only its owner may be able to read it.
+pub(crate) fn from_file(path: &Path, what: &str) -> Result<SecretString, Failure> {
+    let shown = safe(&path.display().to_string());
+    let broken = |error: io::Error| Failure::usage(format!("cannot read {what} from {shown}: {error}"));
+    let file = File::open(path).map_err(broken)?;
+    let metadata = file.metadata().map_err(broken)?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!("{shown} is a directory")).hint(format!("name the file that holds {what}")));
+    }
+    // A pipe is nobody else's, whatever its mode says.
+    let mode = metadata.mode() & 0o777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        let why = format!("{shown} can be read by others (mode {mode:04o}), so what is in it is no secret");
+        return Err(Failure::usage(why).hint(format!("chmod 600 {shown}")));
+    }
+    read(file, what, &shown)
+}
+
+/// Asks for a new secret twice, without showing it.
+pub(crate) fn typed_twice(out: Output, what: &str) -> Result<SecretString, Failure> {
+    let first = typed(out, &format!("New {what}: "))?;
+    let again = typed(out, &format!("The same {what} again: "))?;
+    if first.expose_secret() == again.expose_secret() {
+        Ok(first)
+    } else {
+        Err(Failure::usage(format!("that was not the same {what} twice")).hint("nothing was changed; try again"))
+    }
+}
+
+/// Asks for a secret, without showing it.
+pub(crate) fn typed(out: Output, question: &str) -> Result<SecretString, Failure> {
+    if !out.interactive {
+        return Err(Failure::usage("there is no terminal to ask on").hint("give it on stdin, as in `… < file`"));
+    }
+    complain(question);
+    let quiet = Quiet::start().map_err(|error| Failure::local(format!("cannot hide what is typed: {error}")))?;
+    let line = line(&mut io::stdin().lock());
+    drop(quiet);
+    complain("\n");
+    line
+}
+
+fn read(from: impl Read, what: &str, place: &str) -> Result<SecretString, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(MOST_BYTES).unwrap_or_default() + 1));
+    let read = from.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::local(format!("cannot read {place}: {error}")))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Failure::usage(format!("{place} has more than {MOST_BYTES} bytes, too much for {what}")));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::usage(format!("what {place} says is not text")))?;
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() {
+        return Err(Failure::usage(format!("{place} is empty")).hint(format!("it should say {what}")));
+    }
+    Ok(SecretString::from(text))
+}
+
+/// A line of keys, as a terminal sends them when it does nothing about them by itself.
+fn line(keys: &mut impl Read) -> Result<SecretString, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(256));
+    let mut key = [0_u8];
+    loop {
+        let read = keys.read(&mut key).map_err(|error| Failure::local(format!("cannot read the terminal: {error}")))?;
+        match key[0] {
+            _ if read == 0 => return Err(Failure::cancelled()),
+            b'\r' | b'\n' => break,
+            // Ctrl-C, Ctrl-D, Ctrl-\
+            0x03 | 0x04 | 0x1c => return Err(Failure::cancelled()),
+            // Backspace: a whole character, however many bytes it has.
+            0x08 | 0x7f => while bytes.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            // Ctrl-U
+            0x15 => bytes.clear(),
+            byte if bytes.len() as u64 <= MOST_BYTES => bytes.push(byte),
+            _ => {}
+        }
+        key.zeroize();
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::usage("what was typed is not text"))?;
+    if text.is_empty() {
+        return Err(Failure::usage("nothing was typed").hint("nothing was changed; try again"));
+    }
+    Ok(SecretString::from(text))
+}
+
+/// A terminal that shows no keys, and leaves even Ctrl-C to us, so that it is put right again whatever happens.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn start() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // If this fails the terminal is gone, and nobody needs it.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn said(secret: Result<SecretString, Failure>) -> String {
+        match secret {
+            Ok(secret) => secret.expose_secret().to_owned(),
+            Err(failure) => format!("{failure:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_the_line_is_cut() {
+        for (text, expected) in [("a b \n", "a b "), ("a\r\n", "a"), ("a", "a"), ("a\n\n", "a\n")] {
+            assert_eq!(said(read(text.as_bytes(), "a secret", "stdin")), expected);
+        }
+        let long = "x".repeat(5_000);
+        for (bytes, words) in [(&b""[..], "empty"), (b"\n", "empty"), (b"\xff", "not text"), (long.as_bytes(), "4096")]
+        {
+            assert!(said(read(bytes, "a secret", "stdin")).contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn keys_make_a_line() {
+        for (keys, expected) in
+            [(&b"pa\x7fss\r"[..], "pss"), ("päh\u{7f}\u{7f}x\n".as_bytes(), "px"), (b"no\x15yes\n", "yes")]
+        {
+            assert_eq!(said(line(&mut &*keys)), expected);
+        }
+        for keys in [&b"abc\x03"[..], b"abc\x04", b"abc"] {
+            assert!(said(line(&mut &*keys)).contains("cancelled"));
+        }
+        assert!(said(line(&mut &b"\n"[..])).contains("nothing was typed"));
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_holds_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        std::fs::write(&path, "correct horse\n").unwrap();
+        for (mode, words) in [(0o600, "correct horse"), (0o400, "correct horse"), (0o640, "0640"), (0o604, "chmod 600")]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(said(from_file(&path, "the secret")).contains(words), "{mode:o}");
+        }
+        assert!(said(from_file(directory.path(), "the secret")).contains("directory"));
+        assert!(said(from_file(&directory.path().join("none"), "the secret")).contains("cannot read"));
+    }
+}
