@@ -35,6 +35,7 @@ const CONTENTS: &[(&str, &str)] = &[
     ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/tok.fish"),
     ("-rw-r--r--", "./usr/share/man/man1/git-credential-tok.1.gz"),
     ("-rw-r--r--", "./usr/share/man/man1/tok.1.gz"),
+    ("-rw-r--r--", "./usr/share/man/man5/tok-config.5.gz"),
     ("-rw-r--r--", "./usr/share/man/man5/tokd.toml.5.gz"),
     ("-rw-r--r--", "./usr/share/man/man8/tokd.8.gz"),
     ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_tok"),
