@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
 mod authority;
+mod both_ways;
 mod cli;
 mod cli_tokens;
 mod config;
@@ -22,4 +23,6 @@ mod main_job;
 mod package;
 mod people;
 mod presentation;
+mod remote;
+mod remote_grpc;
 mod revocation;

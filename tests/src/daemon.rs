@@ -103,7 +103,11 @@ impl Recipe {
             if child.try_wait().expect("a child can be waited for").is_some() {
                 return Some(Err(RecvTimeoutError::Disconnected));
             }
-            let reply = Request::get("/readyz").attempt(address)?;
+            let request = Request::get("/readyz");
+            let reply = match &ready.trust {
+                Some(trust) => request.attempt_securely(address, trust),
+                None => request.attempt(address),
+            }?;
             (reply.status == 200 && ready.socket.exists()).then(|| Ok(ready.clone()))
         })
     }
@@ -163,6 +167,8 @@ pub struct Ready {
     pub url: String,
     /// The local socket.
     pub socket: PathBuf,
+    /// With TLS: the file of certificates that clients have to trust.
+    pub trust: Option<PathBuf>,
 }
 
 impl Ready {
@@ -173,7 +179,7 @@ impl Ready {
         else {
             return None;
         };
-        Some(Self { url: url.trim_end_matches('/').to_owned(), socket: socket.into() })
+        Some(Self { url: url.trim_end_matches('/').to_owned(), socket: socket.into(), trust: None })
     }
 }
 
@@ -191,7 +197,7 @@ impl Daemon {
         self.pid
     }
 
-    /// `http://127.0.0.1:<port>`, without a slash at its end.
+    /// `http://127.0.0.1:<port>`, without a slash at its end; `https://…` with TLS.
     pub fn url(&self) -> &str {
         &self.ready.url
     }
@@ -271,8 +277,9 @@ impl Drop for Daemon {
 }
 
 fn address_in(url: &str) -> SocketAddr {
-    let address = url.strip_prefix("http://").and_then(|authority| authority.parse().ok());
-    address.unwrap_or_else(|| panic!("{url:?} is not http://, an address and a port"))
+    let authority = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let address = authority.and_then(|authority| authority.parse().ok());
+    address.unwrap_or_else(|| panic!("{url:?} is not http:// or https://, an address and a port"))
 }
 
 fn from(log: &Path, begin: u64) -> String {

@@ -17,6 +17,7 @@ use crate::helper::{self, Answer, Conversation};
 use crate::http::{Reply, Request};
 use crate::postgres;
 use crate::secrets::Canaries;
+use crate::tls::Authority;
 use crate::{binaries, processes, template};
 
 /// A temporary directory, a home, a data directory, perhaps a running daemon.
@@ -28,6 +29,8 @@ pub struct Environment {
     address: OnceLock<SocketAddr>,
     traces: AtomicUsize,
     data: PathBuf,
+    /// Who signs the daemon's certificates, if it speaks TLS.
+    authority: Option<Authority>,
 }
 
 impl Environment {
@@ -43,7 +46,34 @@ impl Environment {
         fs::write(root.path().join("home/.gitconfig"), settings).expect("the directory is ours");
         let canaries = Arc::new(Canaries::new(root.path()));
         let data = root.path().join("data");
-        Self { canaries, data, root, daemon: Mutex::default(), address: OnceLock::new(), traces: AtomicUsize::new(0) }
+        Self {
+            canaries,
+            data,
+            root,
+            daemon: Mutex::default(),
+            address: OnceLock::new(),
+            traces: AtomicUsize::new(0),
+            authority: None,
+        }
+    }
+
+    /// With a running `tokd serve` that speaks TLS on its remote address and makes repositories at their first push, and
+    /// git set up for it. Everything that runs here trusts its certificate.
+    pub fn tls() -> Self {
+        let mut environment = Self::new();
+        template::adopt(environment.data());
+        let authority = Authority::new(&environment.path("tls"));
+        authority.issue(&["localhost", "127.0.0.1"]);
+        let configuration = format!("{}[git]\ncreate_on_push = true\n", authority.section());
+        environment.authority = Some(authority);
+        environment.start_with(&environment.serve_recipe(&configuration));
+        environment.tok(&["git", "setup", &environment.url()]).ok();
+        environment
+    }
+
+    /// Who signs the daemon's certificates.
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("the environment was made with TLS")
     }
 
     /// With a running `tokd dev`, and git set up for it.
@@ -116,7 +146,7 @@ impl Environment {
             variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
             log: self.path("tokd.log"),
             home: self.home(),
-            silent: Some(Ready { url: format!("http://{address}"), socket }),
+            silent: Some(Ready { url: self.url(), socket, trust: self.authority.as_ref().map(Authority::trust) }),
         }
     }
 
@@ -184,9 +214,10 @@ impl Environment {
         *self.address.get().expect("a daemon was started")
     }
 
-    /// `http://127.0.0.1:<port>`.
+    /// `http://127.0.0.1:<port>`, or `https://…` with TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     /// `127.0.0.1:<port>`, as git's `host` line has it.
@@ -218,7 +249,12 @@ impl Environment {
 
     /// Any program, in this test's surroundings.
     pub fn call(&self, program: impl Into<PathBuf>) -> Call {
-        Call::new(program, &self.path("work"), &self.home(), &self.canaries).variable("TOK_SOCKET", self.socket())
+        let call =
+            Call::new(program, &self.path("work"), &self.home(), &self.canaries).variable("TOK_SOCKET", self.socket());
+        match &self.authority {
+            Some(authority) => call.variable("SSL_CERT_FILE", authority.trust()),
+            None => call,
+        }
     }
 
     /// `tok`. What makes a token may show it; every other output is looked through for secrets.
@@ -243,6 +279,9 @@ impl Environment {
         let traces = self.path(&format!("traces/{}", self.traces.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&traces).expect("the directory is ours");
         let mut git = Git::new(self.call("git").directory(directory), traces);
+        if let Some(authority) = &self.authority {
+            git = git.setting("http.sslCAInfo", authority.trust().to_string_lossy());
+        }
         for argument in arguments {
             git = git.argument(argument);
         }
@@ -284,7 +323,10 @@ impl Environment {
 
     /// Sends a request to the daemon.
     pub fn send(&self, request: &Request) -> Reply {
-        request.send(self.address())
+        match &self.authority {
+            Some(authority) => request.send_securely(self.address(), &authority.trust()),
+            None => request.send(self.address()),
+        }
     }
 
     /// The rows of a query on the daemon's own database.

@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::tls::Connection;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -82,6 +85,17 @@ impl Request {
         Reply::parse(&converse(address, &self.to_bytes(address)).ok()?)
     }
 
+    /// The same over TLS, trusting what is in this file.
+    pub fn attempt_securely(&self, address: SocketAddr, trust: &Path) -> Option<Reply> {
+        let connection = Connection::open(address, trust).ok()?;
+        Reply::parse(&converse_over(connection, &self.to_bytes(address)).ok()?)
+    }
+
+    /// Sends it over TLS and reads the whole answer.
+    pub fn send_securely(&self, address: SocketAddr, trust: &Path) -> Reply {
+        self.attempt_securely(address, trust).unwrap_or_else(|| panic!("no HTTPS answer from {address}"))
+    }
+
     /// Sends it and reads the whole answer.
     pub fn send(&self, address: SocketAddr) -> Reply {
         let raw = exchange(address, &self.to_bytes(address));
@@ -95,8 +109,12 @@ pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn converse(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address)?;
+    let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
+    converse_over(stream, bytes)
+}
+
+fn converse_over(mut stream: impl Read + Write, bytes: &[u8]) -> io::Result<Vec<u8>> {
     // A server may refuse before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();

@@ -21,4 +21,5 @@ pub mod proxy;
 pub mod secrets;
 mod stories;
 mod template;
+pub mod tls;
 pub mod wait;

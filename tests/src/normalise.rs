@@ -14,7 +14,7 @@ pub fn without_tokens(text: &str) -> String {
     text
 }
 
-/// Puts `[token]` for tokens, `[id]` for UUIDs, `[time]` for RFC 3339 times, `[number]` for Unix times, and the given
+/// Puts `[token]` for tokens, `[prefix]` for their beginnings as lists show them, `[id]` for UUIDs, `[time]` for times, `[number]` for Unix times, and the given
 /// names for the given texts, longest first.
 pub fn normalise(text: &str, names: &[(&str, &str)]) -> String {
     let mut text = without_tokens(text);
@@ -47,6 +47,7 @@ fn variable_part(text: &str) -> Option<(usize, &'static str)> {
             && text.bytes().zip(shape.bytes()).all(|(found, form)| match form {
                 b'h' => found.is_ascii_hexdigit(),
                 b'9' => found.is_ascii_digit(),
+                b'x' => found.is_ascii_alphanumeric(),
                 other => found == other,
             });
         (fits && ends(shape.len())).then_some(shape.len())
@@ -54,9 +55,23 @@ fn variable_part(text: &str) -> Option<(usize, &'static str)> {
     if let Some(length) = shaped("hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh") {
         return Some((length, "[id]"));
     }
-    for shape in ["9999-99-99T99:99:99Z", "9999-99-99T99:99:99.999Z", "9999-99-99T99:99:99.999999Z"] {
+    // As JSON has them, and as people read them.
+    for shape in [
+        "9999-99-99T99:99:99Z",
+        "9999-99-99T99:99:99.999Z",
+        "9999-99-99T99:99:99.999999Z",
+        "9999-99-99 99:99:99.999999 UTC",
+        "9999-99-99 99:99:99.999 UTC",
+        "9999-99-99 99:99:99 UTC",
+        "9999-99-99 99:99:99",
+    ] {
         if let Some(length) = shaped(shape) {
             return Some((length, "[time]"));
+        }
+    }
+    for kind in ["pat", "wsp", "rep", "ses", "git"] {
+        if let Some(length) = shaped(&format!("tok{kind}_xxxx")) {
+            return Some((length, "[prefix]"));
         }
     }
     // Ten digits: a Unix time until the year 2286.
@@ -103,6 +118,7 @@ mod tests {
             "{token} 1b4e28ba-2fa1-4d2e-883f-0016d3cca427 2026-11-22T10:00:00Z 1800000000 /tmp/x/y 127.0.0.1 3"
         );
         let expected = "[token] [id] [time] [number] [root]/y 127.0.0.1 3";
+        assert_eq!(normalise("tokpat_a1B2… tokpat_a1B2c tokpat_", &[]), "[prefix]… tokpat_a1B2c tokpat_");
         assert_eq!(normalise(&text, &[("/tmp/x", "[root]")]), expected);
         assert_eq!(normalise("a1800000000 18000000001 2026-11-22", &[]), "a1800000000 18000000001 2026-11-22");
     }

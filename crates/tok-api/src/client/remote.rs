@@ -137,7 +137,8 @@ impl Dialler {
 fn certificate_trouble(why: &CertificateError, host: &str) -> (String, String) {
     let trust = "name the certificate of the authority that signed it in SSL_CERT_FILE, if you trust it";
     match why {
-        CertificateError::UnknownIssuer => {
+        // A bad signature is what an authority of the same name makes.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             ("its certificate is signed by nobody that this machine trusts".to_owned(), trust.to_owned())
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (

@@ -1,0 +1,301 @@
+//! `tok` is one program, over the local socket and over TLS: with the same token, every command says the same and ends
+//! alike.
+//!
+//! The story below is told twice, in two places that begin alike, once each way. A new command takes a line in it:
+//! `every_command_is_in_the_story` says which are missing.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tok_tests::binaries;
+use tok_tests::call::Finished;
+use tok_tests::environment::Environment;
+use tok_tests::normalise::{invented_token, normalise};
+use tok_tests::wait;
+
+/// One line of the story. `{name}` in its words is what an earlier line kept.
+struct Line {
+    who: &'static str,
+    words: &'static [&'static str],
+    input: &'static str,
+    code: i32,
+    keeps: Option<(&'static str, &'static str)>,
+    /// Whether it is asked a second time, for JSON: only for what changes nothing.
+    twice: bool,
+}
+
+/// By root, who administers the server.
+const fn root(words: &'static [&'static str]) -> Line {
+    Line { who: "root", words, input: "", code: 0, keeps: None, twice: false }
+}
+
+/// By alice, who maintains acme.
+const fn alice(words: &'static [&'static str]) -> Line {
+    Line { who: "alice", ..root(words) }
+}
+
+impl Line {
+    /// With this on stdin.
+    const fn input(self, input: &'static str) -> Self {
+        Self { input, ..self }
+    }
+
+    /// It ends with this code.
+    const fn fails(self, code: i32) -> Self {
+        Self { code, ..self }
+    }
+
+    /// By whoever has this token: a name kept before.
+    const fn with(self, who: &'static str) -> Self {
+        Self { who, ..self }
+    }
+
+    /// Keeps stdout's only line, or with a JSON pointer what is there, under a name; of a token also its prefix, as
+    /// `name.prefix`.
+    const fn keeps(self, name: &'static str, pointer: &'static str) -> Self {
+        Self { keeps: Some((name, pointer)), ..self }
+    }
+
+    /// As a table and as JSON.
+    const fn twice(self) -> Self {
+        Self { twice: true, ..self }
+    }
+}
+
+const STORY: &[Line] = &[
+    root(&["whoami"]).twice(),
+    root(&["status"]).twice(),
+    // People.
+    root(&["user", "create", "carol"]),
+    root(&["user", "create", "dora", "--manager", "--output", "json"]),
+    root(&["user", "create", "carol"]).fails(1),
+    root(&["user", "create", ".."]).fails(2),
+    root(&["user", "list"]).twice(),
+    root(&["user", "list", "--limit", "2", "--output", "json"]).keeps("users", "/next_cursor"),
+    root(&["user", "list", "--limit", "2", "--cursor", "{users}"]),
+    root(&["user", "show", "alice"]).twice(),
+    root(&["user", "show", "nobody-there"]).fails(5),
+    root(&["user", "disable", "carol"]),
+    root(&["user", "enable", "carol", "--output", "json"]),
+    alice(&["user", "list"]).fails(4),
+    // Places.
+    root(&["workspace", "create", "lab"]),
+    root(&["workspace", "create", "lab"]).fails(1),
+    root(&["workspace", "list"]).twice(),
+    alice(&["workspace", "list"]).twice(),
+    root(&["workspace", "member", "add", "lab", "carol", "--role", "writer"]),
+    root(&["workspace", "member", "list", "lab"]).twice(),
+    root(&["workspace", "member", "remove", "lab", "carol"]),
+    root(&["workspace", "delete", "lab", "--dry-run"]).twice(),
+    root(&["workspace", "delete", "lab"]).fails(2),
+    root(&["workspace", "delete", "lab", "--force"]),
+    alice(&["repo", "list"]).twice(),
+    // Tokens.
+    alice(&["token", "scopes"]).twice(),
+    alice(&["token", "create", "CI", "--scopes", "repo:read", "--expires", "90d"]).keeps("ci", ""),
+    alice(&["token", "create", "Old", "--output", "json"]).keeps("old", "/secret"),
+    alice(&["token", "create", "Team", "--kind", "workspace", "--workspace", "acme", "--permission", "read"]),
+    alice(&["token", "create", "Deploy", "--kind", "repo", "--repo", "acme/app", "--permission", "write"]),
+    alice(&["token", "create", "Beyond", "--scopes", "manager"]).fails(4),
+    alice(&["token", "create", "Odd", "--scopes", "repo:wrote"]).fails(2),
+    alice(&["token", "list"]).twice(),
+    alice(&["token", "list", "--limit", "2", "--output", "json"]).keeps("page", "/next_cursor"),
+    alice(&["token", "list", "--limit", "2", "--cursor", "{page}"]),
+    alice(&["token", "list", "--cursor", "nonsense"]).fails(2),
+    root(&["token", "list", "--user", "alice"]).twice(),
+    alice(&["token", "show", "{ci.prefix}"]).twice(),
+    root(&["token", "show", "tokpat_0000"]).fails(5),
+    alice(&["token", "check"]).input("{ci}\n").twice(),
+    alice(&["whoami"]).with("ci").twice(),
+    alice(&["token", "list"]).with("ci").fails(4),
+    alice(&["token", "revoke", "{old.prefix}"]).fails(2),
+    alice(&["token", "revoke", "--force", "--reason", "left on a bus", "{old.prefix}"]),
+    alice(&["token", "show", "{old.prefix}"]).twice(),
+    alice(&["whoami"]).with("old").fails(3),
+    alice(&["whoami"]).with("unknown").fails(3),
+    alice(&["whoami", "--as", "carol"]).fails(2),
+    // What happened, and the end of somebody.
+    root(&["audit", "--limit", "50", "--user", "alice"]).twice(),
+    alice(&["audit", "--limit", "5"]),
+    root(&["user", "delete", "carol", "--dry-run"]).twice(),
+    root(&["user", "delete", "carol"]).fails(2),
+    root(&["user", "delete", "carol", "--force"]),
+];
+
+/// Commands that ask no daemon, and are thus the same however one is reached.
+const LOCAL: &[&str] = &["git setup", "git unset", "completions"];
+
+#[test]
+fn every_command_is_in_the_story() {
+    let reference = std::fs::read_to_string(binaries::workspace().join("docs/cli.md")).unwrap();
+    let commands: Vec<&str> =
+        reference.lines().filter_map(|line| line.strip_prefix("## `tok ")?.strip_suffix('`')).collect();
+    let leaves =
+        commands.iter().filter(|command| !commands.iter().any(|other| other.starts_with(&format!("{command} "))));
+    let told = |command: &str| STORY.iter().any(|line| line.words.join(" ").starts_with(command));
+    let missing: Vec<_> = leaves.clone().filter(|command| !told(command) && !LOCAL.contains(command)).collect();
+    assert!(missing.is_empty(), "no line of the story in both_ways.rs has these commands: {missing:?}");
+    assert!(leaves.count() > 20, "{commands:?}");
+    for local in LOCAL {
+        assert!(commands.contains(local), "`tok {local}` is no command any more");
+    }
+}
+
+/// How the story is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Socket,
+    Tls,
+}
+
+#[test]
+fn every_command_behaves_alike_over_the_socket_and_over_tls() {
+    let (socket, tls) = std::thread::scope(|scope| {
+        let socket = scope.spawn(|| tell(Way::Socket));
+        let tls = scope.spawn(|| tell(Way::Tls));
+        (socket.join().unwrap(), tls.join().unwrap())
+    });
+    assert_eq!(socket.len(), tls.len());
+    let different: Vec<String> = socket
+        .into_iter()
+        .zip(tls)
+        .filter(|(socket, tls)| socket != tls)
+        .map(|(socket, tls)| difference(&socket, &tls))
+        .collect();
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+/// The command, and the lines that differ.
+fn difference(socket: &str, tls: &str) -> String {
+    let command = socket.lines().next().unwrap_or_default();
+    let only = |way: &str, these: &str, others: &str| {
+        let lines = these.lines().filter(|line| !others.lines().any(|other| other == *line));
+        lines.map(|line| format!("\n  {way}: {line}")).collect::<String>()
+    };
+    format!("{command}{}{}", only("socket", socket, tls), only("tls", tls, socket))
+}
+
+/// What each line of the story said and how it ended, without what differs from run to run.
+fn tell(way: Way) -> Vec<String> {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    environment.pushed("alice", "acme/app");
+    wait::until_true("the push is in the trail, before what follows", || {
+        let trail = environment.tok(&["audit", "--repo", "acme/app", "--output", "json"]).ok().json();
+        trail["events"].as_array().unwrap().iter().any(|event| event["git_command"] == "receive-pack")
+    });
+    let mut kept = HashMap::from([("unknown".to_owned(), invented_token())]);
+    kept.insert(
+        "root".to_owned(),
+        environment.tok(&["token", "create", "mine", "--scopes", "all"]).ok().line().to_owned(),
+    );
+    kept.insert("alice".to_owned(), environment.token("alice", &["--scopes", "all"]));
+
+    let mut told = Vec::new();
+    for line in STORY {
+        for json in [false, true] {
+            if json && !line.twice {
+                continue;
+            }
+            let finished = run(&environment, way, line, &kept, json);
+            assert!(finished.code == Some(line.code), "{way:?}, expected {}\n{}", line.code, finished.describe());
+            if let Some((name, pointer)) = line.keeps {
+                let text = match pointer {
+                    "" => finished.line().to_owned(),
+                    _ => finished.json().pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned(),
+                };
+                assert!(!text.is_empty(), "nothing to keep as {name}\n{}", finished.describe());
+                kept.insert(format!("{name}.prefix"), text.chars().take(11).collect());
+                kept.insert(name.to_owned(), text);
+            }
+            told.push(format!("$ tok {}\n{}", line.words.join(" "), masked(&environment, &finished, &kept)));
+        }
+    }
+    told
+}
+
+fn run(environment: &Environment, way: Way, line: &Line, kept: &HashMap<String, String>, json: bool) -> Finished {
+    let filled = |text: &str| {
+        let fill = |text: String, (name, value): (&String, &String)| text.replace(&format!("{{{name}}}"), value);
+        kept.iter().fold(text.to_owned(), fill)
+    };
+    let words: Vec<String> = line.words.iter().map(|word| filled(word)).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut call = environment.tok(&words).input(filled(line.input)).variable("TOK_TOKEN", kept[line.who].clone());
+    if json {
+        call = call.arguments(["--output", "json"]);
+    }
+    match way {
+        Way::Socket => call.run(),
+        Way::Tls => call.without("TOK_SOCKET").variable("TOK_SERVER", environment.url()).run(),
+    }
+}
+
+/// What was said, with names for what differs from place to place and from moment to moment.
+fn masked(environment: &Environment, finished: &Finished, kept: &HashMap<String, String>) -> String {
+    let (url, socket) = (environment.url(), environment.socket().display().to_string());
+    let root = environment.root().display().to_string();
+    let mut names: Vec<(&str, &str)> = vec![
+        (&url, "[address]"),
+        (&socket, "[address]"),
+        (&root, "[root]"),
+        ("unix:uid=0", "[from]"),
+        ("127.0.0.1", "[from]"),
+    ];
+    for cursor in ["users", "page"] {
+        names.extend(kept.get(cursor).map(|cursor| (cursor.as_str(), "[cursor]")));
+    }
+    let stdout = match serde_json::from_slice(&finished.stdout) {
+        Ok(mut value) => {
+            forget(&mut value);
+            serde_json::to_string_pretty(&value).unwrap()
+        }
+        Err(_) => finished.text().to_owned(),
+    };
+    let said = format!("exit code {:?}\n{stdout}\n{}", finished.code, finished.complaint());
+    let said: Vec<String> = normalise(&said, &names).lines().map(flat).collect();
+    said.join("\n")
+}
+
+/// Where from and when is what may differ.
+fn forget(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(forget),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let moving = name.starts_with("last_used_")
+                    || ["uptime_seconds", "address", "actor_uid"].contains(&name.as_str());
+                let cursor = name == "next_cursor" && !field.is_null();
+                let event = name == "id" && field.as_str().is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()));
+                if moving || cursor || event {
+                    *field = Value::String("[moving]".to_owned());
+                }
+                forget(field);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Without the widths of columns, and what changes within a second.
+fn flat(line: &str) -> String {
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (before, after) in [
+        ("Last used: ", " •"),
+        ("Last used: ", ""),
+        ("--cursor ", ""),
+        ("Never used", " •"),
+        (", up ", ""),
+        (", just started", ""),
+    ] {
+        if let Some(begin) = line.find(before) {
+            let end = if after.is_empty() {
+                line.len()
+            } else {
+                line[begin..].find(after).map_or(line.len(), |at| begin + at)
+            };
+            return format!("{}[moving]{}", &line[..begin], &line[end..]);
+        }
+    }
+    line
+}

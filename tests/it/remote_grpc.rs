@@ -1,0 +1,406 @@
+//! gRPC on the remote address, as a client speaks it that knows nothing of tok: it reads the services and their
+//! messages from reflection, byte by byte.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tok_tests::environment::Environment;
+use tok_tests::normalise::invented_token;
+use tok_tests::{processes, tls, wait};
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+
+/// A message, or several, as the wire has them.
+type Whole = http_body::Full;
+
+/// As little of a body as a request needs.
+mod http_body {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Body, Bytes, Frame};
+
+    /// All at once.
+    pub struct Full(pub Option<Bytes>);
+
+    impl Body for Full {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_none()
+        }
+    }
+}
+
+/// One HTTP/2 connection to the remote address.
+struct Channel {
+    runtime: Runtime,
+    sender: hyper::client::conn::http2::SendRequest<Whole>,
+    authority: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    http: StatusCode,
+    messages: Vec<Vec<u8>>,
+    /// Headers and trailers.
+    metadata: HeaderMap,
+}
+
+impl Answer {
+    fn status(&self) -> u32 {
+        let status = self.metadata.get("grpc-status").unwrap_or_else(|| panic!("no grpc-status: {self:?}"));
+        status.to_str().unwrap().parse().unwrap()
+    }
+
+    /// The `tok.v1.Fault` in the details, as its fields.
+    fn fault(&self) -> BTreeMap<u64, Vec<u8>> {
+        let packed = self.metadata.get("grpc-status-details-bin").unwrap_or_else(|| panic!("no details: {self:?}"));
+        let text = packed.to_str().unwrap().trim_end_matches('=');
+        let status = fields(&STANDARD_NO_PAD.decode(text).unwrap());
+        let any = fields(&last(&status, 3));
+        assert_eq!(last(&any, 1), b"type.googleapis.com/tok.v1.Fault");
+        fields(&last(&any, 2)).into_iter().collect()
+    }
+
+    fn fault_code(&self) -> String {
+        String::from_utf8(self.fault()[&1].clone()).unwrap()
+    }
+}
+
+impl Channel {
+    fn open(environment: &Environment) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let address: SocketAddr = environment.address();
+        let secure = environment.url().starts_with("https");
+        let config = secure.then(|| tls::configuration(&environment.authority().trust(), &["h2"]));
+        let sender = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            match config {
+                None => shake_hands(stream).await,
+                Some(config) => {
+                    let name = "localhost".try_into().unwrap();
+                    let stream = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await.unwrap();
+                    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+                    shake_hands(stream).await
+                }
+            }
+        });
+        Self { runtime, sender, authority: environment.host() }
+    }
+
+    fn call(&mut self, method: &str, message: &[u8], metadata: &[(&str, &str)]) -> Answer {
+        let mut framed = vec![0];
+        framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        framed.extend(message);
+        let mut request = Request::post(format!("https://{}/{method}", self.authority))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in metadata {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(http_body::Full(Some(framed.into()))).unwrap();
+        let Self { runtime, sender, .. } = self;
+        runtime.block_on(async {
+            let response = sender.send_request(request).await.unwrap();
+            collect(response).await
+        })
+    }
+
+    /// One request on a reflection stream, and the first field of its answer that is no echo of it.
+    fn reflect(&mut self, version: &str, request: &[u8], wanted: u64) -> Vec<(u64, Vec<u8>)> {
+        let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let answer = self.call(&method, request, &[]);
+        assert_eq!(answer.status(), 0, "{answer:?}");
+        fields(&last(&fields(&answer.messages[0]), wanted))
+    }
+}
+
+async fn shake_hands<S>(stream: S) -> hyper::client::conn::http2::SendRequest<Whole>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn collect(response: Response<Incoming>) -> Answer {
+    let (parts, mut body) = response.into_parts();
+    let mut metadata = parts.headers;
+    let mut bytes = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.unwrap();
+        match frame.into_data() {
+            Ok(data) => bytes.extend_from_slice(&data),
+            Err(frame) => metadata.extend(frame.into_trailers().unwrap()),
+        }
+    }
+    let mut messages = Vec::new();
+    let mut rest = Bytes::from(bytes);
+    while rest.len() >= 5 && parts.status == 200 {
+        let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
+        messages.push(rest[5..5 + length].to_vec());
+        rest = rest.slice(5 + length..);
+    }
+    Answer { http: parts.status, messages, metadata }
+}
+
+// ---- protocol buffers, by hand -----------------------------------------------------------------------------------------
+
+/// A field whose value is text or a message.
+fn field(number: u64, value: &[u8]) -> Vec<u8> {
+    let mut bytes = varint(number << 3 | 2);
+    bytes.extend(varint(value.len() as u64));
+    bytes.extend(value);
+    bytes
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).unwrap());
+    bytes
+}
+
+/// Every field with its bytes; those of a number are its digits.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let key = take_varint(&mut bytes);
+        let value = match key & 7 {
+            0 => take_varint(&mut bytes).to_string().into_bytes(),
+            2 => {
+                let length = usize::try_from(take_varint(&mut bytes)).unwrap();
+                let (value, rest) = bytes.split_at(length);
+                bytes = rest;
+                value.to_vec()
+            }
+            wire => panic!("wire type {wire}"),
+        };
+        found.push((key >> 3, value));
+    }
+    found
+}
+
+fn take_varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first().unwrap();
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            break;
+        }
+    }
+    value
+}
+
+fn each(fields: &[(u64, Vec<u8>)], number: u64) -> Vec<Vec<u8>> {
+    fields.iter().filter(|(found, _)| *found == number).map(|(_, value)| value.clone()).collect()
+}
+
+fn last(fields: &[(u64, Vec<u8>)], number: u64) -> Vec<u8> {
+    each(fields, number).pop().unwrap_or_else(|| panic!("no field {number} in {fields:?}"))
+}
+
+fn text(fields: &[(u64, Vec<u8>)], number: u64) -> String {
+    String::from_utf8(last(fields, number)).unwrap()
+}
+
+// ---- reflection ---------------------------------------------------------------------------------------------------------
+
+/// The methods and the messages that a file declares, as `service/method` and full names.
+fn declared(file: &[u8]) -> (Vec<(String, [String; 2])>, Vec<String>) {
+    let file = fields(file);
+    let package = text(&file, 2);
+    let mut methods = Vec::new();
+    for service in each(&file, 6) {
+        let service = fields(&service);
+        for method in each(&service, 2) {
+            let method = fields(&method);
+            let types = [2, 3].map(|number| text(&method, number).trim_start_matches('.').to_owned());
+            methods.push((format!("{package}.{}/{}", text(&service, 1), text(&method, 1)), types));
+        }
+    }
+    let messages = each(&file, 4).iter().map(|message| format!("{package}.{}", text(&fields(message), 1))).collect();
+    (methods, messages)
+}
+
+#[test]
+fn a_client_that_knows_nothing_finds_every_service_and_can_call_every_method() {
+    let environment = Environment::tls();
+    let token = environment.token("root", &["--scopes", "all"]);
+    let bearer = format!("Bearer {token}");
+    let mut channel = Channel::open(&environment);
+    for version in ["v1", "v1alpha"] {
+        let listed = channel.reflect(version, &field(7, b""), 6);
+        let services: Vec<String> = each(&listed, 1).iter().map(|service| text(&fields(service), 1)).collect();
+        for ours in ["Token", "Identity", "Authorization", "Audit"] {
+            assert!(services.contains(&format!("tok.v1.{ours}Service")), "{services:?}");
+        }
+        assert!(services.contains(&"grpc.health.v1.Health".to_owned()), "{services:?}");
+
+        let mut methods = 0;
+        for service in &services {
+            // Every service is in a file, and every type that its methods take and give is in one, too.
+            let files = channel.reflect(version, &field(4, service.as_bytes()), 4);
+            let (found, _) = declared(&last(&files, 1));
+            for (method, types) in found.into_iter().filter(|(method, _)| method.starts_with(&format!("{service}/"))) {
+                for name in types {
+                    let files = channel.reflect(version, &field(4, name.as_bytes()), 4);
+                    let (_, messages) = declared(&last(&files, 1));
+                    assert!(messages.contains(&name), "{name} is not in the file that declares it: {messages:?}");
+                }
+                // An empty message is the first thing that such a client sends. No method is missing, and none falls over.
+                if service.starts_with("tok.") {
+                    let answer = channel.call(&method, b"", &[("authorization", &bearer), ("grpc-timeout", "20S")]);
+                    let (status, message) = (answer.status(), answer.metadata.get("grpc-message"));
+                    let built = !message.is_some_and(|message| message == "not%20in%20this%20version");
+                    assert!(![2, 13].contains(&status) && (status != 12 || !built), "{method}: {answer:?}");
+                    methods += 1;
+                }
+            }
+        }
+        assert!(methods > 30, "{methods}");
+    }
+    // A file by its name, and what does not exist.
+    let files = channel.reflect("v1", &field(3, b"tok/v1/tokens.proto"), 4);
+    assert!(declared(&last(&files, 1)).0.iter().any(|(method, _)| method == "tok.v1.TokenService/Create"));
+    let method = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    assert_eq!(channel.call(method, &field(4, b"tok.v1.NoSuchService"), &[]).status(), 5);
+}
+
+#[test]
+fn callers_are_known_by_their_tokens_and_failures_carry_their_facts() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]);
+    let (mine, alice) = (environment.token("root", &["--scopes", "all"]), environment.token("alice", &[]));
+    let mut channel = Channel::open(&environment);
+    let whoami = "tok.v1.IdentityService/Whoami";
+    let basic = |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    for presented in [format!("Bearer {alice}"), basic("x", &alice), basic(&alice, ""), basic(&alice, "x-oauth-basic")]
+    {
+        let answer = channel.call(whoami, b"", &[("authorization", &presented)]);
+        assert_eq!(answer.status(), 0, "{answer:?}");
+        assert!(String::from_utf8_lossy(&answer.messages[0]).contains("alice"));
+    }
+    // This machine's root is nobody here without a token; and nobody becomes somebody by asking for it.
+    for metadata in [&[][..], &[("tok-as", "alice")], &[("x-forwarded-for", "203.0.113.7")]] {
+        let answer = channel.call(whoami, b"", metadata);
+        assert_eq!((answer.status(), answer.fault_code().as_str()), (16, "unauthenticated"));
+    }
+    for bad in [format!("Bearer {}", invented_token()), "Bearer x".to_owned(), "Digest x".to_owned()] {
+        assert_eq!(channel.call(whoami, b"", &[("authorization", &bad)]).status(), 16, "{bad}");
+    }
+    let manager = format!("Bearer {mine}");
+    let users = "tok.v1.IdentityService/ListUsers";
+    assert_eq!(channel.call(users, b"", &[("authorization", &manager)]).status(), 0);
+    let refused = channel.call(users, b"", &[("authorization", &format!("Bearer {alice}"))]);
+    assert_eq!((refused.status(), refused.fault_code().as_str()), (7, "forbidden"));
+    // The field at fault is named.
+    let show = "tok.v1.TokenService/Show";
+    let wrong = channel.call(show, &field(1, b"zz"), &[("authorization", &manager)]);
+    assert_eq!((wrong.status(), wrong.fault()[&4].as_slice()), (3, &b"reference"[..]));
+    assert_eq!(channel.call(show, &field(1, b"tokpat_0000"), &[("authorization", &manager)]).status(), 5);
+}
+
+#[test]
+fn limits_hold_for_strangers() {
+    let environment = Environment::tls();
+    let token = environment.token("root", &["--scopes", "all"]);
+    let bearer = format!("Bearer {token}");
+    let mut channel = Channel::open(&environment);
+    // A message beyond 64 KiB is refused by its size.
+    let large = field(1, &vec![b'x'; 70_000]);
+    let answer = channel.call("tok.v1.TokenService/Show", &large, &[("authorization", &bearer)]);
+    assert!([8, 11].contains(&answer.status()), "{answer:?}");
+    // A deadline that has passed is one.
+    let late =
+        channel.call("tok.v1.IdentityService/ServerStatus", b"", &[("authorization", &bearer), ("grpc-timeout", "1n")]);
+    assert_eq!((late.status(), late.fault_code().as_str()), (4, "unavailable"));
+    // What is no service, and what is no gRPC.
+    assert_eq!(channel.call("tok.v1.NoService/No", b"", &[]).status(), 12);
+    let request = |kind: &str| {
+        let request = tok_tests::http::Request::post("/tok.v1.IdentityService/Whoami", kind, Vec::new());
+        environment.send(&request)
+    };
+    assert_eq!(request("application/grpc").status, 505);
+    assert_eq!(request("application/grpc-web+proto").status, 415);
+    // Headers as large as nobody needs.
+    let long = "x".repeat(40_000);
+    let refused = channel.call("tok.v1.IdentityService/Whoami", b"", &[("x-long", &long)]);
+    assert_eq!(refused.http, 431, "{refused:?}");
+}
+
+#[test]
+fn health_follows_the_database_also_in_the_clear() {
+    let environment = Environment::dev();
+    let mut channel = Channel::open(&environment);
+    let check = "grpc.health.v1.Health/Check";
+    let serving = |answer: &Answer| text(&fields(&answer.messages[0]), 1);
+    for service in ["", "tok.v1.TokenService", "tok.v1.AuditService"] {
+        let answer = channel.call(check, &field(1, service.as_bytes()), &[]);
+        assert_eq!((answer.status(), serving(&answer).as_str()), (0, "1"), "{service}");
+    }
+    assert_eq!(channel.call(check, &field(1, b"tok.v1.Nothing"), &[]).status(), 5);
+    // The database falls silent, and comes back.
+    let database: Vec<_> =
+        processes::tree(environment.pid()).into_iter().filter(|process| process.pid != environment.pid()).collect();
+    assert!(database.len() > 1, "{database:?}");
+    let signal = |signal| {
+        for process in &database {
+            // One that has ended since needs no signal.
+            let _ = kill(Pid::from_raw(process.pid), signal);
+        }
+    };
+    signal(Signal::SIGSTOP);
+    wait::until_true("health notices that the database is silent", || serving(&channel.call(check, b"", &[])) == "2");
+    signal(Signal::SIGCONT);
+    wait::until_true("health notices that it is back", || serving(&channel.call(check, b"", &[])) == "1");
+}
+
+#[test]
+fn a_watcher_of_health_is_told_at_once_and_does_not_keep_the_server_from_stopping() {
+    let environment = Environment::dev();
+    let mut channel = Channel::open(&environment);
+    let request = Request::post(format!("http://{}/grpc.health.v1.Health/Watch", environment.host()))
+        .header("content-type", "application/grpc")
+        .body(http_body::Full(Some(vec![0; 5].into())))
+        .unwrap();
+    let Channel { runtime, sender, .. } = &mut channel;
+    let mut response = runtime.block_on(sender.send_request(request)).unwrap();
+    let mut told = || {
+        let body = response.body_mut();
+        runtime.block_on(std::future::poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)))
+    };
+    let serving = [0, 0, 0, 0, 2, 8, 1];
+    assert_eq!(told().unwrap().unwrap().into_data().unwrap(), &serving[..]);
+    let began = Instant::now();
+    kill(Pid::from_raw(environment.pid()), Signal::SIGTERM).unwrap();
+    assert_eq!(told().unwrap().unwrap().into_data().unwrap(), &[0, 0, 0, 0, 2, 8, 2][..], "it is told of the end");
+    drop(told());
+    drop(channel);
+    assert!(environment.take_daemon().wait().success());
+    assert!(began.elapsed() < Duration::from_secs(25), "it waited for its watcher");
+}
