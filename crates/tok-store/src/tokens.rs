@@ -40,7 +40,7 @@ use row::{GrantColumns, TokenRow};
 fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
     match permit.need() {
         Need::Server => Ok(Whose::Everybodys),
-        Need::SeeTokens { owner } | Need::EndTokens { owner } => Ok(Whose::Of(*owner)),
+        Need::SeeTokens { owner } | Need::EndTokens { owner } | Need::ChangeTokens { owner } => Ok(Whose::Of(*owner)),
         _ => Err(StoreError::Permit(what)),
     }
 }
