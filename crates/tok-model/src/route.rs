@@ -229,6 +229,10 @@ impl Routes {
     /// Sound, and a little strict: a wanted rule passes when some rule here contains it and every rule here that meets
     /// it allows as much, so whichever of them decides, it decides at least as generously.
     pub fn first_beyond<'w>(&self, wanted: &'w Routes) -> Option<&'w Route> {
+        // The very same rules decide the same everywhere, which rule by rule does not show where rules overlap.
+        if self == wanted {
+            return None;
+        }
         wanted.0.iter().find(|rule| {
             let contained = self.0.iter().any(|mine| mine.contains(rule));
             let generous = self.0.iter().filter(|mine| mine.meets(rule)).all(|mine| mine.access.covers(rule.access));
@@ -309,8 +313,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_list_is_not_beyond_itself_when_it_has_one_rule(route in any_route()) {
-            let routes = Routes::new(vec![route]).unwrap();
+        fn a_list_is_not_beyond_itself(routes in any_routes()) {
             prop_assert_eq!(routes.first_beyond(&routes), None);
         }
     }

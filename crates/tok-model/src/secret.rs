@@ -171,6 +171,12 @@ impl Pepper {
         self.digest(b"tok pepper fingerprint")
     }
 
+    /// A hash of what somebody asked for, by which a repetition is recognised. What is asked for may hold a secret, so it is
+    /// hashed as one; no token's text begins so.
+    pub fn request_hash(&self, asked_for: &str) -> [u8; 32] {
+        self.digest(format!("request\n{asked_for}").as_bytes()).0
+    }
+
     fn digest(&self, text: &[u8]) -> Digest {
         let mut mac = self.keyed.clone();
         mac.update(text);

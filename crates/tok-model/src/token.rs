@@ -154,6 +154,9 @@ pub struct Token {
     pub use_limit: Option<UseLimit>,
     /// The token whose place it takes, by rotation.
     pub predecessor: Option<TokenId>,
+    /// Its first use is to be written down before it is answered: it takes another's place, whose grace its first use
+    /// ends, or it was made under an idempotency key, where a retry replaces only what nobody has used.
+    pub first_use_due: bool,
     /// Grows with each change that somebody makes to it, from 1.
     pub version: i32,
     /// When somebody last changed it.
@@ -164,6 +167,25 @@ impl Token {
     /// Its kind.
     pub fn kind(&self) -> TokenKind {
         self.grant.kind()
+    }
+
+    /// The first moment at which it no longer works by itself: its expiry, or the end of the grace that a rotation left it.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let grace_ends_at = match &self.state {
+            TokenState::Rotated { grace_ends_at, .. } => Some(*grace_ends_at),
+            TokenState::Live | TokenState::Revoked { .. } => None,
+        };
+        [self.expires_at, grace_ends_at].into_iter().flatten().min()
+    }
+
+    /// Whether letting somebody in with it changes something that must be written down first: a use is counted, a first
+    /// use ends another's grace, or it turns out to be one that was given up. What is not so may be remembered for a while.
+    pub fn needs_the_store(&self) -> bool {
+        match &self.state {
+            TokenState::Revoked { .. } => false,
+            TokenState::Rotated { .. } => true,
+            TokenState::Live => self.first_use_due || self.use_limit.is_some(),
+        }
     }
 
     /// How it stands at `now`. It works in `[created_at, expires_at)`.

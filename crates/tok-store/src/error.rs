@@ -111,6 +111,10 @@ fn taken(constraint: &str) -> String {
         "workspaces_name" => {
             "a workspace of that name exists (names that differ in case alone are the same)".to_owned()
         }
+        "tokens_login" => {
+            "a live token with a chosen secret has that name already (names that differ in case alone are the same)"
+                .to_owned()
+        }
         other => format!("it exists already ({other})"),
     }
 }

@@ -99,6 +99,7 @@ diesel::table! {
         last_used_repo -> Nullable<Text>,
         version -> Int4,
         modified_at -> Nullable<Timestamptz>,
+        first_use_due -> Bool,
     }
 }
 

@@ -1,10 +1,15 @@
 //! Tokens: looked up by digest, made, listed, ended.
 
+mod idempotency;
+mod line;
 mod list;
 mod made_by;
 mod mint;
+mod modify;
 mod parent;
+mod rotate;
 mod row;
+mod uses;
 
 use diesel::prelude::*;
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
@@ -16,13 +21,18 @@ use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
+pub use idempotency::{Claim, Key, Replaced, claim, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub(crate) use made_by::end_made_by;
 pub(crate) use mint::mint;
+pub use modify::{Modified, Shape, made_by_the_daemon, modify};
+pub use rotate::{FirstUse, Rotated, first_use, reuse, rotate};
+pub use uses::{Counted, USED_UP, count_use};
 
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
 use crate::tx::{ReadTx, WriteTx};
+use line::{clamp_descendants, end_descendants, end_git_descendants, locked};
 use parent::parent_kept_live;
 use row::{GrantColumns, TokenRow};
 
@@ -30,7 +40,7 @@ use row::{GrantColumns, TokenRow};
 fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
     match permit.need() {
         Need::Server => Ok(Whose::Everybodys),
-        Need::SeeTokens { owner } | Need::EndTokens { owner } => Ok(Whose::Of(*owner)),
+        Need::SeeTokens { owner } | Need::EndTokens { owner } | Need::ChangeTokens { owner } => Ok(Whose::Of(*owner)),
         _ => Err(StoreError::Permit(what)),
     }
 }
@@ -88,6 +98,18 @@ pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest
 /// ended since that was decided.
 pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<Token, StoreError> {
     let row = row_for(permit, new)?;
+    insert(tx, row)
+}
+
+/// The same under an idempotency key, which was [claimed](claim) in this transaction: its first use will be written down.
+pub fn create_under_key(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken, key: &Key) -> Result<Token, StoreError> {
+    let row = TokenRow { first_use_due: true, ..row_for(permit, new)? };
+    let token = insert(tx, row)?;
+    keep(tx, key, token.id, permit.at())?;
+    Ok(token)
+}
+
+fn insert(tx: &mut WriteTx<'_>, row: TokenRow) -> Result<Token, StoreError> {
     let ((user, workspace), parent) = diesel::insert_into(tokens::table)
         .values(&row)
         .returning((owner_names(), parent_kept_live()))
@@ -155,6 +177,7 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
         revoke_act: None,
         last_used_agent: None,
         last_used_repo: None,
+        first_use_due: false,
         version: 1,
         modified_at: None,
     })

@@ -56,6 +56,14 @@ impl<'c> WriteTx<'c> {
         self.commit_times(&events.into(), at, 1)
     }
 
+    /// Makes a use's count permanent, or that it was the first. The use itself has its line in the trail, which the batch of
+    /// uses brings; no other change is made without one of its own.
+    pub(crate) fn commit_noted(mut self) -> Result<(), StoreError> {
+        self.open = false;
+        <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection)?;
+        Ok(())
+    }
+
     pub(crate) fn commit_times(mut self, events: &AuditEvents, at: Timestamp, times: i32) -> Result<(), StoreError> {
         crate::audit::append(&mut self.read, events.as_slice().iter().map(|event| (event, at, times)))?;
         self.open = false;

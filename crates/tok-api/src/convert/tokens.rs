@@ -361,6 +361,7 @@ pub(super) mod tests {
             labels: vec!["ci".parse().unwrap()],
             use_limit: Some(UseLimit { most: 3, so_far: 1 }),
             predecessor: None,
+            first_use_due: false,
             version: 2,
             modified_at: Some(time("2026-11-02T00:00:00Z")),
         }

@@ -19,15 +19,15 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         }
         Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => {}
         Bearer::Token(token) => {
+            if token.use_limit.is_some_and(|limit| limit.so_far >= limit.most) {
+                return Err(Rule::UsedUp.into());
+            }
             match &token.state {
                 TokenState::Revoked { at, .. } => return Err(Rule::Revoked(*at).into()),
                 TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => {
                     return Err(Rule::Rotated(*grace_ends_at).into());
                 }
                 TokenState::Live | TokenState::Rotated { .. } => {}
-            }
-            if token.use_limit.is_some_and(|limit| limit.so_far >= limit.most) {
-                return Err(Rule::UsedUp.into());
             }
             if let Some(end) = token.expires_at.filter(|end| *end <= now) {
                 return Err(Rule::Expired(end).into());

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::grant::Grant;
 use crate::kind::{Permission, Role, TokenKind};
 use crate::name::{RepoPath, WorkspaceName};
+use crate::reach::addresses_within;
 use crate::route::Routes;
 use crate::scope::{RepoRight, Scope, ScopeSet};
 use crate::token::Owner;
@@ -57,19 +58,21 @@ fn whole_permission(caller: &Caller, repo: &RepoPath, permission: Permission) ->
     repository(caller, repo, permission.right())
 }
 
-/// Later than the maker's own token, or from more places?
+/// Later than the maker's own token, from more places, or more often?
 fn outlives_nothing(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
     if let Some(end) = request.expires_at.filter(|end| *end <= now) {
         return Err(Rule::Expired(end).into());
     }
     let Some(token) = caller.token() else { return Ok(()) };
-    if let Some(end) = token.expires_at
+    if token.use_limit.is_some() {
+        return Err(Rule::Beyond(Beyond::Uses).into());
+    }
+    if let Some(end) = token.ends_at()
         && request.expires_at.is_none_or(|wanted| wanted > end)
     {
         return Err(Rule::Beyond(Beyond::Expiry(end)).into());
     }
-    let covered = |wanted| token.allow_from.iter().any(|mine| mine.covers(wanted));
-    if !token.allow_from.is_empty() && (request.allow_from.is_empty() || !request.allow_from.iter().all(covered)) {
+    if !addresses_within(&request.allow_from, &token.allow_from) {
         return Err(Rule::Beyond(Beyond::Address).into());
     }
     Ok(())

@@ -161,6 +161,9 @@ pub enum Beyond {
     /// A later end.
     #[error("your token ends at {}, and what it makes cannot outlive it", moment(.0))]
     Expiry(Timestamp),
+    /// Anything at all, where the maker's token is for so many uses: what it makes could be used more often.
+    #[error("your token may be used a limited number of times, and such a token makes no others")]
+    Uses,
     /// Other addresses.
     #[error("your token works from fewer addresses; name them with --allow-cidr")]
     Address,

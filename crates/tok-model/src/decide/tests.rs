@@ -59,6 +59,7 @@ fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
         labels: Vec::new(),
         use_limit: None,
         predecessor: None,
+        first_use_due: false,
         version: 1,
         modified_at: None,
     }

@@ -67,6 +67,7 @@ pub(crate) fn mint(
         live_parent: tokens::table
             .filter(tokens::id.eq(parent.as_uuid()))
             .filter(tokens::revoked_at.is_null())
+            .filter(tokens::grace_ends_at.is_null().or(tokens::grace_ends_at.ge(row.expires_at)).assume_not_null())
             .select(tokens::id)
             .for_key_share(),
     };

@@ -63,6 +63,7 @@ pub(super) struct TokenRow {
     pub(super) last_used_repo: Option<String>,
     pub(super) version: i32,
     pub(super) modified_at: Option<DateTime<Utc>>,
+    pub(super) first_use_due: bool,
 }
 
 /// The columns that a grant fills.
@@ -159,6 +160,7 @@ impl TokenRow {
             labels: self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>().map_err(words)?,
             use_limit: self.max_uses.map(|most| UseLimit { most, so_far: self.uses }),
             predecessor: self.predecessor_id.map(TokenId::from_uuid),
+            first_use_due: self.first_use_due,
             version: self.version,
             modified_at: self.modified_at,
         })

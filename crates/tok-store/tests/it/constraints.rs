@@ -106,7 +106,7 @@ const BAD: &[(&str, &str)] = &[
     ("tokens_local_login", "UPDATE tokens SET local_uid = 1000 WHERE kind = 'personal'"),
     (
         "tokens_login",
-        "UPDATE tokens SET digest = NULL, pepper_id = NULL, secret_hash = 'x', name = 'Personal' WHERE kind = 'repo'",
+        "UPDATE tokens SET digest = NULL, pepper_id = NULL, secret_hash = 'x', name = 'same' WHERE kind IN ('repo', 'workspace')",
     ),
     ("tokens_one_secret", "UPDATE tokens SET secret_hash = NULL WHERE kind = 'personal'"),
     ("tokens_one_secret", "UPDATE tokens SET secret_hash = 'x' WHERE kind = 'repo'"),

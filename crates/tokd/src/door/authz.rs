@@ -59,7 +59,7 @@ pub fn answer(
         Err(unknown) => {
             let service = Arc::clone(service);
             Either::Right(async move {
-                match service.look_up_caller(unknown).await {
+                match service.look_up_caller(unknown, Some((wanted.path.repo(), wanted.right))).await {
                     Ok(caller) => judged(&service, caller, &wanted),
                     Err(cause) => {
                         tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");

@@ -10,10 +10,13 @@ use hyper::header::{AUTHORIZATION, HeaderValue};
 use secrecy::zeroize::Zeroizing;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::Source;
-use tok_model::decide::{Bearer, Caller, OwnerNow, Refusal, Rule, UserNow};
-use tok_model::name::UserName;
+use tok_model::decide::{Bearer, Caller, Need, OwnerNow, Refusal, Rule, UserNow, decide};
+use tok_model::name::{RepoPath, UserName};
+use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, Pepper, Plaintext};
+use tok_model::token::TokenState;
 use tok_store::StoreError;
+use tok_store::tokens::{Counted, FirstUse};
 
 use super::Service;
 use crate::fault::IntoFault;
@@ -86,7 +89,7 @@ impl Service {
     ) -> Result<Result<Caller, Refusal>, StoreError> {
         match self.caller_at_once(presented, source) {
             Ok(said) => Ok(said),
-            Err(unknown) => self.look_up_caller(unknown).await,
+            Err(unknown) => self.look_up_caller(unknown, None).await,
         }
     }
 
@@ -104,31 +107,135 @@ impl Service {
         }
     }
 
-    /// What the database says of it.
-    pub async fn look_up_caller(&self, unknown: Unknown) -> Result<Result<Caller, Refusal>, StoreError> {
-        let source = unknown.source.clone();
-        Ok(self.look_up(unknown).await?.ok_or_else(|| self.unknown_token(&source)))
+    /// What the database says of it. `wanted` is what it is presented for, if that is a repository: what is refused is no
+    /// use.
+    pub async fn look_up_caller(
+        &self,
+        unknown: Unknown,
+        wanted: Option<(&RepoPath, RepoRight)>,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        match self.look_up(&unknown).await? {
+            None => Ok(Err(self.unknown_token(&unknown.source))),
+            Some(facts) if facts.token.needs_the_store() => self.admit(facts.of_caller(unknown.source), wanted).await,
+            Some(facts) => Ok(Ok(facts.of_caller(unknown.source))),
+        }
     }
 
-    /// Who holds this token, for whoever asks about it: nobody's failure if there is none.
+    /// Who holds this token, for whoever only asks about it: nobody's failure if there is none, and neither a use, nor a
+    /// first one, nor reuse.
     pub(super) async fn holder(&self, text: Plaintext, source: Source) -> Result<Option<Caller>, StoreError> {
         let digest = text.digest(self.peppers.current());
         match self.verdicts.token(&digest) {
             Some(facts) => Ok(Some(facts.of_caller(source))),
-            None => self.look_up(Unknown { text, digest, source }).await,
+            None => {
+                let unknown = Unknown { text, digest, source };
+                Ok(self.look_up(&unknown).await?.map(|facts| facts.of_caller(unknown.source)))
+            }
         }
     }
 
-    async fn look_up(&self, unknown: Unknown) -> Result<Option<Caller>, StoreError> {
-        let Unknown { text, digest, source } = unknown;
+    /// Looks a token up, and remembers it unless each use of it is the store's business.
+    async fn look_up(&self, unknown: &Unknown) -> Result<Option<Facts>, StoreError> {
         let asked = self.verdicts.asking();
-        let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
+        let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| unknown.text.digest(pepper)).collect();
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
         let Some((_, token, owner)) = found.into_iter().next() else { return Ok(None) };
         let facts = Facts { token: Arc::new(token), owner };
-        self.verdicts.remember_token(digest, facts.clone(), asked);
-        Ok(Some(facts.of_caller(source)))
+        if !facts.token.needs_the_store() {
+            self.verdicts.remember_token(unknown.digest, facts.clone(), asked);
+        }
+        Ok(Some(facts))
+    }
+
+    /// Lets somebody in whose token changes by that: a use is counted, or a first use written down. Whoever presents a
+    /// token that was given up for its successor raises the alarm.
+    async fn admit(
+        &self,
+        caller: Caller,
+        wanted: Option<(&RepoPath, RepoRight)>,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        let Bearer::Token(token) = &caller.bearer else { return Ok(Ok(caller)) };
+        let (token, actor, now) = (Arc::clone(token), caller.actor(), self.now());
+        if let TokenState::Rotated { grace_ends_at, .. } = &token.state
+            && *grace_ends_at <= now
+        {
+            self.alarm(&caller).await?;
+            return Ok(Err(Rule::Rotated(*grace_ends_at).into()));
+        }
+        // Whoever asks for the decision next is told why not.
+        if decide(&caller, Need::Identity, now).is_err() {
+            return Ok(Ok(caller));
+        }
+        if token.first_use_due {
+            let (token, actor) = (Arc::clone(&token), actor.clone());
+            let noted = self
+                .executor
+                .run(move |store| store.write(|tx| tok_store::tokens::first_use(tx, &token, &actor, now)))
+                .await;
+            self.forget_all();
+            if noted? == FirstUse::TooLate {
+                return Ok(Err(Rule::Revoked(now).into()));
+            }
+        }
+        let need = |(repo, right): (&RepoPath, RepoRight)| Need::Repository { repo: repo.clone(), right };
+        if token.use_limit.is_none() || wanted.is_some_and(|wanted| decide(&caller, need(wanted), now).is_err()) {
+            return Ok(Ok(caller));
+        }
+        let counted = self
+            .executor
+            .run(move |store| store.write(|tx| tok_store::tokens::count_use(tx, &token, &actor, now)))
+            .await?;
+        Ok(match counted {
+            Counted::LetIn => Ok(caller),
+            Counted::NoneLeft => Err(Rule::UsedUp.into()),
+        })
+    }
+
+    /// Ends the family of a token that was presented after it had been given up.
+    async fn alarm(&self, caller: &Caller) -> Result<(), StoreError> {
+        let Bearer::Token(token) = &caller.bearer else { return Ok(()) };
+        let (token, actor, now) = (Arc::clone(token), caller.actor(), self.now());
+        let (id, shown, from) = (token.id, token.shown_prefix.clone(), caller.source.describe());
+        let ended =
+            self.executor.run(move |store| store.write(|tx| tok_store::tokens::reuse(tx, &token, &actor, now))).await;
+        self.forget_all();
+        let ended = ended?;
+        tracing::warn!(token.id = %id, %from, ended, "{shown}… was presented after it had been rotated away; its family ended");
+        Ok(())
+    }
+
+    /// The caller behind a token that is presented to rotate something under an idempotency key. If that is the very token
+    /// that an earlier request under this key gave up, and nobody has used what that one made, then its reply was lost:
+    /// the request is judged as if that one had not happened.
+    pub async fn caller_rotating(
+        &self,
+        presented: Presented,
+        source: Source,
+        key: &str,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        let unknown = match self.caller_at_once(presented, source) {
+            Ok(said) => return Ok(said),
+            Err(unknown) => unknown,
+        };
+        let Some(facts) = self.look_up(&unknown).await? else { return Ok(Err(self.unknown_token(&unknown.source))) };
+        let given_up =
+            matches!(&facts.token.state, TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= self.now());
+        if !given_up {
+            return self.look_up_caller(unknown, None).await;
+        }
+        let mut caller = facts.of_caller(unknown.source);
+        let Bearer::Token(token) = &mut caller.bearer else { return Ok(Ok(caller)) };
+        let (presented, name, key, now) = (Arc::clone(token), super::tokens::asker(token), key.to_owned(), self.now());
+        let unanswered = self
+            .executor
+            .run(move |store| store.read(|tx| tok_store::tokens::unanswered_rotation(tx, &name, &key, &presented, now)))
+            .await?;
+        if unanswered {
+            Arc::make_mut(token).state = TokenState::Live;
+            return Ok(Ok(caller));
+        }
+        self.admit(caller, None).await
     }
 
     /// The refusal of what is no token, or, if there were too many of them from there, of any more.
@@ -193,20 +300,22 @@ impl Service {
         Ok((user, own))
     }
 
-    /// The caller of the local API: by token if one was sent, else by peer.
+    /// The caller of the local API: by token if one was sent, else by peer. `rotating` is the idempotency key of a rotation,
+    /// if the call is one.
     pub async fn caller_local(
         &self,
         uid: u32,
         headers: &HeaderMap,
         acting_as: Option<UserName>,
         agent: Option<String>,
+        rotating: Option<&str>,
     ) -> Result<Caller, Fault> {
         let presented = authorization(headers);
         if matches!(presented, Presented::Nothing) {
             return self.caller_by_peer(uid, acting_as, agent).await;
         }
         let source = Source { address: None, uid: Some(uid), agent };
-        self.caller_by_presented(presented, acting_as, source).await
+        self.caller_by_presented(presented, acting_as, source, rotating).await
     }
 
     /// The caller of the remote API: by token, or nobody.
@@ -215,8 +324,9 @@ impl Service {
         headers: &HeaderMap,
         acting_as: Option<UserName>,
         source: Source,
+        rotating: Option<&str>,
     ) -> Result<Caller, Fault> {
-        self.caller_by_presented(authorization(headers), acting_as, source).await
+        self.caller_by_presented(authorization(headers), acting_as, source, rotating).await
     }
 
     async fn caller_by_presented(
@@ -224,8 +334,13 @@ impl Service {
         presented: Presented,
         acting_as: Option<UserName>,
         source: Source,
+        rotating: Option<&str>,
     ) -> Result<Caller, Fault> {
-        let caller = self.caller_by_token(presented, source).await.map_err(IntoFault::into_fault)?;
+        let caller = match rotating {
+            Some(key) => self.caller_rotating(presented, source, key).await,
+            None => self.caller_by_token(presented, source).await,
+        };
+        let caller = caller.map_err(IntoFault::into_fault)?;
         let caller = caller.map_err(IntoFault::into_fault)?;
         if matches!(caller.bearer, Bearer::Nothing) {
             return Ok(caller);

@@ -15,7 +15,7 @@ use tok_model::kind::{Permission, TokenKind};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, PepperId, Plaintext};
-use tok_model::token::Owner;
+use tok_model::token::{Owner, Token};
 use tok_store::tokens::NewToken;
 use tok_store::{StoreError, WriteTx};
 
@@ -197,14 +197,15 @@ impl Service {
         wish: &GitWish,
         now: Timestamp,
     ) -> Result<(GitToken, TokenId), Fault> {
-        let parents_end = caller.token().and_then(|token| token.expires_at);
+        let parents_end = caller.token().and_then(Token::ends_at);
         let expires_at = (now + self.policy.git_lifetime.delta()).min(parents_end.unwrap_or(Timestamp::MAX_UTC));
         if expires_at - now < LEAST_LEFT {
             return Err(Fault::new(FaultCode::Forbidden, "your token ends within a minute, too soon to mint from")
                 .hint("make another: tok token create <name>"));
         }
         let grant = Grant::Git { repo: wish.repo.clone(), permission: wish.permission };
-        let request = MintRequest { owner, grant, expires_at: Some(expires_at), allow_from: Vec::new() };
+        let allow_from = caller.token().map(|token| token.allow_from.clone()).unwrap_or_default();
+        let request = MintRequest { owner, grant, expires_at: Some(expires_at), allow_from };
         let permit = self.permit(caller, Need::Mint(request))?;
         let text = Arc::new(Plaintext::mint(TokenKind::Git, &mut rng()));
         let pepper = self.peppers.current();
@@ -226,7 +227,10 @@ impl Service {
         right: RepoRight,
         command: &'static str,
     ) -> Result<Result<(Permit, Caller), Refusal>, StoreError> {
-        let caller = self.caller_by_token(presented, source).await?;
+        let caller = match self.caller_at_once(presented, source) {
+            Ok(said) => said,
+            Err(unknown) => self.look_up_caller(unknown, Some((repo, right))).await?,
+        };
         Ok(caller.and_then(|caller| self.judge_git(caller, repo, right, command)))
     }
 

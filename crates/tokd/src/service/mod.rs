@@ -128,15 +128,20 @@ impl Service {
         self.executor.run(job).await.map_err(IntoFault::into_fault)
     }
 
-    /// The same for a change that may take authority away: nothing read before is served after it.
+    /// Nothing that was read before is served again.
+    fn forget_all(&self) {
+        self.verdicts.forget_all();
+        self.minted.forget_all();
+    }
+
+    /// Like [`Service::run`], for a change that may take authority away: nothing read before is served after it.
     async fn run_and_forget<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
         let done = self.executor.run(job).await;
         // Also after a failure: a commit whose answer was lost may have happened.
-        self.verdicts.forget_all();
-        self.minted.forget_all();
+        self.forget_all();
         done.map_err(IntoFault::into_fault)
     }
 }

@@ -43,7 +43,7 @@ impl FromRequestParts<Api> for Calling {
         };
         let acting_as = acting_as(&parts.headers)?;
         let source = api.proxies.source(&parts.headers, peer);
-        Ok(Self(api.service.caller_remote(&parts.headers, acting_as, source).await?))
+        Ok(Self(api.service.caller_remote(&parts.headers, acting_as, source, None).await?))
     }
 }
 

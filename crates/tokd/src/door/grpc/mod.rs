@@ -150,6 +150,11 @@ fn late() -> Status {
 impl Door {
     /// Who calls: over the local socket its peer or the token they sent, over the remote address nobody without a token.
     async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        self.caller_rotating(request, None).await
+    }
+
+    /// The same; a rotation names its idempotency key, since whoever repeats one may present what the first gave up.
+    async fn caller_rotating<T>(&self, request: &Request<T>, key: Option<&str>) -> Result<Caller, Status> {
         let headers = request.metadata().as_ref();
         let acting_as: Option<UserName> = match headers.get("tok-as") {
             None => None,
@@ -161,12 +166,12 @@ impl Door {
             ),
         };
         if let Some(peer) = request.extensions().get::<PeerCredentials>() {
-            return Ok(self.service.caller_local(peer.uid, headers, acting_as, agent(headers)).await?);
+            return Ok(self.service.caller_local(peer.uid, headers, acting_as, agent(headers), key).await?);
         }
         let RemotePeer(peer) =
             request.extensions().get::<RemotePeer>().ok_or_else(|| Status::internal("a connection without a peer"))?;
         let source = self.proxies.source(headers, *peer);
-        Ok(self.service.caller_remote(headers, acting_as, source).await?)
+        Ok(self.service.caller_remote(headers, acting_as, source, key).await?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Making, finding, changing and ending tokens.
 
-use tok_api::convert::{NewToken, PageAsk, TokenFilter, parsed};
+use tok_api::convert::{CheckedChange, CheckedRotation, NewToken, PageAsk, TokenFilter, parsed};
 use tok_api::wire::v1;
 use tonic::{Request, Response, Status};
 use v1::token_service_server::TokenService;
@@ -43,12 +43,18 @@ impl TokenService for Door {
         Ok(Response::new(v1::ListScopesReply { scopes }))
     }
 
-    async fn modify(&self, _: Request<v1::ModifyTokenRequest>) -> Reply<v1::ModifyTokenReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn modify(&self, request: Request<v1::ModifyTokenRequest>) -> Reply<v1::ModifyTokenReply> {
+        let caller = self.caller(&request).await?;
+        let change = CheckedChange::try_from(request.into_inner())?;
+        let token = self.service.modify_token(&caller, change).await?;
+        Ok(Response::new(v1::ModifyTokenReply { token: Some(token.into()) }))
     }
 
-    async fn rotate(&self, _: Request<v1::RotateTokenRequest>) -> Reply<v1::RotateTokenReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn rotate(&self, request: Request<v1::RotateTokenRequest>) -> Reply<v1::RotateTokenReply> {
+        let key = Some(request.get_ref().idempotency_key.as_str()).filter(|key| !key.is_empty());
+        let caller = self.caller_rotating(&request, key).await?;
+        let rotation = CheckedRotation::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.rotate_token(&caller, rotation).await?.into()))
     }
 
     async fn revoke_many(&self, _: Request<v1::RevokeManyRequest>) -> Reply<v1::RevokeManyReply> {

@@ -10,16 +10,17 @@ use tok_model::scope::{RepoRight, Scope};
 use tok_model::secret::Plaintext;
 
 use crate::fault::IntoFault;
-use crate::service::{Presented, Service};
+use crate::service::Service;
 
 impl Service {
     /// Says whose a token is and what it may do now. Holding the text is the right to ask.
     pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
         self.permit(caller, Need::Identity)?;
         let text = Plaintext::parse(text.trim()).map_err(|why| Fault::field("secret", why))?;
-        let found =
-            self.caller_by_token(Presented::Token(text), caller.source.clone()).await.map_err(IntoFault::into_fault)?;
-        let holder = found.map_err(|_| {
+        let found = self.holder(text, caller.source.clone()).await.map_err(IntoFault::into_fault)?;
+        let holder = found.ok_or_else(|| {
+            // Whoever tries texts here is noted as whoever presents them.
+            self.unknown_token(&caller.source);
             Fault::new(
                 FaultCode::NotFound,
                 "this token is not known here: it never was, or it was removed long after it ended",

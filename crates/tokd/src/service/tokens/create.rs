@@ -1,18 +1,21 @@
 //! Making tokens.
 
-use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 use tok_api::convert::{CreatedToken, NewToken, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::audit::{Action, AuditEvent};
+use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::{Expiry, Lifetime, Timestamp};
 use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::name::WorkspaceName;
 use tok_model::secret::Plaintext;
-use tok_model::token::Owner;
-use tok_store::tokens::NewToken as NewRow;
+use tok_model::token::{Owner, Token};
+use tok_store::tokens::{Key, NewToken as NewRow};
+use tok_store::{StoreError, WriteTx};
 
+use super::idempotency::claimed;
 use crate::fault::IntoFault;
 use crate::service::{Service, rng};
 
@@ -20,6 +23,7 @@ impl Service {
     /// Makes a token; the answer is the only place where its text ever appears.
     pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<CreatedToken, Fault> {
         let now = self.now();
+        let key = new.idempotency_key.as_ref().map(|key| self.key(caller, key, &asked_for(&new)));
         let owner = self.owner_for(caller, &new.grant).await?;
         let expires_at = self.expiry(caller, new.expires, now)?;
         let request = MintRequest { owner, grant: new.grant, expires_at, allow_from: new.allow_from };
@@ -38,18 +42,7 @@ impl Service {
             parent: caller.token().map(|token| token.id),
             local_uid: None,
         };
-        let token = self
-            .run(move |store| {
-                store.write(|mut tx| {
-                    let token = tok_store::tokens::create(&mut tx, &permit, row)?;
-                    let event = AuditEvent::done(Action::TokenCreate, permit.actor().clone())
-                        .token(token.id, &token.shown_prefix)
-                        .detail(format!("{} token {:?}", token.kind(), token.name));
-                    tx.commit(event, permit.at())?;
-                    Ok(token)
-                })
-            })
-            .await?;
+        let token = self.run(move |store| store.write(|tx| make(tx, &permit, row, key.as_ref()))).await??;
         Ok(CreatedToken { secret: SecretString::from(text.reveal()), token: TokenRecord::of(&token, now) })
     }
 
@@ -89,6 +82,14 @@ impl Service {
             .ok_or_else(|| Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault())
     }
 
+    /// The latest end that policy allows to a token made at this time.
+    pub(super) fn latest_end(&self, made: Timestamp) -> Option<Timestamp> {
+        match self.policy.max_lifetime {
+            Lifetime::Never => None,
+            Lifetime::For(period) => Some(made + period.delta()),
+        }
+    }
+
     /// When a token ends: as asked, else by policy, and never later than the policy's maximum or its maker's own end.
     pub(super) fn expiry(
         &self,
@@ -97,11 +98,8 @@ impl Service {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Fault> {
         let field = |why: &dyn std::fmt::Display| Fault::field("expires", why);
-        let latest = match self.policy.max_lifetime {
-            Lifetime::Never => None,
-            Lifetime::For(period) => Some(now + period.delta()),
-        };
-        let parents_end = caller.token().and_then(|token| token.expires_at);
+        let latest = self.latest_end(now);
+        let parents_end = caller.token().and_then(Token::ends_at);
         let Some(asked) = asked else {
             let default = match self.policy.default_lifetime {
                 Lifetime::Never => None,
@@ -118,6 +116,39 @@ impl Service {
             _ => Ok(end),
         }
     }
+}
+
+/// The token, what a retry replaces by it, and their trail: together, or not at all.
+fn make(
+    mut tx: WriteTx<'_>,
+    permit: &Permit,
+    row: NewRow,
+    key: Option<&Key>,
+) -> Result<Result<Token, Fault>, StoreError> {
+    let created = |token: &Token| {
+        AuditEvent::done(Action::TokenCreate, permit.actor().clone())
+            .token(token.id, &token.shown_prefix)
+            .detail(format!("{} token {:?}", token.kind(), token.name))
+    };
+    let Some(key) = key else {
+        let token = tok_store::tokens::create(&mut tx, permit, row)?;
+        tx.commit(created(&token), permit.at())?;
+        return Ok(Ok(token));
+    };
+    let replaced = match claimed(tok_store::tokens::claim(&mut tx, key, &permit.actor().describe(), permit.at())?) {
+        Ok(replaced) => replaced,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let token = tok_store::tokens::create_under_key(&mut tx, permit, row, key)?;
+    tx.commit(AuditEvents::new(created(&token), replaced.map(|replaced| replaced.event(permit))), permit.at())?;
+    Ok(Ok(token))
+}
+
+/// All of a request for a token that makes it another request, as text.
+fn asked_for(new: &NewToken) -> Zeroizing<String> {
+    let NewToken { name, description, grant, allow_from, expires, labels, max_uses, secret, idempotency_key: _ } = new;
+    let secret = secret.as_ref().map(ExposeSecret::expose_secret);
+    format!("create {:?}", (name, description, grant, allow_from, expires, labels, max_uses, secret)).into()
 }
 
 fn kind_of(permit: &Permit) -> tok_model::kind::TokenKind {

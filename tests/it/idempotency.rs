@@ -1,0 +1,181 @@
+//! A reply can be lost. Whoever asks again under the same key has one live token in the end, and knows its text.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+
+use serde_json::Value;
+use tok_tests::environment::Environment;
+use tok_tests::wait;
+
+use crate::authority::{READ, acme, asked};
+use crate::rotation::secret;
+
+fn status(environment: &Environment, token: &str) -> u16 {
+    asked(environment, "acme/app", READ, token).status
+}
+
+fn live(environment: &Environment) -> i64 {
+    environment.count(
+        "SELECT count(*) AS count FROM tokens WHERE revoked_at IS NULL AND rotated_at IS NULL AND kind = 'personal'",
+    )
+}
+
+fn create<'a>(environment: &'a Environment, name: &str, key: &str) -> tok_tests::call::Call {
+    environment.tok(&["token", "create", name, "--idempotency-key", key]).acting_as("will")
+}
+
+#[test]
+fn the_same_key_and_request_again_leaves_one_live_token() {
+    let environment = acme();
+    let before = live(&environment);
+    let first = create(&environment, "CI", "k1").ok().line().to_owned();
+    let second = create(&environment, "CI", "k1").ok().line().to_owned();
+    assert_ne!(first, second);
+    assert_eq!(live(&environment), before + 1);
+    let shown = environment.tok(&["token", "show", "--output", "json", &first[..11]]).ok().json();
+    assert_eq!(shown["revoke_reason"], "replaced by a retry");
+    assert_eq!([status(&environment, &first), status(&environment, &second)], [401, 200]);
+
+    // Once somebody has used it, its text has arrived.
+    let used = create(&environment, "CI", "k1").fails(1);
+    used.says(&["has been used", &second[..11], "fresh key"]);
+    let other = create(&environment, "another", "k1").fails(1);
+    other.says(&["idempotency key was used for another request"]);
+    assert_eq!((live(&environment), status(&environment, &second)), (before + 1, 200));
+    // Keys are each caller's own.
+    environment.tok(&["token", "create", "CI", "--idempotency-key", "k1"]).acting_as("rita").ok();
+
+    let third = create(&environment, "CI", "k2").ok().line().to_owned();
+    environment.tok(&["token", "revoke", "--force", &third[..11]]).acting_as("will").ok();
+    create(&environment, "CI", "k2").fails(1).says(&["has ended since"]);
+    // A day later the key is nobody's.
+    environment.execute("UPDATE idempotency SET created_at = created_at - interval '25 hours'");
+    create(&environment, "another", "k2").ok();
+    assert_eq!(environment.count("SELECT count(*) AS count FROM idempotency"), 1);
+}
+
+#[test]
+fn sixteen_at_once_under_one_key_leave_one_live_token() {
+    let environment = acme();
+    let before = live(&environment);
+    let calls: Vec<_> = (0..16).map(|_| create(&environment, "CI", "together").start()).collect();
+    let texts: Vec<String> = calls.into_iter().map(|call| call.wait().expect_code(0).line().to_owned()).collect();
+    assert_eq!(live(&environment), before + 1);
+    let good = texts.iter().filter(|text| status(&environment, text) == 200).count();
+    assert_eq!(good, 1);
+}
+
+/// A local socket in front of the daemon's that passes on what is asked and keeps the answers to itself, until it is
+/// told to hang up.
+struct Deaf {
+    path: std::path::PathBuf,
+    connections: std::sync::mpsc::Receiver<(UnixStream, UnixStream)>,
+}
+
+impl Deaf {
+    fn before(environment: &Environment) -> Self {
+        let (path, target) = (environment.path("deaf.sock"), environment.socket());
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let (accepted, connections) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                let mut server = UnixStream::connect(&target).unwrap();
+                let _ = accepted.send((client.try_clone().unwrap(), server.try_clone().unwrap()));
+                thread::spawn(move || {
+                    let mut chunk = [0; 4096];
+                    while let Ok(count @ 1..) = client.read(&mut chunk) {
+                        if server.write_all(&chunk[..count]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { path, connections }
+    }
+
+    fn hang_up(&self) {
+        for (client, server) in self.connections.try_iter() {
+            let _ = client.shutdown(std::net::Shutdown::Both);
+            let _ = server.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Runs `tok` until what it asked for has happened, and lets it never know.
+    fn lose_reply(&self, environment: &Environment, call: tok_tests::call::Call, happened: &str) {
+        let call = call.variable("TOK_SOCKET", self.path.to_str().unwrap()).start();
+        wait::until_true("it happened", || environment.count(happened) == 1);
+        self.hang_up();
+        let lost = call.wait();
+        assert_ne!(lost.code, Some(0));
+        assert_eq!(lost.text(), "");
+    }
+}
+
+#[test]
+fn a_create_whose_reply_was_lost_is_repeated_and_leaves_one_live_token() {
+    let environment = acme();
+    let before = live(&environment);
+    let deaf = Deaf::before(&environment);
+    deaf.lose_reply(&environment, create(&environment, "CI", "lost"), "SELECT count(*) AS count FROM idempotency");
+    let text = create(&environment, "CI", "lost").ok().line().to_owned();
+    assert_eq!((live(&environment), status(&environment, &text)), (before + 1, 200));
+}
+
+#[test]
+fn a_rotation_whose_reply_was_lost_is_repeated_and_leaves_one_live_token() {
+    let environment = acme();
+    let before = live(&environment);
+    let deaf = Deaf::before(&environment);
+    for grace in ["0", "1h"] {
+        let old = environment.token("will", &["--scopes", "repo:read,token:write"]);
+        let key = format!("rotation-{grace}");
+        // The token rotates itself: after the first try it is given up, and is all that its holder has.
+        let call = |key: &str| {
+            let call = environment.tok(&["token", "rotate", "--output", "json", &old[..11], "--grace", grace]);
+            call.arguments(["--idempotency-key", key]).variable("TOK_TOKEN", old.clone())
+        };
+        let happened = format!("SELECT count(*) AS count FROM idempotency WHERE key = '{key}'");
+        deaf.lose_reply(&environment, call(&key), &happened);
+        let answer = call(&key).ok().json();
+        let again = call(&key).ok().json();
+        assert_eq!(environment.count("SELECT count(*) AS count FROM audit WHERE action = 'token.reuse'"), 0);
+        let (first, second) = (secret(&answer), secret(&again));
+        assert_eq!([status(&environment, &first), status(&environment, &second)], [401, 200]);
+        assert_eq!(again["predecessor"]["successor_id"], again["token"]["id"]);
+        assert_eq!(again["predecessor"]["grace_ends_at"], answer["predecessor"]["grace_ends_at"], "the terms stand");
+        assert_eq!(again["token"]["family_id"], again["predecessor"]["id"]);
+        environment.tok(&["token", "revoke", "--force", &second[..11]]).acting_as("will").ok();
+    }
+    assert_eq!(live(&environment), before);
+}
+
+#[test]
+fn a_key_is_no_way_around_the_alarm() {
+    let environment = acme();
+    let old = environment.token("will", &["--scopes", "repo:read,token:write"]);
+    let rotate = |key: &str| {
+        let call = environment.tok(&["token", "rotate", "--output", "json", &old[..11], "--idempotency-key", key]);
+        call.variable("TOK_TOKEN", old.clone())
+    };
+    let alarms = || environment.count("SELECT count(*) AS count FROM audit WHERE action = 'token.reuse'");
+    let first = rotate("mine").ok().json();
+    // The key lets it in to rotate, and to nothing else.
+    let new = secret(&first);
+    assert_eq!(first["token"]["state"], Value::from("active"));
+    assert_eq!((status(&environment, &new), alarms()), (200, 0));
+    // The successor is used: whoever repeats this now is somebody else.
+    rotate("mine").fails(3);
+    assert_eq!((status(&environment, &new), alarms()), (401, 1));
+
+    let old = environment.token("will", &["--scopes", "repo:read,token:write"]);
+    let rotate = |key: &str| {
+        let call = environment.tok(&["token", "rotate", "--output", "json", &old[..11], "--idempotency-key", key]);
+        call.variable("TOK_TOKEN", old.clone())
+    };
+    rotate("theirs").ok();
+    rotate("another").fails(3);
+    assert_eq!(alarms(), 2);
+}
