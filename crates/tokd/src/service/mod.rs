@@ -113,7 +113,7 @@ impl Service {
     }
 
     /// Whether a caller is somebody at all: what a door asks before it reads on.
-    pub fn admit(&self, caller: &Caller) -> Result<(), Fault> {
+    pub fn recognise(&self, caller: &Caller) -> Result<(), Fault> {
         self.permit(caller, Need::Identity).map(drop)
     }
 

@@ -44,7 +44,7 @@ impl FromRequestParts<Api> for Calling {
         let acting_as = acting_as(&parts.headers)?;
         let source = api.proxies.source(&parts.headers, peer);
         let caller = api.service.caller_remote(&parts.headers, acting_as, source).await?;
-        api.service.admit(&caller)?;
+        api.service.recognise(&caller)?;
         Ok(Self(caller))
     }
 }
