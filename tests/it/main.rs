@@ -23,3 +23,4 @@ mod package;
 mod people;
 mod presentation;
 mod revocation;
+mod typescript;
