@@ -7,7 +7,7 @@ default:
     @just --justfile '{{ justfile() }}' --list --unsorted
 
 # Everything that must hold: format, lints, docs, walls, and every test
-test: fmt-check lint doc deny walls build
+test: fmt-check lint doc deny walls build typescript
     cargo test --workspace --locked --doc
     cargo test --workspace --locked --tests --no-fail-fast
 
@@ -19,12 +19,17 @@ unit *ARGS:
     cargo test --workspace --locked --lib --bins -- "$@"
 
 # Real PostgreSQL, daemon, helper and git; ARGS are the test runner's (a filter, --nocapture)
-e2e *ARGS: build
+e2e *ARGS: build typescript
     cargo test --workspace --locked --test it -- "$@"
 
 # Build the three binaries
 build:
     cargo build --locked
+
+# Build the TypeScript client in clients/typescript, with its packages as they are locked
+typescript:
+    cd clients/typescript && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
+    cd clients/typescript && npm run --silent build
 
 # Push, clone and fetch through the whole product, shown step by step; --keep leaves it running
 demo *ARGS: build
@@ -44,12 +49,13 @@ bench *ARGS: helper
 package *ARGS:
     packaging/build-deb.sh "$@"
 
-# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations, docs/openapi.json from the routes
+# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations, the TypeScript types from docs/openapi.json, docs/openapi.json from the routes
 generate:
     cargo run --locked --package tok -- internal-reference > target/cli.md
     mv target/cli.md docs/cli.md
     TOK_UPDATE=1 cargo test --locked --package tok-store schema
     TOK_UPDATE=1 cargo test --locked --package tokd openapi
+    cd clients/typescript && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; } && npm run --silent generate
 
 # Write all code in the one format
 fmt:

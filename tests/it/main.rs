@@ -32,4 +32,5 @@ mod remote;
 mod remote_grpc;
 mod revocation;
 mod rotation;
+mod typescript;
 mod uses;

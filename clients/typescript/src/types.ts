@@ -1,0 +1,19 @@
+/** The records of the API by their own names. */
+import type { components } from "./schema.js";
+
+type Schemas = components["schemas"];
+
+/** What is asked for when a token is made. */
+export type CreateToken = Schemas["CreateToken"];
+/** A token that was just made: its text, shown this once, and its record. */
+export type CreatedToken = Schemas["CreatedToken"];
+/** A token as everybody but its maker sees it. */
+export type TokenRecord = Schemas["TokenRecord"];
+/** One page of a list, and the cursor of the next. */
+export type TokenPage = Schemas["TokenPage"];
+/** What ended. */
+export type RevokedToken = Schemas["RevokedToken"];
+/** Who the caller is to the server. */
+export type Whoami = Schemas["Whoami"];
+/** How a call failed (RFC 9457). */
+export type Problem = Schemas["Problem"];
