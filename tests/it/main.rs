@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
+mod api;
+mod api_limits;
+mod api_oauth;
 mod authority;
 mod both_ways;
 mod cli;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 use crate::tls::Connection;
 
@@ -37,6 +38,11 @@ impl Request {
     /// What git asks first: which references there are.
     pub fn refs(repo: &str, service: &str) -> Self {
         Self::get(format!("/{repo}.git/info/refs?service={service}"))
+    }
+
+    /// A request with this JSON as its body.
+    pub fn json(method: &str, target: impl Into<String>, body: &Value) -> Self {
+        Self::post(target, "application/json", body.to_string()).method(method)
     }
 
     /// Another method.
@@ -167,6 +173,11 @@ impl Reply {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
     /// Everything that a stranger could compare: the answer without its date.

@@ -43,7 +43,9 @@ impl FromRequestParts<Api> for Calling {
         };
         let acting_as = acting_as(&parts.headers)?;
         let source = api.proxies.source(&parts.headers, peer);
-        Ok(Self(api.service.caller_remote(&parts.headers, acting_as, source, None).await?))
+        let caller = api.service.caller_remote(&parts.headers, acting_as, source, None).await?;
+        api.service.recognise(&caller)?;
+        Ok(Self(caller))
     }
 }
 
@@ -144,9 +146,12 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
         serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
-            let problem = Problem::new("invalid_argument", without_place(&error.inner().to_string()))
+            let text = error.inner().to_string();
+            let detail =
+                if text.contains("digit") { "this is no number that it can be".to_owned() } else { text.clone() };
+            let problem = Problem::new("invalid_argument", detail)
                 .hint("/openapi.json lists the parameters; a token never belongs into an address");
-            named(problem, &error.path().to_string(), &error.inner().to_string())
+            named(problem, &error.path().to_string(), &text)
         })
     }
 }
@@ -232,6 +237,11 @@ fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             .hint("/openapi.json says which fields this call takes, and what each is");
         named(problem, path, &error.to_string())
     };
+    // serde would take an array for the fields in their order.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::new("invalid_argument", "the body is no JSON object")
+            .hint("send the fields in one object, as in {\"name\": \"ci\"}"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let said =
         serde_path_to_error::deserialize(&mut reader).map_err(|error| bad(&error.path().to_string(), error.inner()))?;
@@ -250,7 +260,8 @@ fn detail(error: &serde_json::Error) -> String {
             let expected = types.rsplit_once("expected ").map_or("something else", |(_, expected)| expected);
             format!("this is not {expected} ({place})")
         }
-        None => format!("{what} ({place})"),
+        None if error.is_data() => format!("{what} ({place})"),
+        None => format!("the body is no JSON: {what} ({place})"),
     }
 }
 

@@ -48,5 +48,5 @@ async fn introspect(State(api): State<Api>, Calling(caller): Calling, mut form: 
 fn missing(name: &str) -> Problem {
     Problem::new("invalid_argument", format!("the parameter {name} is missing"))
         .field(name)
-        .hint(format!("send it in the body, as {name}=…"))
+        .hint(format!("send it in the body, as {name}=<{name}>"))
 }

@@ -124,6 +124,9 @@ impl Problem {
     #[must_use]
     pub fn presented(mut self, presented: bool) -> Self {
         self.facts.presented = presented;
+        if !presented && self.code == "unauthenticated" {
+            self.hint = Some("send `Authorization: Bearer <token>`; `tok token create <name>` makes one".to_owned());
+        }
         self
     }
 
