@@ -1,19 +1,50 @@
 //! What a resource server is told about a token that was presented to it (RFC 7662).
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AdditionalProperties, AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::field::given;
 use crate::wire::v1;
 
 /// The answer to an introspection (RFC 7662 section 2.2). What is not active says nothing else.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Introspection {
     /// Whether it works now.
     pub active: bool,
     /// What is said of a token that does.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub token: Option<IntrospectedToken>,
+}
+
+/// Either `active` is false and nothing else is there, or it is true and so is the rest.
+impl PartialSchema for Introspection {
+    fn schema() -> RefOr<Schema> {
+        let active = |value: bool, words: &str| {
+            let flag = ObjectBuilder::new()
+                .schema_type(Type::Boolean)
+                .enum_values(Some([value]))
+                .description(Some("Whether it works now."));
+            ObjectBuilder::new().property("active", flag).required("active").description(Some(words))
+        };
+        let inactive = active(false, "It does not work: unknown, expired, revoked, or not for whoever asks.");
+        let works =
+            AllOfBuilder::new().item(active(true, "It works.")).item(Ref::from_schema_name(IntrospectedToken::name()));
+        OneOfBuilder::new()
+            .item(inactive.additional_properties(Some(AdditionalProperties::FreeForm(false))))
+            .item(works)
+            .description(Some(
+                "The answer to an introspection (RFC 7662 section 2.2). What is not active says nothing else.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Introspection {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((IntrospectedToken::name().into_owned(), IntrospectedToken::schema()));
+    }
 }
 
 /// What is said of a token that works.
