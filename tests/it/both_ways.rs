@@ -40,6 +40,11 @@ impl Line {
         Self { input, ..self }
     }
 
+    /// It may end with any code, if only with the same both ways.
+    const fn alike(self) -> Self {
+        Self { code: -1, ..self }
+    }
+
     /// It ends with this code.
     const fn fails(self, code: i32) -> Self {
         Self { code, ..self }
@@ -108,12 +113,24 @@ const STORY: &[Line] = &[
     alice(&["token", "check"]).input("{ci}\n").twice(),
     alice(&["whoami"]).with("ci").twice(),
     alice(&["token", "list"]).with("ci").fails(4),
+    root(&["token", "list", "--as", "alice"]).twice(),
+    root(&["token", "create", "For alice", "--as", "alice", "--scopes", "repo:read", "--expires", "30d"]),
+    root(&["whoami", "--as", "nobody-there"]).fails(5),
+    alice(&["token", "rename", "{ci.prefix}", "Nightly"]).alike(),
+    alice(&["token", "modify", "{ci.prefix}", "--description", "builds acme/app each night"]).alike(),
+    alice(&["token", "modify", "{ci.prefix}", "--scopes", "manager"]).alike(),
+    alice(&["token", "rotate", "{ci.prefix}", "--grace", "1h"]).alike(),
+    alice(&["token", "explain", "{old.prefix}", "--repo", "acme/app", "--push"]).alike(),
+    alice(&["token", "explain", "--repo", "acme/app", "--output", "json"]).alike(),
+    root(&["token", "import", "--format", "htpasswd", "--user", "alice"]).input("not a line of any\n").alike(),
+    alice(&["user", "passwd"]).input("a-long-and-lucky-password-of-mine\n").alike(),
     alice(&["token", "revoke", "{old.prefix}"]).fails(2),
     alice(&["token", "revoke", "--force", "--reason", "left on a bus", "{old.prefix}"]),
     alice(&["token", "show", "{old.prefix}"]).twice(),
     alice(&["whoami"]).with("old").fails(3),
+    alice(&["token", "restore", "{old.prefix}"]).alike(),
     alice(&["whoami"]).with("unknown").fails(3),
-    alice(&["whoami", "--as", "carol"]).fails(2),
+    alice(&["whoami", "--as", "carol"]).fails(4),
     // What happened, and the end of somebody.
     root(&["audit", "--limit", "50", "--user", "alice"]).twice(),
     alice(&["audit", "--limit", "5"]),
@@ -198,7 +215,12 @@ fn tell(way: Way) -> Vec<String> {
                 continue;
             }
             let finished = run(&environment, way, line, &kept, json);
-            assert!(finished.code == Some(line.code), "{way:?}, expected {}\n{}", line.code, finished.describe());
+            assert!(
+                line.code == -1 || finished.code == Some(line.code),
+                "{way:?}, expected {}\n{}",
+                line.code,
+                finished.describe()
+            );
             if let Some((name, pointer)) = line.keeps {
                 let text = match pointer {
                     "" => finished.line().to_owned(),

@@ -320,8 +320,25 @@ fn callers_are_known_by_their_tokens_and_failures_carry_their_facts() {
     assert_eq!((refused.status(), refused.fault_code().as_str()), (7, "forbidden"));
     // The field at fault is named.
     let show = "tok.v1.TokenService/Show";
-    let wrong = channel.call(show, &field(1, b"zz"), &[("authorization", &manager)]);
-    assert_eq!((wrong.status(), wrong.fault()[&4].as_slice()), (3, &b"reference"[..]));
+    let named = "tok.v1.IdentityService/ShowUser";
+    let wrong = channel.call(named, &field(1, b".."), &[("authorization", &manager)]);
+    assert_eq!((wrong.status(), wrong.fault()[&4].as_slice()), (3, &b"name"[..]));
+    // A manager acts as another, with the other's authority; nobody else does.
+    let as_alice = |bearer: &str| [("authorization", bearer.to_owned()), ("tok-as", "alice".to_owned())];
+    for (bearer, method, status) in [
+        (format!("Bearer {mine}"), whoami, 0),
+        (format!("Bearer {mine}"), users, 7),
+        (format!("Bearer {alice}"), whoami, 0),
+    ] {
+        let metadata = as_alice(&bearer);
+        let metadata: Vec<_> = metadata.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = channel.call(method, b"", &metadata);
+        assert_eq!(answer.status(), status, "{method} {answer:?}");
+        assert!(status != 0 || String::from_utf8_lossy(&answer.messages[0]).contains("alice"), "{answer:?}");
+    }
+    let other = [("authorization", format!("Bearer {alice}")), ("tok-as", "root".to_owned())];
+    let other: Vec<_> = other.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(channel.call(whoami, b"", &other).status(), 7);
     assert_eq!(channel.call(show, &field(1, b"tokpat_0000"), &[("authorization", &manager)]).status(), 5);
 }
 

@@ -2,6 +2,7 @@
 
 use super::refusal::{Refusal, Rule};
 use super::{Bearer, Caller, Need, OwnerNow, UserNow};
+use crate::audit::Source;
 use crate::clock::Timestamp;
 use crate::grant::Grant;
 use crate::kind::{Role, TokenKind};
@@ -19,25 +20,20 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         }
         Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => {}
         Bearer::Token(token) => {
-            if token.use_limit.is_some_and(|limit| limit.so_far >= limit.most) {
-                return Err(Rule::UsedUp.into());
-            }
-            match &token.state {
-                TokenState::Revoked { at, .. } => return Err(Rule::Revoked(*at).into()),
-                TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => {
-                    return Err(Rule::Rotated(*grace_ends_at).into());
-                }
-                TokenState::Live | TokenState::Rotated { .. } => {}
-            }
-            if let Some(end) = token.expires_at.filter(|end| *end <= now) {
-                return Err(Rule::Expired(end).into());
-            }
+            works(token, now)?;
             if caller.owner_id() != Some(token.owner) {
                 return Err(Rule::OwnerGone.into());
             }
-            let allowed = |address| token.allow_from.iter().any(|block| block.contains(address));
-            if !token.allow_from.is_empty() && !caller.source.address.is_some_and(allowed) {
-                return Err(Rule::Address.into());
+            from_there(token, &caller.source)?;
+        }
+        // Its owner is a manager, and the caller another user; that much was asked when they became one.
+        Bearer::Acting { .. } => {
+            if let Some(token) = caller.token() {
+                works(token, now)?;
+                from_there(token, &caller.source)?;
+            }
+            if caller.user().is_none() {
+                return Err(Rule::OwnerGone.into());
             }
         }
     }
@@ -46,6 +42,29 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         OwnerNow::Workspace { disabled_maker: Some(name), .. } => Err(Rule::OwnerDisabled(name.clone()).into()),
         OwnerNow::Nobody | OwnerNow::User(_) | OwnerNow::Workspace { .. } => Ok(()),
     }
+}
+
+/// Neither ended, given up, used up nor run out.
+fn works(token: &Token, now: Timestamp) -> Result<(), Refusal> {
+    if token.use_limit.is_some_and(|limit| limit.so_far >= limit.most) {
+        return Err(Rule::UsedUp.into());
+    }
+    match &token.state {
+        TokenState::Revoked { at, .. } => return Err(Rule::Revoked(*at).into()),
+        TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => {
+            return Err(Rule::Rotated(*grace_ends_at).into());
+        }
+        TokenState::Live | TokenState::Rotated { .. } => {}
+    }
+    match token.expires_at.filter(|end| *end <= now) {
+        Some(end) => Err(Rule::Expired(end).into()),
+        None => Ok(()),
+    }
+}
+
+fn from_there(token: &Token, source: &Source) -> Result<(), Refusal> {
+    let allowed = |address| token.allow_from.iter().any(|block| block.contains(address));
+    if token.allow_from.is_empty() || source.address.is_some_and(allowed) { Ok(()) } else { Err(Rule::Address.into()) }
 }
 
 /// May they, given that they are [`live`]?
@@ -87,7 +106,7 @@ pub fn highest_right(caller: &Caller, repo: &RepoPath, now: Timestamp) -> Option
 }
 
 pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
-    if let Bearer::Token(token) = &caller.bearer {
+    if let Some(token) = caller.token() {
         grant_reaches(&token.grant, repo, right)?;
     }
     match &caller.owner {
@@ -172,7 +191,7 @@ fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight) -> Result<(),
 
 /// Has the caller this scope? A local peer and a session have all of their user's.
 pub(super) fn scoped(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
-    let Bearer::Token(token) = &caller.bearer else { return Ok(()) };
+    let Some(token) = caller.token() else { return Ok(()) };
     match &token.grant {
         Grant::Session => Ok(()),
         Grant::Personal { scopes, .. } if scopes.grants(scope) => Ok(()),
@@ -203,7 +222,7 @@ fn own(caller: &Caller, owner: Owner) -> Result<(), Refusal> {
 /// What part the caller has in a workspace. Asks nothing of repositories.
 pub(super) fn workspace_role(caller: &Caller, workspace: &WorkspaceName) -> Result<Role, Refusal> {
     let hidden = || Refusal::from(Rule::HiddenWorkspace(workspace.clone()));
-    if let Bearer::Token(token) = &caller.bearer {
+    if let Some(token) = caller.token() {
         match &token.grant {
             Grant::Session => {}
             // A token narrowed to routes reaches repositories, not the workspace around them.

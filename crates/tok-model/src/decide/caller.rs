@@ -33,6 +33,12 @@ pub enum Bearer {
     },
     /// A token.
     Token(Arc<Token>),
+    /// What a manager presented who acts as another user (`--as`): they have that user's authority, as far as what they
+    /// presented reaches, and no more. Only whoever has asked whether they administer the server may make one.
+    Acting {
+        /// A token of the manager's, or a temporary one.
+        by: Arc<Bearer>,
+    },
     /// A temporary token, given to the daemon when it started and kept nowhere: administers the server.
     Temporary {
         /// What it was called.
@@ -82,6 +88,24 @@ pub struct Membership {
     pub role: Role,
 }
 
+impl Bearer {
+    fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Acting { by } => by.token(),
+            Self::Nothing | Self::LocalPeer { .. } | Self::Temporary { .. } => None,
+        }
+    }
+
+    fn temporary(&self) -> Option<&str> {
+        match self {
+            Self::Temporary { name } => Some(name),
+            Self::Acting { by } => by.temporary(),
+            Self::Nothing | Self::LocalPeer { .. } | Self::Token(_) => None,
+        }
+    }
+}
+
 impl Caller {
     /// Somebody who presented nothing.
     pub fn anonymous(source: Source) -> Self {
@@ -98,10 +122,7 @@ impl Caller {
 
     /// The token presented, if one was.
     pub fn token(&self) -> Option<&Token> {
-        match &self.bearer {
-            Bearer::Token(token) => Some(token),
-            Bearer::Nothing | Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => None,
-        }
+        self.bearer.token()
     }
 
     /// Who the caller acts for.
@@ -131,10 +152,7 @@ impl Caller {
             token: token.map(|t| t.id),
             parent: token.and_then(|t| t.parent),
             token_prefix: token.map(|t| t.shown_prefix.clone()),
-            temporary: match &self.bearer {
-                Bearer::Temporary { name } => Some(name.to_string()),
-                Bearer::Nothing | Bearer::LocalPeer { .. } | Bearer::Token(_) => None,
-            },
+            temporary: self.bearer.temporary().map(str::to_owned),
             source: self.source.clone(),
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
             match &caller.bearer {
                 Bearer::LocalPeer { .. } => Ok(()),
                 Bearer::Token(token) => Err(Rule::Kind(token.kind()).into()),
-                Bearer::Temporary { .. } => Err(Rule::NotYours.into()),
+                Bearer::Temporary { .. } | Bearer::Acting { .. } => Err(Rule::NotYours.into()),
                 Bearer::Nothing => Err(Rule::NoCredential.into()),
             }
         }
@@ -119,7 +119,7 @@ fn personal_within(caller: &Caller, scopes: &ScopeSet, routes: Option<&Routes>) 
     {
         return beyond(Beyond::Manager(user.name.clone()));
     }
-    let Bearer::Token(token) = &caller.bearer else { return Ok(()) };
+    let Some(token) = caller.token() else { return Ok(()) };
     match &token.grant {
         Grant::Session => Ok(()),
         Grant::Personal { scopes: mine, routes: my_routes } => {
@@ -144,7 +144,7 @@ fn for_workspace(caller: &Caller, workspace: &WorkspaceName, permission: Permiss
     if workspace_role(caller, workspace)? != Role::Maintainer {
         return Err(Rule::NotMaintainer(workspace.clone()).into());
     }
-    if let Bearer::Token(token) = &caller.bearer {
+    if let Some(token) = caller.token() {
         match &token.grant {
             // A workspace token with write reaches the control plane, so its maker's must reach as far: every scope it has.
             Grant::Personal { scopes, .. } => {

@@ -317,3 +317,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_manager_who_acts_as_somebody_has_their_authority_as_far_as_the_token_reaches() {
+    let everything = |scopes: &[Scope]| Grant::Personal { scopes: scopes.iter().copied().collect(), routes: None };
+    let acting = |grant: Grant, state: TokenState| {
+        // The manager's token; its owner is another than the one they act as.
+        let manager = Owner::User(UserId::from_uuid(uuid::Uuid::from_u128(9)));
+        let token = Token { state, expires_at: Some(now() + TimeDelta::days(1)), ..token(grant, manager, None) };
+        let by = std::sync::Arc::new(Bearer::Token(std::sync::Arc::new(token)));
+        Caller {
+            bearer: Bearer::Acting { by },
+            owner: user(false, &[("acme", Role::Writer)]),
+            source: Source::default(),
+        }
+    };
+    let needs = |repo: &str, right| Need::Repository { repo: repo.parse().unwrap(), right };
+    let whole = acting(everything(&[Scope::All]), TokenState::Live);
+    assert!(decide(&whole, needs("acme/app", RepoRight::Write), now()).is_ok());
+    // Not what the manager may do.
+    assert!(decide(&whole, Need::Server, now()).is_err());
+    assert!(decide(&whole, needs("acme/app", RepoRight::Admin), now()).is_err());
+    assert!(decide(&whole, needs("other/app", RepoRight::Read), now()).is_err());
+    // Nor more than the token.
+    let narrow = acting(everything(&[Scope::UserRead]), TokenState::Live);
+    assert!(decide(&narrow, needs("acme/app", RepoRight::Read), now()).is_err());
+    assert!(decide(&narrow, Need::SeeTokens { owner: Owner::User(USER) }, now()).is_err());
+    // What is made through it acts for the other, ends with the token at the latest, and has a trail back to it.
+    let wish = |expires_at| {
+        let grant = everything(&[Scope::RepoRead]);
+        Need::Mint(MintRequest { owner: Owner::User(USER), grant, expires_at, allow_from: Vec::new() })
+    };
+    let permit = decide(&whole, wish(Some(now() + TimeDelta::hours(1))), now()).unwrap();
+    assert_eq!(permit.actor().token, Some(TokenId::from_uuid(uuid::Uuid::from_u128(7))));
+    assert!(decide(&whole, wish(Some(now() + TimeDelta::days(2))), now()).is_err());
+    assert!(decide(&whole, wish(None), now()).is_err());
+    // It stops with the token.
+    let by = "ann".to_owned();
+    let ended = TokenState::Revoked { at: now(), by, reason: None };
+    let ended = acting(everything(&[Scope::All]), ended);
+    assert!(matches!(decide(&ended, Need::Identity, now()).unwrap_err().rule, Rule::Revoked(_)));
+}

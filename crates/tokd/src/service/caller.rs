@@ -10,7 +10,7 @@ use hyper::header::{AUTHORIZATION, HeaderValue};
 use secrecy::zeroize::Zeroizing;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::Source;
-use tok_model::decide::{Bearer, Caller, Need, OwnerNow, Refusal, Rule, UserNow, decide};
+use tok_model::decide::{Bearer, Caller, Class, Need, OwnerNow, Refusal, Rule, UserNow, decide};
 use tok_model::name::{RepoPath, UserName};
 use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, Pepper, Plaintext};
@@ -342,17 +342,30 @@ impl Service {
         };
         let caller = caller.map_err(IntoFault::into_fault)?;
         let caller = caller.map_err(IntoFault::into_fault)?;
-        if matches!(caller.bearer, Bearer::Nothing) {
-            return Ok(caller);
+        match acting_as.filter(|name| caller.user().is_none_or(|user| user.name != *name)) {
+            Some(name) if !matches!(caller.bearer, Bearer::Nothing) => self.acting(caller, name).await,
+            _ => Ok(caller),
         }
-        if acting_as.is_some() {
-            return Err(Fault::new(
-                FaultCode::InvalidArgument,
-                "a token acts for its owner, so --as cannot go with it",
-            )
-            .hint("leave out --as and TOK_USER, or unset TOK_TOKEN"));
+    }
+
+    /// A manager's token lets its holder act as another user, with that user's authority and no more.
+    async fn acting(&self, caller: Caller, name: UserName) -> Result<Caller, Fault> {
+        match decide(&caller, Need::Server, self.now()) {
+            Ok(_) => {}
+            Err(refusal) if refusal.class() == Class::Unauthenticated => return Err(refusal.into_fault()),
+            Err(_) => {
+                return Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
+                    .hint("leave out --as and TOK_USER, or use a manager's token in TOK_TOKEN"));
+            }
         }
-        Ok(caller)
+        let wanted = name.clone();
+        let user = self.run(move |store| store.read(|tx| tok_store::users::now_by_name(tx, &wanted))).await?;
+        let user = user.ok_or_else(|| {
+            Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
+                .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))
+        })?;
+        let bearer = Bearer::Acting { by: Arc::new(caller.bearer) };
+        Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source: caller.source })
     }
 }
 
