@@ -43,6 +43,11 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// What other programs take as an argument.
+const SECRETS: [&str; 5] = ["secret", "password", "token", "api_key", "bearer"];
+/// And why this one does not.
+const NO_SECRETS: &str = "a secret is never an argument, which others on this machine can see: put your token into TOK_TOKEN, and secrets that a command takes into stdin or a file (`--secret-stdin`, `--secret-file`)";
+
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
@@ -166,7 +171,10 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
         || std::env::var_os("TOK_OUTPUT").is_some_and(|format| format == "json");
     let (message, hint) = split(&error.render().to_string());
     let typed: Vec<_> = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()).collect();
-    let failure = Failure::usage(message).hint(hint).field(&field(error).unwrap_or_default());
+    let field = field(error).unwrap_or_default();
+    let secret = error.kind() == ErrorKind::UnknownArgument && SECRETS.contains(&field.as_str());
+    let hint = if secret { NO_SECRETS.to_owned() } else { hint };
+    let failure = Failure::usage(message).hint(hint).field(&field);
     failure.or_hint_for(&meant(&typed)).report(if json { Format::Json } else { Format::Table })
 }
 
@@ -184,7 +192,10 @@ fn field(error: &clap::Error) -> Option<String> {
     };
     let name = culprit.split([' ', '=']).next().unwrap_or_default();
     let name = name.trim_start_matches('-').trim_matches(|c: char| "<>[].".contains(c));
-    Some(name.replace('-', "_").to_ascii_lowercase())
+    let name = name.replace('-', "_").to_ascii_lowercase();
+    // What was typed where no option was expected is no name of anything.
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain)).then_some(name)
 }
 
 /// The command that was meant, as far as words name one.

@@ -126,8 +126,10 @@ impl File {
 
     /// Checks the whole file, and puts what it says about this command beside what was given.
     fn fill(&self, tree: &Command, given: Vec<OsString>, matches: &ArgMatches) -> Result<ArgMatches, Failure> {
-        self.check(tree, &self.table, "")?;
-        let mut levels = vec![(tree, Some(&self.table), matches)];
+        // Which keys there are does not depend on the variables that are set.
+        let every = arguments::command();
+        self.check(&every, &self.table, "")?;
+        let mut levels = vec![(&every, Some(&self.table), matches)];
         while let Some((name, below)) = levels.last().and_then(|(_, _, matches)| matches.subcommand()) {
             let Some((command, table, _)) = levels.last().copied() else { break };
             let Some(command) = command.find_subcommand(name) else { break };

@@ -102,8 +102,8 @@ mod tests {
             live_tokens: Some(0),
         };
         let text = text(&status, "/run/tok/tokd.sock");
-        assert!(text.starts_with("Server:    tokd 0.1.0, up 1h2m5s\n"), "{text}");
-        assert!(text.contains("Store:     embedded, PostgreSQL 17.2, schema 20261122000000\n"), "{text}");
-        assert!(text.ends_with("Contents:  1 user, 2 workspaces, 1 repository, 0 live tokens\n"), "{text}");
+        assert!(text.starts_with("Server:   tokd 0.1.0, up 1h2m5s\n"), "{text}");
+        assert!(text.contains("Store:    embedded, PostgreSQL 17.2, schema 20261122000000\n"), "{text}");
+        assert!(text.ends_with("Contents: 1 user, 2 workspaces, 1 repository, 0 live tokens\n"), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use tok_api::convert::{PageOf, TokenFilter, TokenRecord};
-use tok_model::clock::{Expiry, Period, Timestamp};
+use tok_model::clock::{Expiry, ExpiryError, Period, Timestamp};
 use tok_model::kind::TokenKind;
 use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
@@ -65,7 +65,7 @@ pub(crate) struct ListArgs {
 fn period(text: &str) -> Result<Period, String> {
     match text.parse() {
         Ok(Expiry::After(period)) => Ok(period),
-        Ok(_) => Err("give a length of time, as in 14d or 12h".to_owned()),
+        Ok(_) | Err(ExpiryError::Form) => Err("give a length of time, as in 14d or 12h".to_owned()),
         Err(why) => Err(format!("{why}")),
     }
 }

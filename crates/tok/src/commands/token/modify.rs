@@ -37,7 +37,6 @@ pub(crate) struct ModifyArgs {
 
 /// What shall change. Variables are not asked: what is set for the next token must not change an old one.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 struct WhatArgs {
     /// Another name
     #[arg(long)]
@@ -77,8 +76,23 @@ struct WhatArgs {
     max_uses: Option<u64>,
 }
 
+impl WhatArgs {
+    fn is_empty(&self) -> bool {
+        let Self { name, description, expires, scopes, add_scopes, remove_scopes, .. } = self;
+        let Self { routes, repos, permission, allow_cidrs, labels, max_uses, .. } = self;
+        let lists = [scopes, add_scopes, remove_scopes, routes, repos, allow_cidrs, labels];
+        let texts = [name, description, expires];
+        let said = texts.iter().any(|text| text.is_some()) || lists.iter().any(|list| list.is_some());
+        !said && permission.is_none() && max_uses.is_none()
+    }
+}
+
 impl ModifyArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        if self.what.is_empty() {
+            return Err(Failure::usage("nothing is said that should change")
+                .hint("say it, as in `--name`, `--description`, `--scopes`, `--expires` or `--label`"));
+        }
         let client = context.client().await?;
         let before = client.show_token(self.reference.clone()).await;
         let before = before.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
@@ -147,8 +161,12 @@ mod tests {
     use clap::Parser as _;
 
     fn modify(arguments: &[&str]) -> Result<TokenChange, clap::Error> {
+        read(arguments).map(|arguments| arguments.change(&token()))
+    }
+
+    fn read(arguments: &[&str]) -> Result<ModifyArgs, clap::Error> {
         match Cli::try_parse_from(["tok", "token", "modify", "1b4e"].iter().chain(arguments))?.command {
-            Command::Token(TokenCommand::Modify(arguments)) => Ok(arguments.change(&token())),
+            Command::Token(TokenCommand::Modify(arguments)) => Ok(arguments),
             other => panic!("{other:?}"),
         }
     }
@@ -158,8 +176,12 @@ mod tests {
         let change = modify(&["--label", "", "--max-uses", "0"]).unwrap();
         assert_eq!((change.labels, change.max_uses), (Some(Vec::new()), Some(0)));
         assert_eq!((change.scopes, change.routes, change.if_version), (None, None, None));
-        assert!(modify(&[]).is_err(), "nothing to change");
-        assert!(modify(&["--if-version", "3"]).is_err(), "nothing to change");
+        for nothing in [&[][..], &["--if-version", "3"]] {
+            assert!(read(nothing).unwrap().what.is_empty());
+        }
+        for something in [&["--label", ""][..], &["--max-uses", "0"], &["--name", "x"], &["--permission", "read"]] {
+            assert!(!read(something).unwrap().what.is_empty(), "{something:?}");
+        }
         assert!(modify(&["--scopes", "all", "--add-scopes", "repo:read"]).is_err());
     }
 
