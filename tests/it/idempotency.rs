@@ -21,7 +21,7 @@ fn live(environment: &Environment) -> i64 {
     )
 }
 
-fn create<'a>(environment: &'a Environment, name: &str, key: &str) -> tok_tests::call::Call {
+fn create(environment: &Environment, name: &str, key: &str) -> tok_tests::call::Call {
     environment.tok(&["token", "create", name, "--idempotency-key", key]).acting_as("will")
 }
 

@@ -120,4 +120,6 @@ pub fn decide(caller: &Caller, need: Need, now: Timestamp) -> Result<Permit, Ref
 }
 
 #[cfg(test)]
+mod chains;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Who may make which token: at most what they may do themselves, for at most as long.
 
-use super::authority::{repository, scoped, workspace_role};
+use super::authority::{repository, scoped, server, workspace_role};
 use super::refusal::{Beyond, Refusal, Rule};
 use super::{Bearer, Caller, MintRequest, OwnerNow};
 use crate::clock::Timestamp;
@@ -143,6 +143,11 @@ fn personal_within(caller: &Caller, scopes: &ScopeSet, routes: Option<&Routes>) 
 fn for_workspace(caller: &Caller, workspace: &WorkspaceName, permission: Permission) -> Result<(), Refusal> {
     if workspace_role(caller, workspace)? != Role::Maintainer {
         return Err(Rule::NotMaintainer(workspace.clone()).into());
+    }
+    // Managers have a part in every workspace, but its tokens are theirs to see and end as managers alone. So it is as
+    // managers that they make one: with a token, by its scope.
+    if caller.user().is_some_and(|user| !user.memberships.contains_key(workspace)) {
+        server(caller)?;
     }
     if let Some(token) = caller.token() {
         match &token.grant {

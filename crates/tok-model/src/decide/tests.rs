@@ -31,7 +31,7 @@ fn user(manager: bool, roles: &[(&str, Role)]) -> OwnerNow {
     }))
 }
 
-fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
+pub(super) fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
     Token {
         id: TokenId::from_uuid(uuid::Uuid::from_u128(7)),
         name: "t".into(),

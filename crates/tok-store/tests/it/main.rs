@@ -16,6 +16,7 @@ mod people;
 mod peppers;
 mod permits;
 mod revoke;
+mod rotate;
 mod schema;
 mod secrecy;
 mod tokens;

@@ -13,12 +13,13 @@ use tok_store::{StoreError, WriteTx, audit, tokens, users, workspaces};
 use crate::world::{World, at, permit, personal, rng};
 
 /// The kinds of need, each once.
-const NEEDS: [&str; 10] = [
+const NEEDS: [&str; 11] = [
     "identity",
     "repository",
     "profile",
     "see tokens",
     "end tokens",
+    "change tokens",
     "mint",
     "see workspace",
     "manage workspace",
@@ -38,6 +39,7 @@ fn decided(caller: &Caller, ann: UserId, need: &str) -> Permit {
         "profile" => Need::Profile { user: ann },
         "see tokens" => Need::SeeTokens { owner },
         "end tokens" => Need::EndTokens { owner },
+        "change tokens" => Need::ChangeTokens { owner },
         "mint" => Need::Mint(personal(ann, "repo:read", None)),
         "see workspace" => Need::SeeWorkspace { workspace: workspace() },
         "manage workspace" => Need::ManageWorkspace { workspace: workspace() },
@@ -55,7 +57,8 @@ fn a_permit_for_something_else_is_refused() {
     let ann = world.manager("ann");
     world.user("bob");
     let caller = world.local(ann);
-    let token = world.make(&decided(&caller, ann, "mint"), "ann's").token.id;
+    let made = world.make(&decided(&caller, ann, "mint"), "ann's").token;
+    let (token, shape) = (made.id, tokens::Shape::of(&made));
     let (ann_name, bob) = ("ann".parse().unwrap(), "bob".parse().unwrap());
     let (new_user, new_workspace) = ("carol".parse().unwrap(), "acme".parse().unwrap());
     let workspace = "ann".parse().unwrap();
@@ -119,20 +122,46 @@ fn a_permit_for_something_else_is_refused() {
             }),
         ),
         (
+            "tokens::modify",
+            &["change tokens", "server"],
+            Box::new(|tx, permit| {
+                let named = tokens::Shape { name: "renamed".to_owned(), ..shape.clone() };
+                tokens::modify(tx, permit, token, 1, &named, None).map(drop)
+            }),
+        ),
+        (
+            "tokens::modify further than it reached",
+            &[],
+            Box::new(|tx, permit| {
+                let mut wide = shape.clone();
+                wide.reach.grant = personal(ann, "repo:write", None).grant;
+                let other = decided(&caller, ann, "mint");
+                tokens::modify(tx, permit, token, 1, &wide, Some(&other)).map(drop)
+            }),
+        ),
+        (
+            "tokens::rotate",
+            &["mint"],
+            Box::new(|tx, permit| {
+                let (_, row) = world.draft(&decided(&caller, ann, "mint"), "successor");
+                tokens::rotate(tx, permit, token, row, at(1), None).map(drop)
+            }),
+        ),
+        (
             "tokens::revoke",
             &["end tokens", "server"],
             Box::new(|tx, permit| tokens::revoke(tx, permit, token, None).map(drop)),
         ),
         (
             "tokens::list",
-            &["see tokens", "end tokens", "server"],
+            &["see tokens", "end tokens", "change tokens", "server"],
             Box::new(|tx, permit| {
                 tokens::list(tx, permit, &tokens::Filter::default(), PageSize::default(), None).map(drop)
             }),
         ),
         (
             "tokens::find",
-            &["see tokens", "end tokens", "server"],
+            &["see tokens", "end tokens", "change tokens", "server"],
             Box::new(|tx, permit| tokens::find(tx, permit, &Reference::Id(token)).map(drop)),
         ),
         ("tokens::count_live", &["server"], Box::new(|tx, permit| tokens::count_live(tx, permit).map(drop))),

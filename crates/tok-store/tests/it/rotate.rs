@@ -1,0 +1,325 @@
+//! Rotation against a model of it: whatever happens in whatever order, the database stands as a few lines of Rust say.
+
+use proptest::prelude::*;
+use tok_model::audit::Actor;
+use tok_model::decide::Need;
+use tok_model::id::{TokenId, UserId};
+use tok_model::token::{Owner, Token, TokenState};
+use tok_store::StoreError;
+use tok_store::tokens::{self, Claim, Counted, FirstUse, Key};
+
+use crate::world::{Made, World, at, permit, personal, server};
+
+/// Something that happens, to the token of this number (of those there are).
+#[derive(Debug, Clone)]
+enum Act {
+    /// It is given a successor, with a grace of so many seconds.
+    Rotate(usize, i64),
+    /// Its text is presented.
+    Present(usize),
+    /// A token is made through it.
+    Mint(usize),
+    /// Somebody ends it.
+    Revoke(usize),
+    /// Time passes.
+    Wait(i64),
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let which = 0_usize..12;
+    prop_oneof![
+        3 => (which.clone(), prop_oneof![Just(0), 1_i64..60]).prop_map(|(which, grace)| Act::Rotate(which, grace)),
+        5 => which.clone().prop_map(Act::Present),
+        2 => which.clone().prop_map(Act::Mint),
+        1 => which.prop_map(Act::Revoke),
+        2 => (1_i64..40).prop_map(Act::Wait),
+    ]
+}
+
+/// What the model knows of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    family: usize,
+    parent: Option<usize>,
+    /// When it ends by itself.
+    ends: Option<i64>,
+    revoked: bool,
+    /// Its successor, and until when it works beside that.
+    rotated: Option<(usize, i64)>,
+    predecessor: Option<usize>,
+    used: bool,
+}
+
+impl Known {
+    fn works(&self, now: i64) -> bool {
+        !self.revoked && self.ends.is_none_or(|end| end > now) && self.rotated.is_none_or(|(_, grace)| grace > now)
+    }
+}
+
+#[derive(Default)]
+struct Model(Vec<Known>);
+
+impl Model {
+    fn end_line(&mut self, of: usize, itself: bool) {
+        if itself {
+            self.0[of].revoked = true;
+        }
+        let children: Vec<usize> =
+            (0..self.0.len()).filter(|child| self.0[*child].parent == Some(of) && !self.0[*child].revoked).collect();
+        for child in children {
+            self.end_line(child, true);
+        }
+    }
+
+    fn clamp_line(&mut self, of: usize, latest: i64) {
+        let children: Vec<usize> =
+            (0..self.0.len()).filter(|child| self.0[*child].parent == Some(of) && !self.0[*child].revoked).collect();
+        for child in children {
+            self.0[child].ends = Some(self.0[child].ends.map_or(latest, |end| end.min(latest)));
+            self.clamp_line(child, latest);
+        }
+    }
+
+    /// `true`: let in.
+    fn present(&mut self, which: usize, now: i64) -> bool {
+        let token = self.0[which].clone();
+        if !token.revoked && token.rotated.is_some_and(|(_, grace)| grace <= now) {
+            for other in (0..self.0.len()).filter(|other| self.0[*other].family == token.family).collect::<Vec<_>>() {
+                if !self.0[other].revoked {
+                    self.end_line(other, true);
+                }
+            }
+            return false;
+        }
+        if !token.works(now) {
+            return false;
+        }
+        if !token.used {
+            self.0[which].used = true;
+            if let Some(old) = token.predecessor
+                && let Some((successor, grace)) = self.0[old].rotated
+                && successor == which
+                && grace > now
+                && !self.0[old].revoked
+            {
+                self.0[old].rotated = Some((successor, now));
+                self.end_line(old, false);
+            }
+        }
+        true
+    }
+}
+
+/// The store's side of the same history.
+struct Real<'w> {
+    world: &'w World,
+    ann: UserId,
+    made: Vec<Made>,
+}
+
+impl Real<'_> {
+    fn current(&self, which: usize) -> Token {
+        self.world.holder(self.made[which].digest).token().unwrap().clone()
+    }
+
+    /// What the daemon does when a token is presented.
+    fn present(&self, which: usize, now: i64) -> bool {
+        let caller = self.world.holder(self.made[which].digest);
+        let token = caller.token().unwrap().clone();
+        if matches!(&token.state, TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= at(now)) {
+            self.world.store.write(|tx| tokens::reuse(tx, &token, &caller.actor(), at(now))).unwrap();
+            return false;
+        }
+        if tok_model::decide::decide(&caller, Need::Identity, at(now)).is_err() {
+            return false;
+        }
+        if token.first_use_due {
+            let noted = self.world.store.write(|tx| tokens::first_use(tx, &token, &caller.actor(), at(now))).unwrap();
+            assert_eq!(noted, FirstUse::Noted);
+        }
+        true
+    }
+
+    fn rotate(&mut self, which: usize, grace: i64, now: i64) -> bool {
+        let old = self.current(which);
+        let request = tok_model::decide::MintRequest {
+            owner: old.owner,
+            grant: old.grant.clone(),
+            expires_at: None,
+            allow_from: Vec::new(),
+        };
+        let permit = permit(&self.world.local(self.ann), Need::Mint(request), at(now));
+        let (text, row) = self.world.draft(&permit, "successor");
+        let digest = row.digest;
+        match self.world.change(|tx| tokens::rotate(tx, &permit, old.id, row, at(now + grace), None)) {
+            Ok(rotated) => {
+                self.made.push(Made { text, digest, token: rotated.token });
+                true
+            }
+            Err(StoreError::Conflict { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_database_stands_as_the_model_says(acts in proptest::collection::vec(any_act(), 1..40)) {
+        let world = World::new();
+        let ann = world.user("ann");
+        let mut real = Real { world: &world, ann, made: Vec::new() };
+        let mut model = Model::default();
+        let fresh = |family| Known {
+            family, parent: None, ends: None, revoked: false, rotated: None, predecessor: None, used: true,
+        };
+        for family in 0..2 {
+            real.made.push(world.mint(&world.local(ann), personal(ann, "repo:read,token:write", None), 0));
+            model.0.push(fresh(family));
+        }
+        let (mut now, mut families) = (1, 2);
+        for act in acts {
+            match act {
+                Act::Wait(seconds) => now += seconds,
+                Act::Present(which) => {
+                    let which = which % real.made.len();
+                    prop_assert_eq!(real.present(which, now), model.present(which, now), "{:?} at {}", which, now);
+                }
+                Act::Rotate(which, grace) => {
+                    let which = which % real.made.len();
+                    let old = model.0[which].clone();
+                    let may = !old.revoked && old.rotated.is_none() && old.ends.is_none_or(|end| end > now);
+                    prop_assert_eq!(real.rotate(which, grace, now), may);
+                    if may {
+                        let successor = model.0.len();
+                        model.0.push(Known {
+                            parent: old.parent, predecessor: Some(which), used: false, ..fresh(old.family)
+                        });
+                        model.0[which].rotated = Some((successor, now + grace));
+                        if grace == 0 { model.end_line(which, false) } else { model.clamp_line(which, now + grace) }
+                    }
+                }
+                Act::Mint(which) => {
+                    let which = which % real.made.len();
+                    let parent = real.current(which);
+                    let ends = parent.ends_at().map(|end| (end - at(0)).num_seconds());
+                    let maker = world.holder(real.made[which].digest);
+                    let request = personal(ann, "repo:read,token:write", ends);
+                    let allowed = tok_model::decide::decide(&maker, Need::Mint(request), at(now));
+                    prop_assert_eq!(allowed.is_ok(), model.0[which].works(now));
+                    if let Ok(permit) = allowed {
+                        real.made.push(world.make(&permit, "child"));
+                        model.0.push(Known { parent: Some(which), ends, ..fresh(families) });
+                        families += 1;
+                    }
+                }
+                Act::Revoke(which) => {
+                    let which = which % real.made.len();
+                    let id = real.made[which].token.id;
+                    let ended = world.change(|tx| tokens::revoke(tx, &server(at(now)), id, None));
+                    prop_assert_eq!(ended.is_ok(), !model.0[which].revoked);
+                    model.end_line(which, true);
+                }
+            }
+            for (which, known) in model.0.iter().enumerate() {
+                let token = real.current(which);
+                let stands = tok_model::decide::decide(&world.holder(real.made[which].digest), Need::Identity, at(now));
+                prop_assert_eq!(stands.is_ok(), known.works(now), "{} at {}: {:?} {:?}", which, now, token, known);
+                prop_assert_eq!(matches!(token.state, TokenState::Revoked { .. }), known.revoked);
+                prop_assert_eq!(!token.first_use_due, known.used);
+            }
+        }
+    }
+}
+
+fn key(caller: &str, key: &str, request: u8) -> Key {
+    Key { caller: caller.to_owned(), key: key.to_owned(), request: vec![[request; 32]] }
+}
+
+#[test]
+fn a_key_is_fresh_or_retried_or_says_why_not() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let caller = world.local(ann);
+    let make = |key: &Key, now: i64| {
+        let permit = permit(&caller, Need::Mint(personal(ann, "repo:read", None)), at(now));
+        let (_, row) = world.draft(&permit, "keyed");
+        world.change(|tx| {
+            let claim = tokens::claim(tx, key, "ann", at(now))?;
+            match claim {
+                Claim::Fresh | Claim::Retry(_) => {
+                    tokens::create_under_key(tx, &permit, row, key).map(|made| (claim, Some(made)))
+                }
+                other => Ok((other, None)),
+            }
+        })
+    };
+    let (claim, first) = make(&key("user:ann", "k", 1), 0).unwrap();
+    let first = first.unwrap();
+    assert!(first.first_use_due);
+    assert_eq!(claim, Claim::Fresh);
+    let (claim, second) = make(&key("user:ann", "k", 1), 1).unwrap();
+    let second = second.unwrap();
+    assert!(matches!(claim, Claim::Retry(replaced) if replaced.id == first.id));
+    assert_eq!(make(&key("user:ann", "k", 2), 2).unwrap().0, Claim::OtherRequest);
+    assert_eq!(make(&key("user:bob", "k", 2), 2).unwrap().0, Claim::Fresh, "keys are each caller's own");
+    // A request that was hashed under an earlier pepper is the same request.
+    let both = Key { request: vec![[9; 32], [1; 32]], ..key("user:ann", "k", 1) };
+    assert!(matches!(make(&both, 3).unwrap().0, Claim::Retry(replaced) if replaced.id == second.id));
+    let used = make(&both, 4).unwrap().1.unwrap();
+    world.store.write(|tx| tokens::first_use(tx, &used, &Actor::daemon(), at(5))).unwrap();
+    assert_eq!(make(&both, 6).unwrap().0, Claim::Used(used.shown_prefix.clone()));
+    world.change(|tx| tokens::revoke(tx, &server(at(7)), used.id, None)).unwrap();
+    assert_eq!(make(&both, 8).unwrap().0, Claim::Ended(used.shown_prefix));
+    // A day later it is anybody's again.
+    assert_eq!(make(&key("user:ann", "k", 7), 24 * 3600).unwrap().0, Claim::Fresh);
+}
+
+#[test]
+fn uses_are_counted_to_the_last_one_which_ends_the_token_and_what_was_made_through_it() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let made = world.mint(&world.local(ann), personal(ann, "repo:read,token:write", None), 0);
+    let child = world.mint(&world.holder(made.digest), personal(ann, "repo:read", None), 0);
+    let changes = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(1));
+    let mut shape = tokens::Shape::of(&made.token);
+    shape.reach.max_uses = Some(3);
+    let limited = world.change(|tx| tokens::modify(tx, &changes, made.token.id, 1, &shape, None)).unwrap().token;
+    let actor = world.holder(made.digest).actor();
+    let outcomes: Vec<Counted> = std::thread::scope(|scope| {
+        let count = || world.store.write(|tx| tokens::count_use(tx, &limited, &actor, at(2))).unwrap();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(count)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Counted::LetIn).count(), 3);
+    let now = world.holder(made.digest).token().unwrap().clone();
+    let used_up = TokenState::Revoked { at: at(2), by: "ann".to_owned(), reason: Some("used up".to_owned()) };
+    assert_eq!((now.state, now.use_limit.unwrap().so_far), (used_up, 3));
+    assert!(matches!(world.holder(child.digest).token().unwrap().state, TokenState::Revoked { .. }));
+}
+
+#[test]
+fn a_change_narrows_freely_and_widens_by_its_own_permit_only() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let made = world.mint(&world.local(ann), personal(ann, "repo:read", Some(100)), 0).token;
+    let changes = |now| permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(now));
+    let change = |version, shape: &tokens::Shape, wider: Option<&tok_model::decide::Permit>| {
+        world.change(|tx| tokens::modify(tx, &changes(1), made.id, version, shape, wider))
+    };
+    let mut shape = tokens::Shape::of(&made);
+    shape.reach.expires_at = Some(at(50));
+    assert_eq!(change(1, &shape, None).unwrap().token.version, 2);
+    let late = change(1, &shape, None).unwrap_err();
+    assert!(matches!(&late, StoreError::Conflict { what } if what.contains("version is 2")), "{late}");
+    shape.reach.expires_at = Some(at(60));
+    assert!(matches!(change(2, &shape, None), Err(StoreError::Permit(_))));
+    let other = permit(&world.local(ann), Need::Mint(personal(ann, "repo:read", Some(70))), at(1));
+    assert!(matches!(change(2, &shape, Some(&other)), Err(StoreError::Permit(_))), "a permit for something else");
+    let exactly = permit(&world.local(ann), Need::Mint(personal(ann, "repo:read", Some(60))), at(1));
+    assert_eq!(change(2, &shape, Some(&exactly)).unwrap().token.expires_at, Some(at(60)));
+    let nobodys: TokenId = "00000000-0000-4000-8000-000000000000".parse().unwrap();
+    let missing = world.change(|tx| tokens::modify(tx, &changes(1), nobodys, 1, &shape, None));
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+}
