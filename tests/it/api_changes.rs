@@ -131,8 +131,8 @@ fn a_retry_with_the_same_key_leaves_one_live_token() {
     };
     let body = json!({"name": "once", "labels": ["once"]});
     let live = |label: &str| {
-        let page = people.get(&people.will, &format!("/v1/tokens?state=active&label={label}")).json();
-        page["tokens"].as_array().unwrap().len()
+        let page = people.get(&people.will, &format!("/v1/tokens?label={label}")).json();
+        page["tokens"].as_array().unwrap().iter().filter(|token| token["state"] == "active").count()
     };
     let first = create("8e03978e-40d5-43e8-bc93-6894a57f9324", &body);
     // A structured field puts it into quotation marks; it is the same key.
@@ -157,7 +157,6 @@ fn a_retry_with_the_same_key_leaves_one_live_token() {
         people.environment.send(&request.header(KEY, "rotation-1"))
     };
     let (lost, retried) = (rotate(), rotate());
-    let listed = people.get(&people.will, "/v1/tokens?label=self").json();
-    assert_eq!((lost.status, retried.status, live("self")), (201, 201, 1), "{listed:#}");
+    assert_eq!((lost.status, retried.status, live("self")), (201, 201, 1), "{}", retried.text());
     assert_eq!(people.get(retried.json()["secret"].as_str().unwrap(), "/v1/whoami").status, 200);
 }
