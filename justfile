@@ -7,7 +7,7 @@ default:
     @just --justfile '{{ justfile() }}' --list --unsorted
 
 # Everything that must hold: format, lints, docs, walls, and every test
-test: fmt-check lint doc deny walls build typescript
+test: fmt-check lint doc deny walls openapi build typescript
     cargo test --workspace --locked --doc
     cargo test --workspace --locked --tests --no-fail-fast
 
@@ -72,6 +72,10 @@ doc:
 # Who may depend on what, licences and sources of every dependency (deny.toml)
 deny:
     cargo-deny --locked check -D unused-wrapper bans licenses sources
+
+# docs/openapi.json, judged by somebody else's validator
+openapi:
+    openapi-spec-validator docs/openapi.json
 
 # The arrows between our own crates, and what each must never reach
 walls:

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
 mod api;
+mod api_changes;
 mod api_limits;
 mod api_oauth;
 mod authority;

@@ -31,6 +31,15 @@ const TOK_AS: HeaderName = HeaderName::from_static("tok-as");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub SocketAddr);
 
+impl FromRequestParts<Api> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<Self>().copied();
+        peer.ok_or_else(|| Problem::new("internal", "a request without a peer"))
+    }
+}
+
 /// Who calls.
 pub(super) struct Calling(pub Caller);
 
@@ -38,12 +47,23 @@ impl FromRequestParts<Api> for Calling {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else {
-            return Err(Problem::new("internal", "a request without a peer"));
-        };
-        let acting_as = acting_as(&parts.headers)?;
-        let source = api.proxies.source(&parts.headers, peer);
-        let caller = api.service.caller_remote(&parts.headers, acting_as, source, None).await?;
+        let peer = Peer::from_request_parts(parts, api).await?;
+        Self::of(api, &parts.headers, peer, None).await
+    }
+}
+
+impl Calling {
+    /// Who calls with these headers. `rotating` is the idempotency key of a rotation, if the call is one: whoever repeats
+    /// it may present what the first one gave up.
+    pub(super) async fn of(
+        api: &Api,
+        headers: &HeaderMap,
+        Peer(peer): Peer,
+        rotating: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let acting_as = acting_as(headers)?;
+        let source = api.proxies.source(headers, peer);
+        let caller = api.service.caller_remote(headers, acting_as, source, rotating).await?;
         api.service.recognise(&caller)?;
         Ok(Self(caller))
     }
@@ -57,6 +77,13 @@ fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {
         (Some(_), Some(_)) => return Err(Fault::field("Tok-As", "act as one user, not as several").into()),
     };
     Ok(Some(parsed("Tok-As", name)?))
+}
+
+/// A field of which it matters whether it was said at all: `null` is said, and means "none".
+pub(super) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// The fields of a JSON body, each of which is known.
@@ -85,6 +112,9 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for MaybeSaid<T> {
             return Ok(Self(T::default()));
         }
         check_type(&parts.headers, &["application/json"])?;
+        if bytes.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
         read_json(&bytes).map(Self)
     }
 }

@@ -4,6 +4,7 @@
 //! details (RFC 9457).
 
 mod audit;
+mod changes;
 mod extract;
 mod metadata;
 mod oauth;
@@ -101,6 +102,7 @@ impl ApiDoor {
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(tokens::routes())
+        .merge(changes::routes())
         .merge(users::routes())
         .merge(workspaces::routes())
         .merge(audit::routes())

@@ -139,7 +139,7 @@ async fn create(
 }
 
 /// `expires` in hours is for people who come from systems that count so.
-fn lifetime(expires: Option<String>, ttl_hours: Option<u32>) -> Answer<Option<String>> {
+pub(super) fn lifetime(expires: Option<String>, ttl_hours: Option<u32>) -> Answer<Option<String>> {
     match (expires, ttl_hours) {
         (Some(_), Some(_)) => {
             Err(Fault::field("ttl_hours", "say when it ends once: with expires or with ttl_hours").into())

@@ -1,0 +1,162 @@
+//! Over HTTP: changing a token against its version, rotating it, and idempotency keys.
+
+use serde_json::{Value, json};
+use tok_tests::http::{Reply, Request};
+
+use crate::api::{People, people, problem};
+
+const KEY: &str = "Idempotency-Key";
+
+fn made(people: &People, body: &Value) -> (String, Value) {
+    let reply = people.json(&people.will, "POST", "/v1/tokens", body);
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let body = reply.json();
+    (body["secret"].as_str().unwrap().to_owned(), body["token"].clone())
+}
+
+fn patched(people: &People, token: &Value, if_match: &[&str], body: &Value) -> Reply {
+    let target = format!("/v1/tokens/{}", token["id"].as_str().unwrap());
+    let request = Request::json("PATCH", target, body).bearer(&people.will);
+    people.environment.send(&if_match.iter().fold(request, |request, tag| request.header("If-Match", tag)))
+}
+
+#[test]
+fn a_change_is_a_merge_of_what_is_said() {
+    let people = people();
+    let all = json!({
+        "name": "old", "description": "words", "scopes": ["repo:read", "repo:write"], "routes": ["acme/*:rw"],
+        "labels": ["a"], "expires": "9d", "max_uses": 50, "allow_cidrs": ["127.0.0.0/8"],
+    });
+    let (_, token) = made(&people, &all);
+    let reply = patched(&people, &token, &[], &json!({"name": "new"}));
+    assert_eq!((reply.status, reply.header("etag")), (200, Some("\"2\"")), "{}", reply.text());
+    let now = reply.json();
+    let expected = json!({"name": "new", "version": 2, "modified_at": now["modified_at"]});
+    for (field, value) in token.as_object().unwrap() {
+        assert_eq!(now[field], *expected.get(field).unwrap_or(value), "{field}");
+    }
+    // Null takes away, a list replaces the whole list.
+    let change =
+        json!({"description": null, "labels": ["b", "c"], "scopes": ["repo:read"], "max_uses": null, "routes": null});
+    let now = patched(&people, &token, &[], &change).json();
+    assert_eq!(
+        (&now["description"], &now["labels"], &now["scopes"]),
+        (&json!(""), &json!(["b", "c"]), &json!(["repo:read"]))
+    );
+    assert_eq!((&now["max_uses"], &now["routes"]), (&Value::Null, &json!([])));
+    let now = patched(&people, &token, &[], &json!({"ttl_hours": 1, "labels": null, "allow_cidrs": []})).json();
+    assert_eq!((&now["labels"], &now["allow_cidrs"], &now["version"]), (&json!([]), &json!([]), &json!(4)));
+    assert!(patched(&people, &token, &[], &json!({"expires": null})).json()["expires_at"].is_null());
+    for (body, field) in [
+        (json!({}), None),
+        (json!({"name": null, "bogus": 1}), Some("bogus")),
+        (json!({"name": ""}), Some("name")),
+        (json!({"scopes": ["x"]}), Some("scopes")),
+        (json!({"scopes": "repo:read"}), Some("scopes")),
+        (json!({"repos": ["acme/app"]}), Some("repos")),
+        (json!({"permission": "read"}), Some("permission")),
+        (json!({"expires": "1h", "ttl_hours": 1}), Some("ttl_hours")),
+        (json!({"if_version": 0, "name": "x"}), Some("if_version")),
+    ] {
+        problem(&patched(&people, &token, &[], &body), 400, "invalid_argument", field);
+    }
+    let merge = Request::post(
+        format!("/v1/tokens/{}", token["id"].as_str().unwrap()),
+        "application/merge-patch+json",
+        "{\"name\":\"y\"}",
+    );
+    assert_eq!(people.environment.send(&merge.method("PATCH").bearer(&people.will)).json()["name"], "y");
+    problem(
+        &people.json(
+            &people.mona,
+            "PATCH",
+            &format!("/v1/tokens/{}", token["id"].as_str().unwrap()),
+            &json!({"name": "x"}),
+        ),
+        404,
+        "not_found",
+        None,
+    );
+}
+
+#[test]
+fn a_change_to_what_somebody_changed_meanwhile_is_refused() {
+    let people = people();
+    let (_, token) = made(&people, &json!({"name": "x"}));
+    let name = |name: &str| json!({"name": name});
+    assert_eq!(patched(&people, &token, &["\"1\""], &name("a")).header("etag"), Some("\"2\""));
+    for tags in [&["\"1\""][..], &["\"3\""], &["W/\"2\""], &["2"], &["\"1\", \"3\""], &[""]] {
+        problem(&patched(&people, &token, tags, &name("b")), 412, "precondition_failed", Some("If-Match"));
+    }
+    let said = patched(&people, &token, &[], &json!({"name": "b", "if_version": 1}));
+    problem(&said, 412, "precondition_failed", Some("if_version"));
+    let both = patched(&people, &token, &["\"2\""], &json!({"name": "b", "if_version": 1}));
+    problem(&both, 412, "precondition_failed", Some("If-Match"));
+    assert_eq!(people.get(&people.will, &format!("/v1/tokens/{}", token["id"].as_str().unwrap())).json()["name"], "a");
+    for (tags, version) in [(&["*"][..], 3), (&["\"7\", \"3\""], 4), (&["\"7\"", "\"4\""], 5)] {
+        assert_eq!(patched(&people, &token, tags, &name("c")).json()["version"], version, "{tags:?}");
+    }
+}
+
+#[test]
+fn a_rotation_gives_a_successor_and_the_old_text_ends() {
+    let people = people();
+    let (old, token) = made(&people, &json!({"name": "ci", "scopes": ["repo:read"], "expires": "9d"}));
+    let target = format!("/v1/tokens/{}/rotate", token["id"].as_str().unwrap());
+    let reply = people.call(&people.will, "POST", &target);
+    assert_eq!((reply.status, reply.header("etag")), (201, Some("\"1\"")), "{}", reply.text());
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    let rotated = reply.json();
+    assert_eq!(rotated["predecessor"]["id"], token["id"]);
+    assert_eq!((&rotated["token"]["predecessor_id"], &rotated["token"]["name"]), (&token["id"], &json!("ci")));
+    let new = rotated["secret"].as_str().unwrap();
+    assert_eq!(people.get(new, "/v1/whoami").status, 200);
+    problem(&people.get(&old, "/v1/whoami"), 401, "unauthenticated", None);
+    for (body, field) in [
+        (json!({"grace": "8d"}), "grace"),
+        (json!({"grace": 5}), "grace"),
+        (json!({"expires": "soon"}), "expires"),
+        (json!({"bogus": 5}), "bogus"),
+    ] {
+        problem(&people.json(&people.will, "POST", &target, &body), 400, "invalid_argument", Some(field));
+    }
+    problem(&people.environment.send(&Request::get(target).method("POST")), 401, "unauthenticated", None);
+}
+
+#[test]
+fn a_retry_with_the_same_key_leaves_one_live_token() {
+    let people = people();
+    let create = |key: &str, body: &Value| {
+        people.environment.send(&Request::json("POST", "/v1/tokens", body).bearer(&people.will).header(KEY, key))
+    };
+    let body = json!({"name": "once", "labels": ["once"]});
+    let live = |label: &str| {
+        let page = people.get(&people.will, &format!("/v1/tokens?label={label}")).json();
+        page["tokens"].as_array().unwrap().iter().filter(|token| token["state"] == "active").count()
+    };
+    let first = create("8e03978e-40d5-43e8-bc93-6894a57f9324", &body);
+    // A structured field puts it into quotation marks; it is the same key.
+    let again = create("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"", &body);
+    assert_eq!((first.status, again.status, live("once")), (201, 201, 1), "{}", again.text());
+    assert_eq!(people.get(again.json()["secret"].as_str().unwrap(), "/v1/whoami").status, 200);
+    let other = create("8e03978e-40d5-43e8-bc93-6894a57f9324", &json!({"name": "other"}));
+    problem(&other, 409, "conflict", Some("idempotency_key"));
+    let mut same = body.clone();
+    same["idempotency_key"] = json!("k1");
+    assert_eq!(create("k1", &same).status, 201);
+    problem(&create("k2", &same), 400, "invalid_argument", Some("Idempotency-Key"));
+    problem(&create("\"\"", &body), 400, "invalid_argument", Some("Idempotency-Key"));
+    problem(&create("a b", &body), 400, "invalid_argument", Some("idempotency_key"));
+
+    // A token that rotates itself and loses the reply: the retry presents what the first one gave up.
+    let made =
+        create("own", &json!({"name": "self", "scopes": ["token:write", "token:read"], "labels": ["self"]})).json();
+    let (own, id) = (made["secret"].as_str().unwrap(), made["token"]["id"].as_str().unwrap());
+    let rotate = || {
+        let request = Request::get(format!("/v1/tokens/{id}/rotate")).method("POST").bearer(own);
+        people.environment.send(&request.header(KEY, "rotation-1"))
+    };
+    let (lost, retried) = (rotate(), rotate());
+    assert_eq!((lost.status, retried.status, live("self")), (201, 201, 1), "{}", retried.text());
+    assert_eq!(people.get(retried.json()["secret"].as_str().unwrap(), "/v1/whoami").status, 200);
+}
