@@ -440,6 +440,24 @@ fn reposilite_a_secret_of_ones_own_comes_from_a_file_or_stdin() {
     by_stdin.clone().input("").fails(2).says(&["stdin is empty"]);
     by_stdin.input(format!("{secret}-2\n")).ok();
     environment.tok(&["token", "create", "x", "--secret-stdin", "--secret-file", "f"]).fails(2);
+    // On a terminal it is asked for, twice, and not shown.
+    let twice = format!("{secret}-3\n{secret}-3\n");
+    let typed =
+        terminal(&environment, "alice", "tok token create typed --secret-stdin").input(twice).shows_secret().ok();
+    let text = typed.text().replace("\r\n", "\n");
+    reads(
+        &text,
+        &[
+            "New secret: ",
+            "The same secret again: ",
+            "Created personal access token",
+            "Its secret is the one that you chose",
+        ],
+    );
+    assert_eq!(
+        environment.send(&Request::refs("acme/app", "git-upload-pack").basic("typed", &format!("{secret}-3"))).status,
+        200
+    );
 }
 
 fn set_mode(file: &std::path::Path, mode: u32) {
