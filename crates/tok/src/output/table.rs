@@ -71,13 +71,17 @@ mod tests {
             names.push(name);
         }
         let mut table = Table::new(["NAME"]);
-        names.iter().for_each(|name| table.row([name]));
+        for name in &names {
+            table.row([name]);
+        }
         let text = table.text();
         assert_eq!(text.lines().count(), names.len() + 1);
         let raw = |c: char| c != '\n' && (c.is_control() || TROUBLE.contains(&c));
         assert!(!text.contains(raw));
         // What was harmless is shown as it is.
         let shown = text.lines().skip(1).zip(&names).filter(|(_, name)| safe(name) == **name);
-        assert!(shown.filter(|(line, name)| *line != name.trim_end()).next().is_none());
+        for (line, name) in shown {
+            assert_eq!(line, name.trim_end());
+        }
     }
 }
