@@ -93,10 +93,12 @@ impl Failure {
         self
     }
 
-    /// The same, with the question that nobody could be asked.
+    /// The same, with the question that nobody could be asked: its last line asks, those before say about what.
     pub(crate) fn about(mut self, question: &str) -> Self {
         if let Self::Said(complaint) = &mut self {
-            complaint.message = format!("{question} But {}", complaint.message);
+            let (about, asked) = question.rsplit_once('\n').unwrap_or(("", question));
+            complaint.message = format!("{asked} But {}", complaint.message);
+            complaint.matches = about.lines().map(|line| line.trim().to_owned()).collect();
         }
         self
     }
@@ -243,6 +245,13 @@ mod tests {
         assert_eq!(json["error"]["code"], "ambiguous");
         assert_eq!(json["error"]["hint"], "give more characters");
         assert_eq!(json["error"]["matches"][0], "1b4e28ba CI");
+    }
+
+    #[test]
+    fn what_nobody_could_be_asked_is_told() {
+        let failure = Failure::usage("there is no terminal to ask on").about("  a  CI\n  b  Old\nRevoke these 2?");
+        let complaint = complaint(failure);
+        assert_eq!(complaint.text(), "error: Revoke these 2? But there is no terminal to ask on\n  a  CI\n  b  Old\n");
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Quiet {
         let before = tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        tcsetattr(io::stdin(), OptionalActions::Drain, &quiet)?;
         Ok(Self(before))
     }
 }
@@ -126,7 +126,7 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         // If this fails the terminal is gone, and nobody needs it.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
     }
 }
 

@@ -29,12 +29,12 @@ impl CompletionsArgs {
 
 fn script(shell: Shell) -> Result<String, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut visible(arguments::command()), "tok", &mut script);
+    clap_complete::generate(shell, &mut visible(&arguments::command()), "tok", &mut script);
     String::from_utf8(script).map_err(Failure::local)
 }
 
 /// The tree without what nobody should be offered.
-fn visible(command: Tree) -> Tree {
+fn visible(command: &Tree) -> Tree {
     let bare = command.get_subcommands().filter(|below| !below.is_hide_set()).cloned().collect::<Vec<_>>();
     let mut tree = Tree::new("tok").version(env!("CARGO_PKG_VERSION"));
     for argument in command.get_arguments() {

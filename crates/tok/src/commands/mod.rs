@@ -6,6 +6,7 @@ mod git;
 mod internal_reference;
 mod moments;
 mod repo;
+mod server;
 mod status;
 mod token;
 mod user;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Repo(repo::RepoCommand),
     #[command(subcommand)]
     Git(git::GitCommand),
+    #[command(subcommand)]
+    Server(server::ServerCommand),
     Audit(audit::AuditArgs),
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
@@ -47,6 +50,7 @@ impl Command {
             Self::Workspace(command) => command.run(context).await,
             Self::Repo(command) => command.run(context).await,
             Self::Git(command) => command.run(context).await,
+            Self::Server(command) => command.run(context).await,
             Self::Audit(arguments) => arguments.run(context).await,
             Self::Whoami(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,

@@ -14,7 +14,7 @@ use crate::output::{count, facts, safe};
 /// Examples:
 ///
 ///     $ tok status
-///     $ tok status --output json
+///     $ tok server status --output json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct StatusArgs {}

@@ -44,4 +44,44 @@ mod tests {
         table.row(["b\n\u{1b}[31m", ""]);
         assert_eq!(table.text(), "NAME           ROLE\nalice          writer\nb\\n\\u{1b}[31m\n");
     }
+
+    #[test]
+    fn a_hundred_thousand_odd_names_stay_on_their_lines() {
+        // Any character at all, the troublesome ones more often than they deserve.
+        const TROUBLE: [char; 12] = [
+            '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}',
+            '\u{2028}',
+        ];
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut names = Vec::new();
+        for _ in 0..100_000 {
+            let length = next() % 12;
+            let name: String = (0..length)
+                .filter_map(|_| match next() {
+                    odd if odd % 4 == 0 => usize::try_from(odd >> 8).ok().map(|odd| TROUBLE[odd % TROUBLE.len()]),
+                    any => u32::try_from((any >> 8) % 0x11_0000).ok().and_then(char::from_u32),
+                })
+                .collect();
+            names.push(name);
+        }
+        let mut table = Table::new(["NAME"]);
+        for name in &names {
+            table.row([name]);
+        }
+        let text = table.text();
+        assert_eq!(text.lines().count(), names.len() + 1);
+        let raw = |c: char| c != '\n' && (c.is_control() || TROUBLE.contains(&c));
+        assert!(!text.contains(raw));
+        // What was harmless is shown as it is.
+        let shown = text.lines().skip(1).zip(&names).filter(|(_, name)| safe(name) == **name);
+        for (line, name) in shown {
+            assert_eq!(line, name.trim_end());
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `tok token explain`.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clap::Args;
@@ -91,21 +92,22 @@ impl ExplainArgs {
 
 fn text(said: &Explanation, style: Style) -> String {
     let verdict = if said.allowed { style.strong("Allowed") } else { style.warning("Denied") };
+    // Writing to a String cannot fail.
     let mut text = format!("{verdict}: {}\n", safe(&said.reason));
     if let Some(token) = &said.token {
-        text.push_str(&format!("Token: {}  {}…  {}\n", safe(&token.name), safe(&token.token_prefix), token.id));
+        let _ = writeln!(text, "Token: {}  {}…  {}", safe(&token.name), safe(&token.token_prefix), token.id);
     }
-    text.push_str(&format!("Rule: {}\n", safe(&said.rule)));
+    let _ = writeln!(text, "Rule: {}", safe(&said.rule));
     if !said.steps.is_empty() {
         let width = said.steps.iter().map(|step| step.link.chars().count()).max().unwrap_or(0);
         text.push('\n');
         for step in &said.steps {
             let mark = if step.passed { "yes" } else { "no " };
-            text.push_str(&format!("  {mark}  {:width$}  {}\n", safe(&step.link), safe(&step.detail)));
+            let _ = writeln!(text, "  {mark}  {:width$}  {}", safe(&step.link), safe(&step.detail));
         }
     }
     if let Some(hint) = &said.hint {
-        text.push_str(&format!("\nTry: {}\n", safe(hint)));
+        let _ = writeln!(text, "\nTry: {}", safe(hint));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! `tok token modify`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use tok_api::convert::{TokenChange, TokenRecord};
 use tok_model::clock::Timestamp;
@@ -143,7 +145,8 @@ fn told(before: &TokenRecord, after: &TokenRecord, now: Timestamp) -> String {
     for ((name, old), (_, new)) in show::facts_of(before, now).into_iter().zip(show::facts_of(after, now)) {
         if old != new && name != "Changed" {
             any = true;
-            text.push_str(&format!("  {name}: {} → {}\n", shown(old), shown(new)));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {name}: {} → {}", shown(old), shown(new));
         }
     }
     if !any {

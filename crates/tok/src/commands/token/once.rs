@@ -11,7 +11,7 @@ use tok_model::token::SecretForm;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{self, Output, Style, facts, safe, when};
+use crate::output::{self, Output, Style, facts, quoted, safe, when};
 use crate::secret;
 
 /// A token that was just made, and the one whose place it takes, if it takes one's.
@@ -80,10 +80,10 @@ impl Made<'_> {
 
     /// What a terminal shows of a secret that whoever reads it chose.
     fn known(&self, now: Timestamp, style: Style) -> String {
-        let (heading, facts, name) = (self.heading(style), self.facts(now), safe(&self.token.name));
+        let (heading, facts, name) = (self.heading(style), self.facts(now), quoted(&safe(&self.token.name)));
         format!(
             "{heading}\n\nIts secret is the one that you chose. It is not shown, now or later.\n\n{facts}\n\
-             Use this token as HTTP Basic, with its name as the user name:\n  curl -u '{name}' <server>/…\n  \
+             Use this token as HTTP Basic, with its name as the user name:\n  curl -u {name} <server>/…\n  \
              git clone <server>/<workspace>/<repo>.git\n"
         )
     }

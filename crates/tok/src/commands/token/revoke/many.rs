@@ -10,14 +10,10 @@ use crate::exit::Failure;
 use crate::output::{count, safe};
 
 use super::super::LOOK_IN_LIST;
+use super::HowArgs;
 
-pub(super) async fn revoke(
-    context: &mut Context,
-    selection: Selection,
-    reason: Option<String>,
-    force: bool,
-    dry_run: bool,
-) -> Result<(), Failure> {
+pub(super) async fn revoke(context: &mut Context, selection: Selection, how: HowArgs) -> Result<(), Failure> {
+    let HowArgs { reason, force, dry_run } = how;
     let mut ask = RevokeMany { selection, reason, dry_run: true };
     let plan = context.client().await?.revoke_many(ask.clone()).await;
     let plan = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(LOOK_IN_LIST))?;

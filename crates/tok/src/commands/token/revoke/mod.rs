@@ -50,6 +50,13 @@ pub(crate) struct RevokeArgs {
     /// With a selection: everybody's tokens, not yours alone (managers only)
     #[arg(long, requires = "which", conflicts_with_all = ["user", "workspace", "parent"], value_parser = FalseyValueParser::new())]
     all_users: bool,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How it is done, whatever it is.
+#[derive(Debug, Clone, Args)]
+struct HowArgs {
     /// Why, for the record
     #[arg(long, value_name = "TEXT", env = "TOK_REASON", hide_env_values = true)]
     reason: Option<String>,
@@ -109,13 +116,13 @@ impl RevokeArgs {
         if self.stdin {
             let secret = secret::from_stdin("the token")?;
             let secret = SecretString::from(secret.expose_secret().trim());
-            return one::by_text(context, &secret, self.reason, self.force, self.dry_run).await;
+            return one::by_text(context, &secret, self.how).await;
         }
         if self.references.is_empty() {
             let selection = self.which.selection(self.all_users, context.now)?;
-            return many::revoke(context, selection, self.reason, self.force, self.dry_run).await;
+            return many::revoke(context, selection, self.how).await;
         }
-        one::by_reference(context, self.references, self.reason, self.force, self.dry_run).await
+        one::by_reference(context, self.references, self.how).await
     }
 }
 

@@ -9,14 +9,10 @@ use crate::exit::Failure;
 use crate::output::{count, safe};
 
 use super::super::{LOOK_IN_LIST, kind_name};
+use super::HowArgs;
 
-pub(super) async fn by_reference(
-    context: &mut Context,
-    references: Vec<String>,
-    reason: Option<String>,
-    force: bool,
-    dry_run: bool,
-) -> Result<(), Failure> {
+pub(super) async fn by_reference(context: &mut Context, references: Vec<String>, how: HowArgs) -> Result<(), Failure> {
+    let HowArgs { reason, force, dry_run } = how;
     // Every reference is resolved, and the right to revoke it checked, before anything is changed.
     let mut planned: Vec<RevokedToken> = Vec::new();
     for reference in references {
@@ -53,13 +49,8 @@ pub(super) async fn by_reference(
     Ok(())
 }
 
-pub(super) async fn by_text(
-    context: &mut Context,
-    secret: &SecretString,
-    reason: Option<String>,
-    force: bool,
-    dry_run: bool,
-) -> Result<(), Failure> {
+pub(super) async fn by_text(context: &mut Context, secret: &SecretString, how: HowArgs) -> Result<(), Failure> {
+    let HowArgs { reason, force, dry_run } = how;
     let token = context.client().await?.check_token(secret).await?.token;
     let already_revoked = token.revoked_at.is_some();
     let plan = RevokedToken { token, minted_revoked: 0, already_revoked, restorable_until: None, note: None };

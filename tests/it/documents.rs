@@ -1,0 +1,479 @@
+//! The examples of the five documents that tok grew out of, each done with tok's names.
+//!
+//! What each command is called there and here stands in docs/coming-from.md.
+
+use serde_json::{Value, json};
+use tok_tests::binaries;
+use tok_tests::call::Call;
+use tok_tests::environment::Environment;
+use tok_tests::http::Request;
+use tok_tests::normalise::without_tokens;
+use tok_tests::secrets::tokens_in;
+
+use crate::cli::{acme, json};
+
+/// acme with a repository in it that carol has pushed, so that lists of others are not about that.
+fn with_app() -> Environment {
+    let environment = acme();
+    environment.users(&["carol"]);
+    environment.tok(&["workspace", "member", "add", "acme", "carol", "--role", "writer"]).ok();
+    environment.pushed("carol", "acme/app");
+    environment
+}
+
+/// A command of a shell on a terminal of its own, as this user. Somebody may type into it.
+pub(crate) fn terminal(environment: &Environment, user: &str, command: &str) -> Call {
+    environment.call("script").arguments(["-qec", command, "/dev/null"]).acting_as(user)
+}
+
+/// What it shows, with line ends as files have them.
+fn shown(call: Call) -> String {
+    call.ok().text().replace("\r\n", "\n")
+}
+
+/// Makes a token like this in a shell, and gives its record.
+fn made(environment: &Environment, command: &str) -> Value {
+    let call = environment.call("sh").arguments(["-c", &format!("{command} --output json")]);
+    call.acting_as("alice").shows_secret().ok().json()
+}
+
+/// Lines that begin like this, in this order.
+#[track_caller]
+fn reads(text: &str, lines: &[&str]) {
+    let mut rest = text.lines();
+    for line in lines {
+        assert!(
+            rest.any(|found| found.starts_with(line)),
+            "no {line:?} where it should be in:\n{}",
+            without_tokens(text)
+        );
+    }
+}
+
+fn days(record: &Value) -> i64 {
+    let date = |key: &str| record["token"][key].as_str().map(|text| text[..10].replace('-', ""));
+    let day = |text: String| {
+        let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
+        let (year, month, day) = (number(0..4), number(4..6), number(6..8));
+        // Days since some day of old, by the civil calendar.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day
+    };
+    day(date("expires_at").unwrap()) - day(date("created_at").unwrap())
+}
+
+#[test]
+fn wit_tokens_are_created_with_the_options_of_its_examples() {
+    let environment = acme();
+    for (command, scopes, lives) in [
+        (r#"tok token create "My Token""#, json!(["repo:read", "repo:write"]), Some(180)),
+        (r#"tok token create "CI Token" --expires 30"#, json!(["repo:read", "repo:write"]), Some(30)),
+        (r#"tok token create "Read Only" --scopes repo:read"#, json!(["repo:read"]), Some(180)),
+        (
+            r#"tok token create "Full Access" --scopes repo:read,repo:write,repo:admin"#,
+            json!(["repo:read", "repo:write", "repo:admin"]),
+            Some(180),
+        ),
+        (r#"tok token create "Deploy Key" -e 90 -s repo:read"#, json!(["repo:read"]), Some(90)),
+        (r#"tok token create "Monitor" -s repo:read,user:read"#, json!(["repo:read", "user:read"]), Some(180)),
+        (
+            r#"tok token create "Admin Tool" -s repo:read,repo:write,repo:admin,user:read,user:write"#,
+            json!(["repo:read", "repo:write", "repo:admin", "user:read", "user:write"]),
+            Some(180),
+        ),
+        (r#"tok token create "Deploy" -e 7 -s repo:read"#, json!(["repo:read"]), Some(7)),
+        // wit's own default is said aloud here.
+        (r#"tok token create "Local" --expires never"#, json!(["repo:read", "repo:write"]), None),
+    ] {
+        let record = made(&environment, command);
+        assert_eq!(record["token"]["scopes"], scopes, "{command}");
+        match lives {
+            Some(lives) => assert_eq!(days(&record), lives, "{command}"),
+            None => assert_eq!(record["token"]["expires_at"], Value::Null),
+        }
+    }
+}
+
+#[test]
+fn wit_a_terminal_shows_what_its_example_shows() {
+    let environment = acme();
+    let command = r#"tok token create "CI Token" --expires 30"#;
+    let text = shown(terminal(&environment, "alice", command).shows_secret());
+    reads(
+        &text,
+        &[
+            "Created personal access token",
+            "",
+            "Token:",
+            "",
+            "  tokpat_",
+            "",
+            "Make sure to copy your token now.",
+            "You will not be able to see it again!",
+            "",
+            "Name:    CI Token",
+            "Scopes:  repo:read, repo:write",
+            "Expires: 20",
+            "",
+            "Use this token in the Authorization header:",
+            "  Authorization: Bearer tokpat_",
+        ],
+    );
+    let tokens = tokens_in(text.as_bytes());
+    assert!(tokens.len() == 2 && tokens[0] == tokens[1], "the same token, twice");
+    // It is good for just that.
+    let reply = environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(&tokens[0]));
+    assert_ne!(reply.status, 401);
+}
+
+#[test]
+fn wit_lists_read_like_its_example() {
+    let environment = with_app();
+    let make = |arguments: &[&str]| environment.tok(&["token", "create"]).arguments(arguments.iter().copied());
+    let local = make(&["Local Development", "-s", "repo:read,user:read", "-e", "never"]).acting_as("alice").ok();
+    make(&["Old Deploy Key", "-s", "repo:read", "-e", "1d"]).acting_as("alice").ok();
+    make(&["CI Token", "-e", "30"]).acting_as("alice").ok();
+    environment.execute(
+        "UPDATE tokens SET created_at = now() - interval '9 days', expires_at = now() - interval '5 days' WHERE name = 'Old Deploy Key'",
+    );
+    environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(local.line()));
+    tok_tests::wait::until_true("the use is written", || {
+        environment.count("SELECT count(*) AS count FROM tokens WHERE last_used_at IS NOT NULL AND name LIKE 'Local%'")
+            == 1
+    });
+    for command in ["tok token list", "tok token ls"] {
+        let text = shown(terminal(&environment, "alice", command));
+        reads(
+            &text,
+            &[
+                "Personal Access Tokens (3)",
+                "",
+                "tokpat_",
+                "  ID: ",
+                "  Never used  •  Expires: 20",
+                "",
+                "tokpat_",
+                "  ID: ",
+                "  Last used: just now  •  Expires: Never",
+                "",
+                "tokpat_",
+                "  ID: ",
+                "  Never used  •  Expired: 20",
+            ],
+        );
+        for words in
+            ["…  CI Token", "…  [EXPIRED] Old Deploy Key", "…  Local Development", "Scopes: repo:read, user:read"]
+        {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+}
+
+#[test]
+fn wit_tokens_are_revoked_by_id_by_its_beginning_and_by_the_tokens() {
+    let environment = acme();
+    for (verb, reference) in [("revoke", "id"), ("delete", "beginning"), ("rm", "token")] {
+        let made = made(&environment, r#"tok token create "CI Token""#);
+        let id = made["token"]["id"].as_str().unwrap();
+        let prefix = made["token"]["token_prefix"].as_str().unwrap();
+        let reference = match reference {
+            "id" => id,
+            "beginning" => &id[..8],
+            _ => prefix,
+        };
+        // Nobody says yes, and nothing happens; on a terminal that is asked.
+        let asked = terminal(&environment, "alice", &format!("tok token {verb} {reference}")).input("n\n").fails(1);
+        assert!(asked.text().contains("Revoke personal access token \"CI Token\""), "{}", asked.describe());
+        let text = shown(terminal(&environment, "alice", &format!("tok token {verb} {reference}")).input("y\n"));
+        assert!(text.contains(&format!("Revoked token: CI Token\n  {prefix}…\n")), "{text}");
+        assert!(text.contains("tok token restore"), "and how to undo it: {text}");
+        let state = json(environment.tok(&["token", "show", id]).acting_as("alice"))["state"].clone();
+        assert_eq!(state, "revoked", "{verb}");
+    }
+}
+
+#[test]
+fn wit_scopes_have_its_words() {
+    let environment = acme();
+    let text = shown(terminal(&environment, "alice", "tok token scopes"));
+    let expected = "\
+Available Token Scopes
+
+repo:read
+  Clone and pull repositories
+
+repo:write
+  Push to repositories
+
+repo:admin
+  Manage repository settings, collaborators, and deletion
+
+user:read
+  Read your profile information
+
+user:write
+  Update your profile
+";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn wit_a_token_stands_in_the_environment_in_a_header_and_as_gits_password() {
+    let environment = with_app();
+    let token = environment.token("alice", &["-e", "90", "-s", "repo:read,repo:write,user:read,token:read"]);
+    let script = r#"
+        if [ -z "$TOK_TOKEN" ]; then echo "Error: TOK_TOKEN not set"; exit 1; fi
+        tok whoami --output json | jq -r .user
+    "#;
+    let call = environment.call("bash").arguments(["-ec", script]);
+    assert_eq!(call.clone().variable("TOK_TOKEN", token.clone()).ok().line(), "alice");
+    assert!(call.fails(1).text().starts_with("Error"));
+    assert_eq!(environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(&token)).status, 200);
+    let clone = environment.work("by-password");
+    let url = environment.repository("acme/app");
+    let clone_call = environment.git(environment.root(), &["clone", "--quiet", &url, clone.to_str().unwrap()]);
+    clone_call
+        .untraced()
+        .with_password(&environment.url(), "alice@example.com", &token, environment.canaries().exempt())
+        .ok();
+    assert!(clone.join("README").is_file());
+    // Rotation by hand, as its workflow has it: a new one, then away with the old.
+    let new = made(&environment, r#"tok token create "CI Token v2" -e 30 -s repo:read,repo:write"#);
+    environment.tok(&["token", "revoke", "--force", &token[..11]]).acting_as("alice").ok();
+    assert_eq!(environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(&token)).status, 401);
+    let new = new["secret"].as_str().unwrap();
+    assert_eq!(environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(new)).status, 200);
+}
+
+#[test]
+fn nitro_a_description_is_enough_and_json_goes_through_jq() {
+    let environment = acme();
+    let record = made(&environment, r#"tok token create --description "deploys at night""#);
+    assert_eq!((&record["token"]["description"], days(&record)), (&json!("deploys at night"), 180));
+    assert_eq!(record["token"]["name"], "deploys at night");
+    assert_eq!(days(&made(&environment, r#"tok token create --description "short" --expires "30""#)), 30);
+    let script = r#"
+        SECRET=$(tok token create --description "captured" --scopes all --output json | jq -r '.secret')
+        TOK_TOKEN=$SECRET TOK_USER= tok workspace list --output json | jq -r '.workspaces[].name'
+    "#;
+    let listed = environment.call("bash").arguments(["-ec", script]).acting_as("alice").ok();
+    assert!(listed.text().lines().any(|name| name == "acme"), "what its owner reaches: {}", listed.describe());
+    // Its variables have ours beside them.
+    let call = environment.tok(&["token", "create", "--output", "json"]).acting_as("alice");
+    let record = call.variable("TOK_DESCRIPTION", "by variable").variable("TOK_EXPIRES", "7").ok().json();
+    assert_eq!((&record["token"]["description"], days(&record)), (&json!("by variable"), 7));
+    environment.tok(&["token", "create"]).acting_as("alice").fails(2);
+}
+
+#[test]
+fn nitro_lists_go_on_from_a_cursor_and_revoking_needs_force_without_a_person() {
+    let environment = acme();
+    for _ in 0..3 {
+        environment.token("alice", &[]);
+    }
+    let first = json(environment.tok(&["token", "list", "--limit", "2"]).acting_as("alice"));
+    let cursor = first["next_cursor"].as_str().unwrap().to_owned();
+    let by_flag = json(environment.tok(&["token", "list", "--cursor", &cursor]).acting_as("alice"));
+    let by_variable = environment.tok(&["token", "list"]).variable("TOK_CURSOR", cursor).acting_as("alice");
+    assert_eq!(by_flag, json(by_variable));
+    assert_eq!((by_flag["tokens"].as_array().unwrap().len(), &by_flag["next_cursor"]), (1, &Value::Null));
+    assert!(!by_flag.to_string().contains("secret\":\"tok"), "metadata only");
+    let all = json(environment.tok(&["token", "list", "--all", "--limit", "1"]).acting_as("alice"));
+    assert_eq!((all["tokens"].as_array().unwrap().len(), &all["next_cursor"]), (3, &Value::Null));
+
+    let id = all["tokens"][0]["id"].as_str().unwrap();
+    environment.tok(&["token", "revoke", id]).acting_as("alice").fails(2).says(&["--force", "Revoke personal"]);
+    environment.tok(&["token", "revoke", id, "--output", "json"]).acting_as("alice").fails(2).says(&["--force"]);
+    let unknown = "1b4e28ba-2fa1-4d2e-883f-0016d3cca427";
+    environment.tok(&["token", "revoke", unknown]).acting_as("alice").fails(5).says(&["tok token list"]);
+    let done = json(environment.tok(&["token", "revoke", id, "--force"]).acting_as("alice"));
+    assert_eq!(done["revoked"][0]["token"]["state"], "revoked");
+}
+
+#[test]
+fn githosted_kinds_reach_what_its_table_says() {
+    let environment = acme();
+    for repo in ["acme/deploy-configs", "acme/metrics"] {
+        environment.pushed("alice", repo);
+    }
+    // The two patterns: one hour for a CI job, thirty days for a dashboard.
+    let ci = made(
+        &environment,
+        "tok token create ci-42 --kind repo --permission write --workspace acme --repo deploy-configs --expires 1h",
+    );
+    let record = &ci["token"];
+    assert_eq!((&record["kind"], &record["prefix"]), (&json!("repo"), &json!("tokrep")));
+    assert_eq!(record["repo_allowlist"], json!(["acme/deploy-configs"]));
+    assert_eq!((&record["permission"], &record["created_by_name"]), (&json!("write"), &json!("alice")));
+    for field in
+        ["created_at", "expires_at", "revoked_at", "last_used_at", "created_by_user_id", "created_by_token_prefix"]
+    {
+        assert!(record.get(field).is_some(), "{field}");
+    }
+    let dashboard = made(
+        &environment,
+        "tok token create dashboard-readonly --kind repo --permission read --repo acme/metrics,acme/deploy-configs --expires 30d",
+    );
+    let status = |made: &Value, repo: &str, service: &str| {
+        environment.send(&Request::refs(repo, service).bearer(made["secret"].as_str().unwrap())).status
+    };
+    assert_eq!(status(&ci, "acme/deploy-configs", "git-receive-pack"), 200);
+    assert!(matches!(status(&ci, "acme/metrics", "git-upload-pack"), 403 | 404));
+    assert_eq!(status(&dashboard, "acme/metrics", "git-upload-pack"), 200);
+    assert_eq!(status(&dashboard, "acme/metrics", "git-receive-pack"), 403);
+
+    // A workspace token with write makes tokens of both kinds; a repo token makes none.
+    let workspace = made(&environment, "tok token create root --kind workspace --workspace acme --permission write");
+    assert_eq!(workspace["token"]["prefix"], "tokwsp");
+    let through = |made: &Value, arguments: &[&str]| {
+        let call = environment.tok(&["token", "create", "child"]).arguments(arguments.iter().copied());
+        call.variable("TOK_TOKEN", made["secret"].as_str().unwrap().to_owned())
+    };
+    let child = json(through(&workspace, &["--kind", "repo", "--repo", "acme/metrics"]));
+    assert_eq!(child["token"]["created_by_token_prefix"], workspace["token"]["token_prefix"]);
+    json(through(&workspace, &["--kind", "workspace", "--workspace", "acme", "--permission", "read"]));
+    through(&ci, &["--kind", "repo", "--repo", "acme/deploy-configs"]).fails(4);
+    through(&dashboard, &["--kind", "repo", "--repo", "acme/metrics"]).fails(4);
+    let listed = json(environment.tok(&["token", "list", "--workspace", "acme", "--limit", "20"]).acting_as("alice"));
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn wick_every_device_has_its_own_and_losing_one_breaks_no_other() {
+    let environment = with_app();
+    let [laptop, ci] =
+        ["Laptop", "Production CI"].map(|name| made(&environment, &format!("tok token create '{name}' -s all")));
+    let works = |made: &Value| {
+        environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(made["secret"].as_str().unwrap())).status
+    };
+    assert_eq!((works(&laptop), works(&ci)), (200, 200));
+    // "revoking by name is faster than reading masked hex"
+    environment.tok(&["token", "revoke", "Laptop", "--force"]).acting_as("alice").ok();
+    assert_eq!((works(&laptop), works(&ci)), (401, 200), "instant, and only that one");
+
+    // An admin sees everybody's, counts them, and ends any of them.
+    environment.token("bob", &[]);
+    let live =
+        json(environment.tok(&["token", "list", "--all-users", "--kind", "personal", "--state", "active", "--all"]));
+    assert_eq!(live["tokens"].as_array().unwrap().len(), 2);
+    let never = json(environment.tok(&[
+        "token",
+        "list",
+        "--all-users",
+        "--kind",
+        "personal",
+        "--state",
+        "active",
+        "--never-used",
+    ]));
+    assert_eq!(never["tokens"][0]["user"], "bob");
+    environment.tok(&["token", "list", "--all-users"]).acting_as("alice").fails(4);
+    environment.tok(&["token", "revoke", ci["token"]["id"].as_str().unwrap(), "--force", "--reason", "left"]).ok();
+    assert_eq!(works(&ci), 401);
+
+    // Deleting the user ends the tokens.
+    let last = environment.token("bob", &[]);
+    environment.tok(&["user", "delete", "--force", "bob"]).ok();
+    assert_eq!(environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(&last)).status, 401);
+    // Each call is known by its token, not only by its user.
+    let prefix = laptop["token"]["token_prefix"].as_str().unwrap();
+    tok_tests::wait::until_true("the use is written", || {
+        let events = json(environment.tok(&["audit", "--token", laptop["token"]["id"].as_str().unwrap()]));
+        events.to_string().contains("token.use") && events.to_string().contains(prefix)
+    });
+}
+
+#[test]
+fn reposilite_verbs_have_their_counterparts() {
+    let environment = with_app();
+    // token-generate: raw, it reaches nothing; with a secret of one's own, it is presented as name and secret.
+    let root = made(&environment, "tok token create root --scopes ''");
+    assert_eq!(root["token"]["scopes"], json!([]));
+    let refs = Request::refs("acme/app", "git-upload-pack");
+    let raw = environment.send(&refs.clone().bearer(root["secret"].as_str().unwrap())).status;
+    assert!(matches!(raw, 403 | 404), "{raw}");
+    // tokens
+    let listed = environment.tok(&["token", "list"]).acting_as("alice").ok();
+    assert!(listed.text().starts_with("Personal Access Tokens (1)\n") && listed.text().contains("root"));
+    // token-rename
+    let renamed = environment.tok(&["token", "rename", "root", "super-user"]).acting_as("alice").ok();
+    assert!(
+        renamed.text().starts_with("Token name has been changed from 'root' to 'super-user'\n"),
+        "{}",
+        renamed.describe()
+    );
+    // token-modify: a manager of the server may give that away.
+    let modified = environment.tok(&["token", "modify", "super-user", "--scopes", "repo:read"]).acting_as("alice").ok();
+    assert!(modified.text().contains("  Scopes: none → repo:read\n"), "{}", modified.describe());
+    assert_eq!(environment.send(&refs.clone().bearer(root["secret"].as_str().unwrap())).status, 200);
+    environment.tok(&["token", "modify", "super-user", "--scopes", "manager"]).acting_as("alice").fails(4);
+    // Routes: READ (r), WRITE (w).
+    let routed = made(&environment, "tok token create routed --route 'acme/*:r' --route acme/app:rw");
+    let push = Request::refs("acme/app", "git-receive-pack").bearer(routed["secret"].as_str().unwrap());
+    assert_eq!(environment.send(&push).status, 200);
+    // token-revoke
+    let revoked = environment.tok(&["token", "revoke", "super-user", "--force"]).acting_as("alice").ok();
+    assert!(revoked.text().starts_with("Revoked token: super-user\n"), "{}", revoked.describe());
+    assert_eq!(environment.send(&refs.bearer(root["secret"].as_str().unwrap())).status, 401);
+}
+
+#[test]
+fn reposilite_a_secret_of_ones_own_comes_from_a_file_or_stdin() {
+    let environment = with_app();
+    let secret = "violet-kestrel-9-umbrella";
+    environment.canaries().register("a chosen secret", secret);
+    let file = environment.canaries().exempt().join("secret");
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let from_file = |name: &str| {
+        let call = environment.tok(&["token", "create", name, "--secret-file"]).argument(file.clone());
+        call.acting_as("alice")
+    };
+    set_mode(&file, 0o644);
+    from_file("root").fails(2).says(&["chmod 600", "0644"]);
+    set_mode(&file, 0o600);
+    from_file("root").ok();
+    let refs = |name: &str| environment.send(&Request::refs("acme/app", "git-upload-pack").basic(name, secret)).status;
+    assert_eq!((refs("root"), refs("other")), (200, 401));
+    from_file("root").fails(1).says(&["root"]);
+    let by_stdin = environment.tok(&["token", "create", "other", "--secret-stdin"]).acting_as("alice");
+    by_stdin.clone().input("short\n").fails(2);
+    by_stdin.clone().input("").fails(2).says(&["stdin is empty"]);
+    by_stdin.input(format!("{secret}-2\n")).ok();
+    environment.tok(&["token", "create", "x", "--secret-stdin", "--secret-file", "f"]).fails(2);
+    // On a terminal it is asked for, twice, and not shown.
+    let twice = format!("{secret}-3\n{secret}-3\n");
+    let typed =
+        terminal(&environment, "alice", "tok token create typed --secret-stdin").input(twice).shows_secret().ok();
+    let text = typed.text().replace("\r\n", "\n");
+    reads(
+        &text,
+        &[
+            "New secret: ",
+            "The same secret again: ",
+            "Created personal access token",
+            "Its secret is the one that you chose",
+        ],
+    );
+    assert_eq!(
+        environment.send(&Request::refs("acme/app", "git-upload-pack").basic("typed", &format!("{secret}-3"))).status,
+        200
+    );
+}
+
+fn set_mode(file: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn every_command_beside_theirs_is_one_of_ours() {
+    let page = std::fs::read_to_string(binaries::workspace().join("docs/coming-from.md")).unwrap();
+    for verb in
+        ["token-generate", "token-rename", "token-modify", "token-revoke", "wit token create", "nitro pat create"]
+    {
+        assert!(page.contains(verb), "{verb}");
+    }
+    for heading in ["## wit", "## githosted", "## Reposilite", "## nitro", "## wick"] {
+        assert!(page.contains(heading), "{heading}");
+    }
+}
