@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn bad_fields_are_named() {
         let cases = [
-            (TokenChange { reference: "x".to_owned(), name: Some("n".to_owned()), ..change() }, "reference"),
+            (TokenChange { reference: "a\nb".to_owned(), name: Some("n".to_owned()), ..change() }, "reference"),
             (TokenChange { name: Some(" ".to_owned()), ..change() }, "name"),
             (TokenChange { description: Some("a\nb".to_owned()), ..change() }, "description"),
             (TokenChange { expires: Some(String::new()), ..change() }, "expires"),

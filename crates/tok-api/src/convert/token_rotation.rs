@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn bad_fields_are_named_and_no_secret_is_printed() {
         for (rotation, field) in [
-            (Rotation { reference: "?".to_owned(), ..rotation() }, "reference"),
+            (Rotation { reference: "a\nb".to_owned(), ..rotation() }, "reference"),
             (Rotation { expires: Some("soon".to_owned()), ..rotation() }, "expires"),
             (Rotation { idempotency_key: Some("a b".to_owned()), ..rotation() }, "idempotency_key"),
         ] {
