@@ -12,6 +12,7 @@ mod authority;
 mod both_ways;
 mod cli;
 mod cli_tokens;
+mod client_examples;
 mod config;
 mod demo;
 mod durability;
