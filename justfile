@@ -25,6 +25,7 @@ e2e *ARGS: build typescript
 # Build the three binaries
 build:
     cargo build --locked
+    cargo build --locked --package tok-api --examples
 
 # Build the TypeScript client in clients/typescript, with its packages as they are locked
 typescript:

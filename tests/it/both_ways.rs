@@ -116,10 +116,10 @@ const STORY: &[Line] = &[
     root(&["token", "list", "--as", "alice"]).twice(),
     root(&["token", "create", "For alice", "--as", "alice", "--scopes", "repo:read", "--expires", "30d"]),
     root(&["whoami", "--as", "nobody-there"]).fails(5),
-    alice(&["token", "rename", "{ci.prefix}", "Nightly"]).alike(),
-    alice(&["token", "modify", "{ci.prefix}", "--description", "builds acme/app each night"]).alike(),
+    alice(&["token", "rename", "{ci.prefix}", "Nightly"]),
+    alice(&["token", "modify", "{ci.prefix}", "--description", "builds acme/app each night"]),
     alice(&["token", "modify", "{ci.prefix}", "--scopes", "manager"]).alike(),
-    alice(&["token", "rotate", "{ci.prefix}", "--grace", "1h"]).alike(),
+    alice(&["token", "rotate", "{ci.prefix}", "--grace", "1h"]),
     alice(&["token", "explain", "{old.prefix}", "--repo", "acme/app", "--push"]).alike(),
     alice(&["token", "explain", "--repo", "acme/app", "--output", "json"]).alike(),
     root(&["token", "import", "--format", "htpasswd", "--user", "alice"]).input("not a line of any\n").alike(),
@@ -187,7 +187,7 @@ fn difference(socket: &str, tls: &str) -> String {
     let command = socket.lines().next().unwrap_or_default();
     let only = |way: &str, these: &str, others: &str| {
         let lines = these.lines().filter(|line| !others.lines().any(|other| other == *line));
-        lines.map(|line| format!("\n  {way}: {line}")).collect::<String>()
+        lines.map(|line| format!("\n  {way}: {line}")).collect::<Vec<_>>().concat()
     };
     format!("{command}{}{}", only("socket", socket, tls), only("tls", tls, socket))
 }

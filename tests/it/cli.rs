@@ -185,9 +185,13 @@ fn variables_stand_in_for_options_and_flags_win() {
     assert_eq!(flag["token"]["scopes"], json!(["user:read"]));
     let who = environment.tok(&["--as", "bob", "whoami"]).acting_as("alice").variable("TOK_OUTPUT", "json").ok().json();
     assert_eq!(who["user"], "bob");
-    // A token acts for its owner; nobody else.
+    // A token acts for its owner, and for another only if that is a manager.
     let token = environment.token("alice", &[]);
-    environment.tok(&["--as", "bob", "whoami"]).variable("TOK_TOKEN", token).fails(2).says(&["--as"]);
+    environment.tok(&["--as", "bob", "whoami"]).variable("TOK_TOKEN", token).fails(4).says(&["--as", "manager"]);
+    let root = environment.tok(&["token", "create", "mine", "--scopes", "all"]).ok().line().to_owned();
+    let who = environment.tok(&["--as", "bob", "whoami"]).variable("TOK_TOKEN", root);
+    let who = who.variable("TOK_OUTPUT", "json").ok().json();
+    assert_eq!((&who["user"], &who["manager"]), (&json!("bob"), &json!(false)));
 }
 
 #[test]

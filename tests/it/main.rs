@@ -14,6 +14,7 @@ mod both_ways;
 mod cli;
 mod cli_input;
 mod cli_tokens;
+mod client_examples;
 mod config;
 mod demo;
 mod documents;

@@ -276,7 +276,7 @@ fn a_client_that_knows_nothing_finds_every_service_and_can_call_every_method() {
                 if service.starts_with("tok.") {
                     let answer = channel.call(&method, b"", &[("authorization", &bearer), ("grpc-timeout", "20S")]);
                     let (status, message) = (answer.status(), answer.metadata.get("grpc-message"));
-                    let built = !message.is_some_and(|message| message == "not%20in%20this%20version");
+                    let built = message.is_none_or(|message| message != "not%20in%20this%20version");
                     assert!(![2, 13].contains(&status) && (status != 12 || !built), "{method}: {answer:?}");
                     methods += 1;
                 }

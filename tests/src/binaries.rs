@@ -27,6 +27,15 @@ pub fn path(name: &str) -> PathBuf {
     path
 }
 
+/// The path of an example of the client library, which no package installs.
+pub fn example(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("this process has a path");
+    let target = own.parent().and_then(Path::parent).expect("it is in target/debug/deps");
+    let path = target.join("examples").join(name);
+    assert!(path.is_file(), "{} is missing: run `cargo build --package tok-api --examples` first", path.display());
+    path
+}
+
 /// The repository that the tests were built from.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the workspace").to_owned()

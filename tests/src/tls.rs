@@ -62,7 +62,8 @@ impl Authority {
 
     /// The section of tokd's configuration.
     pub fn section(&self) -> String {
-        format!("[server.tls]\ncertificate = {:?}\nkey = {:?}\n", self.certificate(), self.key())
+        let (certificate, key) = (self.certificate(), self.key());
+        format!("[server.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display())
     }
 }
 

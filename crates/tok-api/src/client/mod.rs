@@ -1,6 +1,7 @@
-//! The client: one connection to a daemon, one method for each call.
+//! The client: one connection to a daemon, over its local socket or over TLS, and one method for each call.
 //!
-//! Answers come as the structs of [`convert`](crate::convert), failures as a [`Fault`], whatever broke.
+//! Answers come as the structs of [`convert`](crate::convert), failures as a [`Fault`], whatever broke. Clones of a
+//! [`Client`] share its connection, and many calls may be under way on it at a time.
 
 mod audit;
 mod authorization;
@@ -128,8 +129,11 @@ macro_rules! call {
 use call;
 
 impl Client {
-    /// Connects to the first daemon that answers around here. If none does, the fault is `unavailable` and names every
-    /// socket that was tried.
+    /// Connects to the first daemon that answers on this machine.
+    ///
+    /// # Errors
+    /// `unavailable` if none does, with every socket that was tried; `forbidden` if what answers there is a process of
+    /// somebody else's, which is told nothing.
     pub async fn connect(surroundings: &Surroundings, caller: &Caller) -> Result<Self, Fault> {
         let identify = Identify::new(caller, CALL_DEADLINE)?;
         let mut failures = Vec::new();
@@ -195,6 +199,35 @@ impl Client {
             .await
             .map_err(|_| Fault::new(FaultCode::Unavailable, format!("{server} hung up")))?;
         Ok(Self::speaking(&channel, Place::Server(server.clone()), &identify))
+    }
+
+    /// Connects as `tok` does when it is given no flags: to the server that `TOK_SERVER` names, else over the local socket
+    /// (`TOK_SOCKET`, or where one usually is), with the token in `TOK_TOKEN`, acting as `TOK_USER`. Empty variables count
+    /// as unset.
+    ///
+    /// # Errors
+    /// `invalid_argument` with the variable that makes no sense; else as [`connect`](Self::connect) and
+    /// [`remote`](Self::remote).
+    pub async fn from_environment() -> Result<Self, Fault> {
+        let variable = |name: &str| match std::env::var(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err(Fault::field(name, "the variable is no text")),
+        };
+        let caller = Caller {
+            token: variable("TOK_TOKEN")?.map(SecretString::from),
+            act_as: crate::convert::optional("TOK_USER", &variable("TOK_USER")?.unwrap_or_default())?,
+        };
+        match variable("TOK_SERVER")? {
+            Some(url) => {
+                let server = crate::convert::parsed("TOK_SERVER", &url)?;
+                Self::remote(&server, &caller, &RemoteOptions::default()).await
+            }
+            None => {
+                let socket = variable("TOK_SOCKET")?.map(PathBuf::from);
+                Self::connect(&Surroundings::of_process(socket), &caller).await
+            }
+        }
     }
 
     fn speaking(channel: &Channel, place: Place, identify: &Identify) -> Self {

@@ -289,4 +289,33 @@ mod tests {
         assert_eq!(fault.code, FaultCode::Unavailable);
         assert!(fault.message.contains(&server.to_string()) && fault.message.contains("refused"), "{fault}");
     }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_unavailable_in_time() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let soon = Duration::from_millis(200);
+        let options = RemoteOptions { connect_deadline: soon, call_deadline: soon, ..RemoteOptions::default() };
+        let server: Origin = format!("http://{address}").parse().unwrap();
+        let mut client =
+            super::super::Client::remote(&server, &super::super::Caller::default(), &options).await.unwrap();
+        let fault = client.whoami().await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::Unavailable);
+        assert!(fault.hint.is_some(), "{fault:?}");
+        // With TLS it is the handshake that never comes.
+        let connector = TlsConnector::from(Arc::new(
+            ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth(),
+        ));
+        let name = ServerName::try_from("localhost").unwrap();
+        let server = format!("https://{address}").parse().unwrap();
+        let dialler = Dialler { server, tls: Some((connector, name)), deadline: soon };
+        let DialFault(fault) = dialler.dial().await.map(drop).unwrap_err();
+        assert_eq!(fault.code, FaultCode::Unavailable);
+        assert!(fault.message.contains("200ms"), "{fault}");
+        drop(silent);
+    }
 }
