@@ -32,7 +32,7 @@ pub use uses::{Counted, USED_UP, count_use};
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
 use crate::tx::{ReadTx, WriteTx};
-use line::{clamp_descendants, end_descendants, end_git_descendants, locked};
+use line::{clamp_descendants, end_descendants, end_git_descendants, locked, parents_end};
 use parent::parent_kept_live;
 use row::{GrantColumns, TokenRow};
 

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use tok_model::clock::Timestamp;
 use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
+use tok_model::token::Token;
 use uuid::Uuid;
 
 use super::{OwnedRow, as_kept, end, live_children, with_owner_names};
@@ -23,6 +24,12 @@ pub(super) fn locked(tx: &mut WriteTx<'_>, id: TokenId) -> Result<Option<OwnedRo
     let rows = tokens::table.filter(tokens::id.eq_any(line)).order(tokens::id).select(tokens::id).for_no_key_update();
     rows.load::<Uuid>(tx.connection())?;
     Ok(with_owner_names().filter(tokens::id.eq(id.as_uuid())).first::<OwnedRow>(tx.connection()).optional()?)
+}
+
+/// When the token that another was made through ends by itself; nothing made through it outlives it.
+pub(super) fn parents_end(tx: &mut ReadTx<'_>, parent: Option<TokenId>) -> Result<Option<Timestamp>, StoreError> {
+    let Some(parent) = parent else { return Ok(None) };
+    Ok(super::by_id(tx, parent)?.as_ref().and_then(Token::ends_at))
 }
 
 /// The live tokens made through a token, at any remove.

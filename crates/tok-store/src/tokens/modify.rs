@@ -9,7 +9,7 @@ use tok_model::reach::Reach;
 use tok_model::token::{Owner, Token, TokenState};
 
 use super::row::GrantColumns;
-use super::{as_kept, clamp_descendants, end_git_descendants, into_token, locked};
+use super::{as_kept, clamp_descendants, end_git_descendants, into_token, locked, parents_end};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::WriteTx;
@@ -69,6 +69,18 @@ pub fn modify(
     }
     if !shape.reach.within(&old.reach()) && !wider.is_some_and(|permit| allows(permit, old.owner, &shape.reach)) {
         return Err(StoreError::Permit("widening a token"));
+    }
+    if shape.reach.expires_at != old.expires_at
+        && let Some(end) = parents_end(tx, old.parent)?
+        && shape.reach.expires_at.is_none_or(|wanted| wanted > end)
+    {
+        let end = end.format("%Y-%m-%dT%H:%M:%SZ");
+        return Err(StoreError::Conflict {
+            what: format!(
+                "the token {} was made through another, which ends at {end}, and cannot outlive it",
+                old.name
+            ),
+        });
     }
     // Uses are counted while there is a limit, so a new one begins at nothing.
     let so_far = match (old.use_limit, shape.reach.max_uses) {

@@ -1,5 +1,7 @@
 //! Rotation: a token gives its place to a successor, and what happens to whoever still presents it afterwards.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use tok_model::audit::{Action, Actor, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
@@ -10,7 +12,9 @@ use uuid::Uuid;
 
 use super::idempotency::Replaced;
 use super::modify::missing;
-use super::{NewToken, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked, row_for};
+use super::{
+    NewToken, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked, parents_end, row_for,
+};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::WriteTx;
@@ -29,7 +33,7 @@ pub struct Rotated {
 /// Makes the token that `permit` allows as the successor of `old`, which works on until `grace_ends_at` at most. `replaces`
 /// is an earlier successor whose text never arrived: this one takes its place, under the terms that stand.
 ///
-/// The successor stands where the old one stood: same family, same parent. Everything made through the old one ends when
+/// The successor stands where the old one stood: same family, same parent, which it does not outlive. Everything made through the old one ends when
 /// that does.
 pub fn rotate(
     tx: &mut WriteTx<'_>,
@@ -49,6 +53,8 @@ pub fn rotate(
     row.family_id = before.family.as_uuid();
     row.predecessor_id = Some(old.as_uuid());
     row.first_use_due = true;
+    let parents_end = parents_end(tx, before.parent)?;
+    row.expires_at = [row.expires_at, parents_end].into_iter().flatten().min();
     // A workspace's token that rotates itself does not get away from whoever made it, and goes when they go.
     if row.created_by_user_id.is_none() && before.creator.user.is_some() {
         row.created_by_user_id = before.creator.user.map(tok_model::id::UserId::as_uuid);
@@ -139,8 +145,8 @@ pub enum FirstUse {
     TooLate,
 }
 
-/// Writes down that a token was used for the first time, and ends the grace of the token whose place it takes, with all
-/// that was made through that one. Of two first uses at once one does it, and the other finds it done.
+/// Writes down that a token was used for the first time, and ends the grace of the token whose place it takes (and of any
+/// before that), with all that was made through them. Of two first uses at once one does it, and the other finds it done.
 pub fn first_use(mut tx: WriteTx<'_>, token: &Token, actor: &Actor, at: Timestamp) -> Result<FirstUse, StoreError> {
     let first = diesel::update(
         tokens::table
@@ -154,31 +160,59 @@ pub fn first_use(mut tx: WriteTx<'_>, token: &Token, actor: &Actor, at: Timestam
         let live = by_id(&mut tx, token.id)?.is_some_and(|now| !matches!(now.state, TokenState::Revoked { .. }));
         return Ok(if live { FirstUse::Noted } else { FirstUse::TooLate });
     }
-    let Some(old) = token.predecessor else {
-        tx.commit_noted()?;
-        return Ok(FirstUse::Noted);
-    };
-    let in_grace = tokens::table
-        .filter(tokens::id.eq(old.as_uuid()))
-        .filter(tokens::successor_id.eq(token.id.as_uuid()))
-        .filter(tokens::grace_ends_at.gt(as_kept(at)))
-        .filter(tokens::revoked_at.is_null());
-    let prefix = diesel::update(in_grace)
-        .set(tokens::grace_ends_at.eq(as_kept(at)))
-        .returning(tokens::shown_prefix)
-        .get_result::<String>(tx.connection())
-        .optional()?;
-    let Some(prefix) = prefix else {
-        tx.commit_noted()?;
-        return Ok(FirstUse::Noted);
-    };
-    let why = format!("made through {prefix}…, whose grace ended");
-    let ended = end_descendants(&mut tx, old, &actor.describe(), &why, at)?;
-    let given_up = AuditEvent::done(Action::TokenRotate, actor.clone())
-        .token(old, prefix)
-        .detail(format!("its successor {}… was used for the first time, which ended its grace", token.shown_prefix));
-    tx.commit(AuditEvents::new(given_up, ended_with(actor, &ended, &why)), at)?;
+    let mut events = Vec::new();
+    for (old, prefix) in in_grace_before(&mut tx, token, at)? {
+        diesel::update(tokens::table.find(old.as_uuid()))
+            .set(tokens::grace_ends_at.eq(as_kept(at)))
+            .execute(tx.connection())?;
+        let why = format!("made through {prefix}…, whose grace ended");
+        let ended = end_descendants(&mut tx, old, &actor.describe(), &why, at)?;
+        let given_up = AuditEvent::done(Action::TokenRotate, actor.clone()).token(old, prefix).detail(format!(
+            "its successor {}… was used for the first time, which ended its grace",
+            token.shown_prefix
+        ));
+        events.push(given_up);
+        events.extend(ended_with(actor, &ended, &why));
+    }
+    let mut events = events.into_iter();
+    match events.next() {
+        Some(first) => tx.commit(AuditEvents::new(first, events), at)?,
+        None => tx.commit_noted()?,
+    }
     Ok(FirstUse::Noted)
+}
+
+/// The tokens before this one in its line of rotations that are still in their grace, locked: usually the one whose place it
+/// takes, and those before that if it was rotated again before anybody used it.
+fn in_grace_before(tx: &mut WriteTx<'_>, token: &Token, at: Timestamp) -> Result<Vec<(TokenId, String)>, StoreError> {
+    let Some(mut before) = token.predecessor else { return Ok(Vec::new()) };
+    let in_grace: Vec<(Uuid, String)> = tokens::table
+        .filter(tokens::family_id.eq(token.family.as_uuid()))
+        .filter(tokens::grace_ends_at.gt(as_kept(at)))
+        .filter(tokens::revoked_at.is_null())
+        .filter(tokens::id.ne(token.id.as_uuid()))
+        .order(tokens::id)
+        .select((tokens::id, tokens::shown_prefix))
+        .for_no_key_update()
+        .load(tx.connection())?;
+    if in_grace.is_empty() {
+        return Ok(Vec::new());
+    }
+    let links: BTreeMap<Uuid, Option<Uuid>> = tokens::table
+        .filter(tokens::family_id.eq(token.family.as_uuid()))
+        .select((tokens::id, tokens::predecessor_id))
+        .load::<(Uuid, Option<Uuid>)>(tx.connection())?
+        .into_iter()
+        .collect();
+    let mut found = Vec::new();
+    loop {
+        let here = in_grace.iter().find(|(id, _)| *id == before.as_uuid());
+        found.extend(here.map(|(id, prefix)| (TokenId::from_uuid(*id), prefix.clone())));
+        match links.get(&before.as_uuid()).copied().flatten() {
+            Some(earlier) => before = TokenId::from_uuid(earlier),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// A token that had been given up for its successor was presented: whoever did so has a secret that nobody should have any

@@ -168,12 +168,15 @@ impl Service {
             return Ok(Ok(caller));
         }
         if token.first_use_due {
-            let (token, actor) = (Arc::clone(&token), actor.clone());
+            let (used, actor) = (Arc::clone(&token), actor.clone());
             let noted = self
                 .executor
-                .run(move |store| store.write(|tx| tok_store::tokens::first_use(tx, &token, &actor, now)))
+                .run(move |store| store.write(|tx| tok_store::tokens::first_use(tx, &used, &actor, now)))
                 .await;
-            self.forget_all();
+            // It may have ended another's grace, and what was made through that one.
+            if token.predecessor.is_some() {
+                self.forget_all();
+            }
             if noted? == FirstUse::TooLate {
                 return Ok(Err(Rule::Revoked(now).into()));
             }
