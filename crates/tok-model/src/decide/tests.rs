@@ -43,6 +43,7 @@ fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
         parent: None,
         family: TokenId::from_uuid(uuid::Uuid::from_u128(7)),
         allow_from: Vec::new(),
+        local_login: false,
         creator: Creator {
             user: Some(USER),
             name: "ann".into(),
@@ -52,6 +53,7 @@ fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -> Token {
         },
         created_at: now() - TimeDelta::days(1),
         expires_at,
+        idle_ends_at: None,
         state: TokenState::Live,
         last_use: None,
         secret: crate::token::SecretForm::Minted,
