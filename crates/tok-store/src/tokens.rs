@@ -24,7 +24,7 @@ use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
-pub use cutoff::cut_off;
+pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub(crate) use made_by::end_made_by;

@@ -36,6 +36,15 @@ pub(super) fn seen(row: &mut TokenRow, (name, before, at, by, reason): Side) -> 
     name
 }
 
+/// What [`cut_off`] did.
+#[derive(Debug, Clone)]
+pub struct CutOff {
+    /// Whether it is the owner's cut-off now; else one at that moment or later was there.
+    pub moved: bool,
+    /// What it ended.
+    pub many: EndedMany,
+}
+
 /// Ends everything that acts for `owner` and was made before `before`, and what was made through it, as one act under
 /// this ID. Does nothing if a cut-off at that moment or a later one is there: it never moves back.
 pub fn cut_off(
@@ -45,7 +54,7 @@ pub fn cut_off(
     before: Timestamp,
     reason: Option<&str>,
     act: Uuid,
-) -> Result<EndedMany, StoreError> {
+) -> Result<CutOff, StoreError> {
     if ends(permit)?.is_some_and(|reach| reach != owner) {
         return Err(StoreError::Permit("ending somebody else's tokens"));
     }
@@ -55,7 +64,7 @@ pub fn cut_off(
     diesel::sql_query(LONG).execute(tx.connection())?;
     let earlier = locked(tx, owner)?;
     if earlier.is_some_and(|earlier| earlier >= before) {
-        return Ok(EndedMany { count: 0, sample: Vec::new() });
+        return Ok(CutOff { moved: false, many: EndedMany { count: 0, sample: Vec::new() } });
     }
     if earlier.is_some() {
         write_down(tx, owner)?;
@@ -67,7 +76,8 @@ pub fn cut_off(
     let (in_the_way, younger) = (in_the_way(tx, owner, before, permit.at())?, younger(tx, owner, before, permit.at())?);
     let with_them = end_as(tx, younger, &act)?.len();
     end_alone(tx, &in_the_way, &act)?;
-    Ok(EndedMany { count: u64::try_from(older).unwrap_or_default() + with_them as u64, sample })
+    let count = u64::try_from(older).unwrap_or_default() + with_them as u64;
+    Ok(CutOff { moved: true, many: EndedMany { count, sample } })
 }
 
 /// The cut-off that an owner has. Waits for whoever makes a token for it now; nobody makes one before this is over.
