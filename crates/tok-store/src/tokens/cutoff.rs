@@ -9,14 +9,13 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use tok_model::clock::Timestamp;
 use tok_model::decide::Permit;
-use tok_model::token::{Owner, Token};
+use tok_model::token::Owner;
 use uuid::Uuid;
 
-use super::revoke::{Act, EndedMany, Found, LONG, end_as, ends};
+use super::revoke::{Act, EndedMany, Found, LONG, end_as, ends, sample};
 use super::row::TokenRow;
-use super::{OwnedRow, into_token, with_owner_names};
 use crate::error::StoreError;
-use crate::schema::{tokens, users, workspaces};
+use crate::schema::{users, workspaces};
 use crate::tx::WriteTx;
 
 /// An owner's name and cut-off: before when, and when, by whom and why it was made.
@@ -69,7 +68,7 @@ pub fn cut_off(
     if earlier.is_some() {
         write_down(tx, owner)?;
     }
-    let (older, sample) = older(tx, owner, before, permit.at())?;
+    let (older, newest) = older(tx, owner, before, permit.at())?;
     let by = permit.actor().describe();
     set(tx, owner, before, permit.at(), &by, reason, act)?;
     let act = Act { at: permit.at(), by: &by, reason, undo: Some(act) };
@@ -77,7 +76,7 @@ pub fn cut_off(
     let with_them = end_as(tx, younger, &act)?.len();
     end_alone(tx, &in_the_way, &act)?;
     let count = u64::try_from(older).unwrap_or_default() + with_them as u64;
-    Ok(CutOff { moved: true, many: EndedMany { count, sample } })
+    Ok(CutOff { moved: true, many: EndedMany { count, sample: sample(tx, &newest)? } })
 }
 
 /// The cut-off that an owner has. Waits for whoever makes a token for it now; nobody makes one before this is over.
@@ -153,12 +152,7 @@ const OLDER: &str = "revoked_at IS NULL AND created_at < $2 AND (expires_at IS N
                      AND (grace_ends_at IS NULL OR grace_ends_at > $3)";
 
 /// How many live tokens of the owner were made before, and the newest of them.
-fn older(
-    tx: &mut WriteTx<'_>,
-    owner: Owner,
-    before: Timestamp,
-    at: Timestamp,
-) -> Result<(i64, Vec<Token>), StoreError> {
+fn older(tx: &mut WriteTx<'_>, owner: Owner, before: Timestamp, at: Timestamp) -> Result<(i64, Vec<Uuid>), StoreError> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -178,12 +172,7 @@ fn older(
     .bind::<Timestamptz, _>(before)
     .bind::<Timestamptz, _>(at)
     .load(tx.connection())?;
-    let ids: Vec<Uuid> = newest.into_iter().map(|found| found.id).collect();
-    let sample = with_owner_names()
-        .filter(tokens::id.eq_any(ids))
-        .order((tokens::created_at.desc(), tokens::id.desc()))
-        .load::<OwnedRow>(tx.connection())?;
-    Ok((counted.count, sample.into_iter().map(into_token).collect::<Result<_, _>>()?))
+    Ok((counted.count, newest.into_iter().map(|found| found.id).collect()))
 }
 
 /// What of it would stand in the way of a new token if its row did not say that it ended.

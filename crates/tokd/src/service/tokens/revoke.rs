@@ -127,26 +127,26 @@ impl Service {
         let at = meant.permit.at();
         let act = TokenId::random(&mut rng()).as_uuid();
         let ended = match (meant.cut_off, dry_run) {
-            (Some((owner, before)), _) => {
-                self.run_long_and_forget(move |store| {
-                    let Meant { permit, mut event, words, .. } = meant;
-                    store.write(|mut tx| {
-                        let ended =
-                            tok_store::tokens::cut_off(&mut tx, &permit, owner, before, reason.as_deref(), act)?;
-                        // Not committed, it did not happen.
-                        if !dry_run && ended.moved {
-                            event.action = Action::TokenCutoff;
-                            tx.commit(event.detail(told(&ended.many, &words, reason.as_deref(), act)), permit.at())?;
-                        }
-                        Ok(ended.many)
-                    })
-                })
-                .await?
-            }
-            (None, true) => {
+            (_, true) => {
                 let Meant { permit, selection, .. } = meant;
                 self.run_long_and_forget(move |store| {
                     store.read(|tx| tok_store::tokens::selected(tx, &permit, &selection))
+                })
+                .await?
+            }
+            (Some((owner, before)), false) => {
+                self.run_long_and_forget(move |store| {
+                    let Meant { permit, mut event, words, .. } = meant;
+                    store.write(|mut tx| {
+                        let reason = reason.as_deref();
+                        let ended = tok_store::tokens::cut_off(&mut tx, &permit, owner, before, reason, act)?;
+                        // One that is there already stays as it is, and there is nothing to write down.
+                        if ended.moved {
+                            event.action = Action::TokenCutoff;
+                            tx.commit(event.detail(told(&ended.many, &words, reason, act)), permit.at())?;
+                        }
+                        Ok(ended.many)
+                    })
                 })
                 .await?
             }
