@@ -3,6 +3,8 @@
 //! Only acts of people can be undone, and each is undone whole. What ended for another reason (its owner was deleted, it
 //! was used up, it ran out, a policy or an alarm ended it) has no act in its row, and never comes back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
@@ -12,7 +14,7 @@ use tok_model::id::TokenId;
 use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use uuid::Uuid;
 
-use super::revoke::{Found, LONG, ends};
+use super::revoke::{LONG, ends};
 use super::{OwnedRow, by_id, into_token, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
@@ -152,48 +154,79 @@ fn take_back(tx: &mut WriteTx<'_>, owner: Owner, ending: &Ending) -> Result<u64,
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-/// Brings back what an act wrote into the rows of tokens, parents before children: what was made through a token that
-/// stays ended stays ended, and so does what its maker or owner could not have now, and a login that was opened anew.
+/// A token that an act ended.
+#[derive(QueryableByName)]
+struct Ended {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Nullable<SqlUuid>)]
+    parent_id: Option<Uuid>,
+    /// Whether its owner is there, no cut-off stands against it, its maker still may have made it, and nothing took its place.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    may: bool,
+    /// Whether what it was made through lives.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    parent_lives: bool,
+}
+
+/// Brings back what an act wrote into the rows of tokens: what was made through a token that stays ended stays ended, and
+/// so does what its maker or owner could not have now, and a login that was opened anew.
 fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u64, StoreError> {
-    let locked: Vec<Found> =
-        diesel::sql_query("SELECT id FROM tokens WHERE revoke_act = $1 AND revoked_at = $2 ORDER BY id FOR UPDATE")
-            .bind::<SqlUuid, _>(ending.act)
-            .bind::<Timestamptz, _>(ending.at)
-            .load(tx.connection())?;
-    if locked.is_empty() {
-        return Ok(0);
-    }
-    let back: Vec<Found> = diesel::sql_query(
-        "WITH RECURSIVE back (id) AS ( \
-             SELECT t.id FROM tokens t \
-             LEFT JOIN tokens p ON p.id = t.parent_id \
-             LEFT JOIN users pu ON pu.id = p.user_id LEFT JOIN workspaces pw ON pw.id = p.workspace_id \
-             LEFT JOIN users u ON u.id = t.user_id LEFT JOIN workspaces w ON w.id = t.workspace_id \
-             WHERE t.revoke_act = $1 AND t.revoked_at = $2 \
-               AND (p.id IS NULL OR (p.revoked_at IS NULL \
-                    AND coalesce(p.created_at >= pu.cutoff_before, true) \
-                    AND coalesce(p.created_at >= pw.cutoff_before, true))) \
-               AND coalesce(t.created_at >= u.cutoff_before, true) \
-               AND coalesce(t.created_at >= w.cutoff_before, true) \
+    let ended: Vec<Ended> = diesel::sql_query(
+        "SELECT t.id, t.parent_id, \
+             coalesce(t.created_at >= u.cutoff_before, true) AND coalesce(t.created_at >= w.cutoff_before, true) \
                AND u.deleted_at IS NULL AND w.deleted_at IS NULL \
-               AND (t.workspace_id IS NULL OR t.created_by_user_id IS NULL OR EXISTS ( \
-                    SELECT FROM users m WHERE m.id = t.created_by_user_id AND m.deleted_at IS NULL AND (m.manager \
-                        OR EXISTS (SELECT FROM members WHERE user_id = m.id AND workspace_id = t.workspace_id \
-                                   AND role = 'maintainer')))) \
+               AND (t.workspace_id IS NULL OR t.created_by_user_id IS NULL \
+                    OR (m.deleted_at IS NULL AND (m.manager OR EXISTS ( \
+                        SELECT FROM members WHERE user_id = m.id AND workspace_id = t.workspace_id \
+                            AND role = 'maintainer')))) \
                AND (t.local_uid IS NULL OR NOT EXISTS ( \
                     SELECT FROM tokens o WHERE o.user_id = t.user_id AND o.local_uid = t.local_uid \
-                        AND o.revoked_at IS NULL)) \
-             UNION \
-             SELECT t.id FROM tokens t JOIN back ON t.parent_id = back.id \
-             WHERE t.revoke_act = $1 AND t.revoked_at = $2 \
-         ) \
-         UPDATE tokens SET revoked_at = NULL, revoked_by = NULL, revoke_reason = NULL, revoke_act = NULL, \
-             modified_at = $3 \
-         WHERE id IN (SELECT id FROM back) AND revoke_act = $1 RETURNING id",
+                        AND o.revoked_at IS NULL)) AS may, \
+             coalesce(p.revoked_at IS NULL AND coalesce(p.created_at >= pu.cutoff_before, true) \
+               AND coalesce(p.created_at >= pw.cutoff_before, true), true) AS parent_lives \
+         FROM tokens t \
+         LEFT JOIN users u ON u.id = t.user_id LEFT JOIN workspaces w ON w.id = t.workspace_id \
+         LEFT JOIN users m ON m.id = t.created_by_user_id \
+         LEFT JOIN tokens p ON p.id = t.parent_id \
+         LEFT JOIN users pu ON pu.id = p.user_id LEFT JOIN workspaces pw ON pw.id = p.workspace_id \
+         WHERE t.revoke_act = $1 AND t.revoked_at = $2 ORDER BY t.id FOR UPDATE OF t",
     )
     .bind::<SqlUuid, _>(ending.act)
     .bind::<Timestamptz, _>(ending.at)
-    .bind::<Timestamptz, _>(now)
     .load(tx.connection())?;
-    Ok(back.len() as u64)
+    let back = reviving(&ended);
+    if back.is_empty() {
+        return Ok(0);
+    }
+    let done = diesel::update(tokens::table.filter(tokens::id.eq_any(&back)).filter(tokens::revoke_act.eq(ending.act)))
+        .set((
+            tokens::revoked_at.eq(None::<Timestamp>),
+            tokens::revoked_by.eq(None::<String>),
+            tokens::revoke_reason.eq(None::<String>),
+            tokens::revoke_act.eq(None::<Uuid>),
+            tokens::modified_at.eq(now),
+        ))
+        .execute(tx.connection())?;
+    Ok(done as u64)
+}
+
+/// Of what one act ended, what can live again: parents before children.
+fn reviving(ended: &[Ended]) -> Vec<Uuid> {
+    let within: BTreeSet<Uuid> = ended.iter().map(|token| token.id).collect();
+    let mut children: BTreeMap<Uuid, Vec<&Ended>> = BTreeMap::new();
+    let mut next = Vec::new();
+    for token in ended.iter().filter(|token| token.may) {
+        match token.parent_id.filter(|parent| within.contains(parent)) {
+            Some(parent) => children.entry(parent).or_default().push(token),
+            None if token.parent_lives => next.push(token.id),
+            None => {}
+        }
+    }
+    let mut back = Vec::new();
+    while let Some(id) = next.pop() {
+        back.push(id);
+        next.extend(children.remove(&id).into_iter().flatten().map(|child| child.id));
+    }
+    back
 }
