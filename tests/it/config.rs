@@ -41,7 +41,9 @@ fn the_shipped_file_is_good_and_documents_every_key() {
     assert_eq!(checked.code, Some(0), "{}\n{live}", checked.describe());
 
     // No key is known that is not documented: an unknown key is an error that lists the known ones.
-    for section in ["", "embedded", "server", "server.tls", "ipc", "git", "tokens", "log"] {
+    let sections =
+        ["", "embedded", "server", "server.tls", "ipc", "git", "tokens", "tokens.personal", "tokens.session", "log"];
+    for section in sections {
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let refused = check(&environment, &format!("{head}no_such_key = 1\n")).expect_code(2);
         let complaint = refused.complaint();

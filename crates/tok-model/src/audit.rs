@@ -82,6 +82,10 @@ pub enum Action {
     TokenRestore,
     /// All tokens of an owner made before a moment were ended.
     TokenCutoff,
+    /// The server's policy shortened the lives of tokens, or ended what nobody used.
+    TokenPolicy,
+    /// Git tokens that ended long ago were removed.
+    TokenPurge,
     /// A secret of another system was brought in.
     TokenImport,
     /// A user's password was set or taken away.
@@ -122,6 +126,8 @@ crate::kind::words!(
     TokenReuse = "token.reuse",
     TokenRestore = "token.restore",
     TokenCutoff = "token.cutoff",
+    TokenPolicy = "token.policy",
+    TokenPurge = "token.purge",
     TokenImport = "token.import",
     UserPassword = "user.password",
     SessionOpen = "session.open",

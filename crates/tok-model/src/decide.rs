@@ -6,12 +6,16 @@
 
 mod authority;
 mod caller;
+mod explain;
 mod mint;
 mod refusal;
 
 pub use authority::{has_right, highest_right};
 pub use caller::{Bearer, Caller, Membership, OwnerNow, UserNow};
+pub use explain::{Explained, Link, Step, explain};
 pub use refusal::{Class, Refusal, Rule};
+
+use explain::{Silent, Trace};
 
 use crate::audit::Actor;
 use crate::clock::Timestamp;
@@ -48,6 +52,8 @@ pub enum Need {
         /// Whose.
         owner: Owner,
     },
+    /// End the very token that was presented: to hold its text is enough (RFC 7009), whatever else is wrong with it.
+    EndHeld,
     /// Change an owner's tokens without giving them more than they have.
     ChangeTokens {
         /// Whose.
@@ -111,9 +117,17 @@ impl Permit {
 
 /// May `caller` do what they need, `now`?
 pub fn decide(caller: &Caller, need: Need, now: Timestamp) -> Result<Permit, Refusal> {
-    authority::live(caller, now)?;
+    judge(caller, need, now, &mut Silent)
+}
+
+/// The decision; `trace` is told of each link of the rule that is asked, and has no say.
+fn judge(caller: &Caller, need: Need, now: Timestamp, trace: &mut impl Trace) -> Result<Permit, Refusal> {
+    if need != Need::EndHeld {
+        trace.asked(Link::Live, authority::live(caller, now), || authority::standing_words(caller))?;
+    }
     match &need {
         Need::Mint(request) => mint::allowed(caller, request, now)?,
+        Need::Repository { repo, right } => authority::repository(caller, repo, *right, trace)?,
         other => authority::allowed(caller, other)?,
     }
     Ok(Permit { need, actor: caller.actor(), at: now })

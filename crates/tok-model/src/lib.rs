@@ -16,6 +16,7 @@ pub mod kind;
 pub mod label;
 pub mod name;
 pub mod page;
+pub mod policy;
 pub mod reach;
 pub mod route;
 pub mod scope;

@@ -134,12 +134,17 @@ pub struct Token {
     pub family: TokenId,
     /// Addresses it works from; empty is anywhere.
     pub allow_from: Vec<Cidr>,
+    /// Whether it is the login of a user of this machine: nobody holds its text, so it is never presented.
+    pub local_login: bool,
     /// Who made it.
     pub creator: Creator,
     /// When it was made.
     pub created_at: Timestamp,
     /// The first moment at which it no longer works; `None` is never.
     pub expires_at: Option<Timestamp>,
+    /// The first moment at which it is ended for not being used, unless it is used before; `None` if that ends it never.
+    /// By the policy of the server, not by the store, which therefore leaves it out.
+    pub idle_ends_at: Option<Timestamp>,
     /// Live or revoked.
     pub state: TokenState,
     /// Its last use.
@@ -193,6 +198,7 @@ impl Token {
         match &self.state {
             TokenState::Revoked { .. } => Standing::Revoked,
             TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => Standing::Revoked,
+            _ if self.idle_ends_at.is_some_and(|end| end <= now) => Standing::Revoked,
             _ if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
             TokenState::Live | TokenState::Rotated { .. } => Standing::Active,
         }

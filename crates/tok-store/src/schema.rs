@@ -116,6 +116,7 @@ diesel::table! {
         cutoff_at -> Nullable<Timestamptz>,
         cutoff_by -> Nullable<Text>,
         cutoff_reason -> Nullable<Text>,
+        cutoff_act -> Nullable<Uuid>,
     }
 }
 
@@ -130,6 +131,7 @@ diesel::table! {
         cutoff_at -> Nullable<Timestamptz>,
         cutoff_by -> Nullable<Text>,
         cutoff_reason -> Nullable<Text>,
+        cutoff_act -> Nullable<Uuid>,
     }
 }
 

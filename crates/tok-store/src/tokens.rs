@@ -1,5 +1,6 @@
 //! Tokens: looked up by digest, made, listed, ended.
 
+mod cutoff;
 mod idempotency;
 mod line;
 mod list;
@@ -7,12 +8,14 @@ mod made_by;
 mod mint;
 mod modify;
 mod parent;
+mod policy;
+mod restore;
+mod revoke;
 mod rotate;
 mod row;
 mod uses;
 
 use diesel::prelude::*;
-use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, OwnerNow, Permit};
 use tok_model::id::{TokenId, UserId};
@@ -21,19 +24,26 @@ use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
+pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub(crate) use made_by::end_made_by;
 pub(crate) use mint::mint;
 pub use modify::{Modified, Shape, made_by_the_daemon, modify};
+pub use policy::{Clamp, clamp, end_idle, purge_git};
+pub use restore::{Restored, UNDO_WINDOW, restorable, restore};
+pub(crate) use revoke::end_all_of;
+pub use revoke::{EndedMany, Revoked, Selection, revoke, revoke_selected, selected};
 pub use rotate::{FirstUse, Rotated, first_use, reuse, rotate};
 pub use uses::{Counted, USED_UP, count_use};
 
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
 use crate::tx::{ReadTx, WriteTx};
+use cutoff::Side;
 use line::{clamp_descendants, end_descendants, end_git_descendants, locked, parents_end};
-use parent::parent_kept_live;
+use parent::{owner_keeps, parent_kept_live, parents_owner_keeps};
+use revoke::{end, live_children};
 use row::{GrantColumns, TokenRow};
 
 /// What the decision about a token lets somebody do with tokens: whose they may touch.
@@ -84,29 +94,43 @@ pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest
                 why: "its digest has not 32 bytes".to_owned(),
             })?;
             let token = into_token(owned)?;
-            let owner = match token.owner {
-                Owner::User(id) => crate::users::now(tx, id)?
-                    .map_or(OwnerNow::Nobody, |user| OwnerNow::User(std::sync::Arc::new(user))),
-                Owner::Workspace(id) => crate::workspaces::now(tx, id, token.creator.user)?.unwrap_or(OwnerNow::Nobody),
-            };
+            let owner = owner_now(tx, &token)?;
             Ok((Digest::from_bytes(bytes), token, owner))
         })
         .collect()
 }
 
+/// Who stands behind a token, as of now.
+pub fn owner_now(tx: &mut ReadTx<'_>, token: &Token) -> Result<OwnerNow, StoreError> {
+    Ok(match token.owner {
+        Owner::User(id) => {
+            crate::users::now(tx, id)?.map_or(OwnerNow::Nobody, |user| OwnerNow::User(std::sync::Arc::new(user)))
+        }
+        Owner::Workspace(id) => crate::workspaces::now(tx, id, token.creator.user)?.unwrap_or(OwnerNow::Nobody),
+    })
+}
+
 /// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's. A conflict if its parent was
-/// ended since that was decided.
+/// ended since that was decided, or its maker put out of the workspace that it was to act for.
 pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<Token, StoreError> {
     let row = row_for(permit, new)?;
+    owners_keep(tx, permit, row.parent_id)?;
     insert(tx, row)
 }
 
 /// The same under an idempotency key, which was [claimed](claim) in this transaction: its first use will be written down.
 pub fn create_under_key(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken, key: &Key) -> Result<Token, StoreError> {
     let row = TokenRow { first_use_due: true, ..row_for(permit, new)? };
+    owners_keep(tx, permit, row.parent_id)?;
     let token = insert(tx, row)?;
     keep(tx, key, token.id, permit.at())?;
     Ok(token)
+}
+
+/// Owners before tokens, as whoever ends tokens goes, so that the two wait for each other in one order.
+fn owners_keep(tx: &mut WriteTx<'_>, permit: &Permit, parent: Option<Uuid>) -> Result<(), StoreError> {
+    owner_keeps(tx, permit)?;
+    parent.map_or(Ok(()), |parent| parents_owner_keeps(tx, parent))
 }
 
 fn insert(tx: &mut WriteTx<'_>, row: TokenRow) -> Result<Token, StoreError> {
@@ -117,7 +141,7 @@ fn insert(tx: &mut WriteTx<'_>, row: TokenRow) -> Result<Token, StoreError> {
     if parent != row.parent_id {
         return Err(parent_revoked());
     }
-    into_token((row, user, workspace))
+    row.into_token(user.or(workspace).unwrap_or_default())
 }
 
 fn parent_revoked() -> StoreError {
@@ -222,108 +246,6 @@ fn open_session(tx: &mut ReadTx<'_>, user: UserId, uid: u32) -> Result<Option<To
         .transpose()
 }
 
-/// What [`revoke`] ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoked {
-    /// The token itself, as it is now.
-    pub token: Token,
-    /// The tokens made through it that ended with it, with their shown prefixes.
-    pub descendants: Vec<(TokenId, String)>,
-}
-
-impl Revoked {
-    /// What the trail shall say of it.
-    pub fn events(&self, permit: &Permit, reason: Option<&str>) -> AuditEvents {
-        let event = |id, prefix: &str| {
-            AuditEvent::done(Action::TokenRevoke, permit.actor().clone())
-                .token(id, prefix)
-                .detail(reason.unwrap_or_default())
-        };
-        let ended_with_it = |(id, prefix): &(TokenId, String)| {
-            event(*id, prefix).detail(format!("made through {}…, which was revoked", self.token.shown_prefix))
-        };
-        AuditEvents::new(event(self.token.id, &self.token.shown_prefix), self.descendants.iter().map(ended_with_it))
-    }
-}
-
-/// Ends a token and every token made through it. A token that was ended already stays as it was, with who and why.
-pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option<&str>) -> Result<Revoked, StoreError> {
-    let owner = match (permit.need(), whose(permit, "ending a token")?) {
-        (Need::Server, _) => None,
-        (Need::EndTokens { .. }, Whose::Of(owner)) => Some(owner),
-        _ => return Err(StoreError::Permit("ending a token")),
-    };
-    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
-    let token = by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
-    let by = permit.actor().describe();
-    let ended = end(tx, vec![id.as_uuid()], &by, reason, permit.at())?;
-    if ended.iter().all(|(other, _)| *other != id) {
-        return Err(StoreError::Conflict {
-            what: format!("the token {} ({}) is revoked already", token.name, token.shown_prefix),
-        });
-    }
-    let token = by_id(tx, id)?.ok_or_else(missing)?;
-    let descendants = ended.into_iter().filter(|(other, _)| *other != id).collect();
-    Ok(Revoked { token, descendants })
-}
-
-/// Ends every live token of an owner, as when a user is deleted. Returns how many.
-pub(crate) fn end_all_of(
-    tx: &mut WriteTx<'_>,
-    owner: Owner,
-    by: &str,
-    reason: &str,
-    at: Timestamp,
-) -> Result<usize, StoreError> {
-    let live = tokens::table.filter(tokens::revoked_at.is_null()).select(tokens::id);
-    let ids: Vec<Uuid> = match owner {
-        Owner::User(id) => live.filter(tokens::user_id.eq(id.as_uuid())).load(tx.connection())?,
-        Owner::Workspace(id) => live.filter(tokens::workspace_id.eq(id.as_uuid())).load(tx.connection())?,
-    };
-    Ok(end(tx, ids, by, Some(reason), at)?.len())
-}
-
-/// Ends these and all that were made through them. The guard against a second revocation is in the statement itself, so
-/// whoever is slower changes nothing.
-fn end(
-    tx: &mut WriteTx<'_>,
-    ids: Vec<Uuid>,
-    by: &str,
-    reason: Option<&str>,
-    at: Timestamp,
-) -> Result<Vec<(TokenId, String)>, StoreError> {
-    let mut ended = Vec::new();
-    let mut generation = ids;
-    while !generation.is_empty() {
-        let mut line = Vec::new();
-        while !generation.is_empty() {
-            let children = live_children(tx, &generation)?;
-            line.append(&mut generation);
-            generation = children;
-        }
-        // Locked in the order of IDs, as whoever writes last uses does: two that meet here cannot wait for each other.
-        let locked = tokens::table.filter(tokens::id.eq_any(&line)).order(tokens::id).select(tokens::id).for_update();
-        locked.load::<Uuid>(tx.connection())?;
-        let done: Vec<(Uuid, String)> =
-            diesel::update(tokens::table.filter(tokens::id.eq_any(&line)).filter(tokens::revoked_at.is_null()))
-                .set((tokens::revoked_at.eq(at), tokens::revoked_by.eq(by), tokens::revoke_reason.eq(reason)))
-                .returning((tokens::id, tokens::shown_prefix))
-                .get_results(tx.connection())?;
-        ended.extend(done.into_iter().map(|(id, prefix)| (TokenId::from_uuid(id), prefix)));
-        // What was made through them between the reading and the locking; with the locks held nothing follows.
-        generation = live_children(tx, &line)?;
-    }
-    Ok(ended)
-}
-
-fn live_children(tx: &mut ReadTx<'_>, of: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-    Ok(tokens::table
-        .filter(tokens::parent_id.eq_any(of))
-        .filter(tokens::revoked_at.is_null())
-        .select(tokens::id)
-        .load(tx.connection())?)
-}
-
 fn by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> {
     with_owner_names()
         .filter(tokens::id.eq(id.as_uuid()))
@@ -333,17 +255,34 @@ fn by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> 
         .transpose()
 }
 
-type OwnedRow = (TokenRow, Option<String>, Option<String>);
+type OwnedRow = (TokenRow, Option<Side>, Option<Side>);
 
 #[diesel::dsl::auto_type]
 fn with_owner_names() -> _ {
     let row: diesel::dsl::AsSelect<TokenRow, diesel::pg::Pg> = TokenRow::as_select();
+    let user = (users::name, users::cutoff_before, users::cutoff_at, users::cutoff_by, users::cutoff_reason);
+    let workspace = (
+        workspaces::name,
+        workspaces::cutoff_before,
+        workspaces::cutoff_at,
+        workspaces::cutoff_by,
+        workspaces::cutoff_reason,
+    );
+    with_owners().select((row, user.nullable(), workspace.nullable()))
+}
+
+/// Tokens with the rows of their owners.
+#[diesel::dsl::auto_type]
+fn with_owners() -> _ {
     tokens::table
         .left_join(users::table.on(tokens::user_id.eq(users::id.nullable())))
         .left_join(workspaces::table.on(tokens::workspace_id.eq(workspaces::id.nullable())))
-        .select((row, users::name.nullable(), workspaces::name.nullable()))
 }
 
-fn into_token((row, user, workspace): OwnedRow) -> Result<Token, StoreError> {
-    row.into_token(user.or(workspace).unwrap_or_default())
+fn into_token((mut row, user, workspace): OwnedRow) -> Result<Token, StoreError> {
+    let owner_name = match user.or(workspace) {
+        None => String::new(),
+        Some(owner) => cutoff::seen(&mut row, owner),
+    };
+    row.into_token(owner_name)
 }

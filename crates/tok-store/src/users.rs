@@ -195,12 +195,12 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<
         .set(users::deleted_at.eq(permit.at()))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the user")?;
+    diesel::delete(members::table.filter(members::user_id.eq(user.id.as_uuid()))).execute(tx.connection())?;
     let reason = format!("the user {} was deleted", user.name);
     let by = permit.actor().describe();
     let own = crate::tokens::end_all_of(tx, Owner::User(user.id), &by, &reason, permit.at())?;
     let made = crate::tokens::end_made_by(tx, user.id, None, &by, &reason, permit.at())?;
     let ended = own + made.len();
-    diesel::delete(members::table.filter(members::user_id.eq(user.id.as_uuid()))).execute(tx.connection())?;
     Ok((user, ended))
 }
 

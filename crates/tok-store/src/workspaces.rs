@@ -161,13 +161,14 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &WorkspaceName) -> Re
     let workspace = existing(tx, name)?;
     let reason = format!("the workspace {name} was deleted");
     let by = permit.actor().describe();
-    let ended = crate::tokens::end_all_of(tx, Owner::Workspace(workspace.id), &by, &reason, permit.at())?;
     let id = workspace.id.as_uuid();
-    diesel::delete(members::table.filter(members::workspace_id.eq(id))).execute(tx.connection())?;
+    // The workspace and its members before its tokens, as whoever makes one goes: the two wait for each other in one order.
     let touched = diesel::update(workspaces::table.find(id).filter(workspaces::deleted_at.is_null()))
         .set(workspaces::deleted_at.eq(permit.at()))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the workspace")?;
+    diesel::delete(members::table.filter(members::workspace_id.eq(id))).execute(tx.connection())?;
+    let ended = crate::tokens::end_all_of(tx, Owner::Workspace(workspace.id), &by, &reason, permit.at())?;
     Ok((workspace, ended))
 }
 

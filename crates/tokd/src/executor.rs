@@ -89,21 +89,30 @@ impl Executor {
         &self,
         job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_within(DEADLINE, job).await
+    }
+
+    /// The same with another deadline, for the few jobs that are known to be long.
+    pub async fn run_within<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, waiting) = oneshot::channel();
         let asked = Instant::now();
         let boxed: Job = Box::new(move |store| {
             // Nobody waits any more: the caller gave up, or its connection is gone.
-            if !answer.is_closed() && asked.elapsed() < DEADLINE {
+            if !answer.is_closed() && asked.elapsed() < deadline {
                 let _ = answer.send(job(store));
             }
         });
         if !self.queue.add(boxed) {
             return Err(unavailable("too many requests wait for it"));
         }
-        match tokio::time::timeout(DEADLINE, waiting).await {
+        match tokio::time::timeout(deadline, waiting).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unavailable("the request was given up")),
-            Err(_) => Err(unavailable("no answer within 10 s")),
+            Err(_) => Err(unavailable(&format!("no answer within {} s", deadline.as_secs()))),
         }
     }
 }

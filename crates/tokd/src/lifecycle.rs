@@ -103,6 +103,9 @@ fn prepare(database: &Database, config: &Config) -> Result<(Store, Arc<tok_model
     let store =
         Store::connect(&database.url, config.database_connections, POOL_WAIT).context("the database cannot be used")?;
     let peppers = crate::pepper::ready(&store, &config.pepper_file, SystemClock.now())?;
+    // Before anything is served, so that nothing is let in that the policy ended.
+    crate::service::policy::apply(&store, &config.tokens.kinds, SystemClock.now())
+        .context("tokens cannot be brought under the lifetimes that are configured")?;
     Ok((store, peppers))
 }
 
@@ -438,6 +441,9 @@ async fn upkeep(service: Arc<Service>, backend: Option<GitBackend>, stop: Cancel
                 }
             }
             _ = sweep.tick() => {
+                if let Err(fault) = service.keep_up().await {
+                    tracing::warn!("Tokens that rested too long, and old git tokens, wait for the database: {fault}");
+                }
                 if let Some(backend) = &backend {
                     let now: std::time::SystemTime = SystemClock.now().into();
                     match backend.repositories().sweep(now, LEFTOVER_AFTER).await {

@@ -340,6 +340,7 @@ pub(super) mod tests {
             parent: None,
             family: id,
             allow_from: vec!["192.0.2.0/24".parse().unwrap()],
+            local_login: false,
             creator: Creator {
                 user: Some(user),
                 name: "alice".to_owned(),
@@ -349,6 +350,7 @@ pub(super) mod tests {
             },
             created_at: time("2026-11-01T09:30:00.123456Z"),
             expires_at: Some(time("2026-12-01T09:30:00Z")),
+            idle_ends_at: None,
             state: TokenState::Live,
             last_use: Some(LastUse {
                 at: time("2026-11-22T08:00:00Z"),

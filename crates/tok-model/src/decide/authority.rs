@@ -1,12 +1,14 @@
 //! Kind, scopes, routes and the owner's authority, each asked in turn.
 
-use super::refusal::{Refusal, Rule};
+use super::explain::{Link, Silent, Trace};
+use super::refusal::{Refusal, Rule, moment};
 use super::{Bearer, Caller, Need, OwnerNow, UserNow};
 use crate::audit::Source;
 use crate::clock::Timestamp;
 use crate::grant::Grant;
-use crate::kind::{Role, TokenKind};
+use crate::kind::{Permission, Role, TokenKind};
 use crate::name::{RepoPath, WorkspaceName};
+use crate::route::Routes;
 use crate::scope::{RepoRight, Scope};
 use crate::token::{Owner, Token, TokenState};
 
@@ -56,8 +58,11 @@ fn works(token: &Token, now: Timestamp) -> Result<(), Refusal> {
         }
         TokenState::Live | TokenState::Rotated { .. } => {}
     }
-    match token.expires_at.filter(|end| *end <= now) {
-        Some(end) => Err(Rule::Expired(end).into()),
+    if let Some(end) = token.expires_at.filter(|end| *end <= now) {
+        return Err(Rule::Expired(end).into());
+    }
+    match token.idle_ends_at.filter(|end| *end <= now) {
+        Some(end) => Err(Rule::Idle(end).into()),
         None => Ok(()),
     }
 }
@@ -71,12 +76,14 @@ fn from_there(token: &Token, source: &Source) -> Result<(), Refusal> {
 pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
     match need {
         Need::Identity => Ok(()),
-        Need::Repository { repo, right } => repository(caller, repo, *right),
+        Need::Repository { repo, right } => repository(caller, repo, *right, &mut Silent),
         Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),
         Need::SeeTokens { owner } => scoped(caller, Scope::TokenRead).and_then(|()| own(caller, *owner)),
         Need::EndTokens { owner } | Need::ChangeTokens { owner } => {
             scoped(caller, Scope::TokenWrite).and_then(|()| own(caller, *owner))
         }
+        Need::EndHeld if caller.token().is_some() => Ok(()),
+        Need::EndHeld => Err(Rule::NoCredential.into()),
         Need::OwnAudit => scoped(caller, Scope::AuditRead),
         Need::SeeWorkspace { workspace } => workspace_role(caller, workspace).map(drop),
         // People are admitted by people: a workspace's own token could let those in again who were shown out.
@@ -94,7 +101,7 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
 
 /// Whether the caller has this right on a repository. Says neither why nor why not, and so copies nothing.
 pub fn has_right(caller: &Caller, repo: &RepoPath, right: RepoRight, now: Timestamp) -> bool {
-    live(caller, now).is_ok() && repository(caller, repo, right).is_ok()
+    live(caller, now).is_ok() && repository(caller, repo, right, &mut Silent).is_ok()
 }
 
 /// The highest right the caller has on a repository, `None` if it does not exist for them.
@@ -102,13 +109,22 @@ pub fn highest_right(caller: &Caller, repo: &RepoPath, now: Timestamp) -> Option
     live(caller, now).ok()?;
     [RepoRight::Admin, RepoRight::Write, RepoRight::Read]
         .into_iter()
-        .find(|right| repository(caller, repo, *right).is_ok())
+        .find(|right| repository(caller, repo, *right, &mut Silent).is_ok())
 }
 
-pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
+pub(super) fn repository(
+    caller: &Caller,
+    repo: &RepoPath,
+    right: RepoRight,
+    trace: &mut impl Trace,
+) -> Result<(), Refusal> {
     if let Some(token) = caller.token() {
-        grant_reaches(&token.grant, repo, right)?;
+        grant_reaches(&token.grant, repo, right, trace)?;
     }
+    trace.asked(Link::Owner, owner_may(caller, repo, right), || owner_words(caller, repo))
+}
+
+fn owner_may(caller: &Caller, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
     match &caller.owner {
         OwnerNow::Nobody => match caller.bearer {
             // root without a user of its own administers tok, and so may look after any repository.
@@ -125,6 +141,31 @@ pub(super) fn repository(caller: &Caller, repo: &RepoPath, right: RepoRight) -> 
     }
 }
 
+/// What an explanation says of the owner's part.
+fn owner_words(caller: &Caller, repo: &RepoPath) -> String {
+    match &caller.owner {
+        OwnerNow::Nobody => "it administers this server".to_owned(),
+        OwnerNow::Workspace { name, .. } => format!("it acts for the workspace {name}"),
+        OwnerNow::User(user) if user.manager => format!("{} is a manager of this server", user.name),
+        OwnerNow::User(user) => match role_of(user, &repo.workspace) {
+            Some(role) => format!("{} has the role {role} in {}", user.name, repo.workspace),
+            None => format!("{} is no member of {}", user.name, repo.workspace),
+        },
+    }
+}
+
+/// What an explanation says of what was presented, if it is good.
+pub(super) fn standing_words(caller: &Caller) -> String {
+    let Some(token) = caller.token() else { return "the caller is known".to_owned() };
+    match (token.expires_at, &token.state) {
+        (_, TokenState::Rotated { grace_ends_at, .. }) => {
+            format!("it works beside its successor until {}", moment(grace_ends_at))
+        }
+        (Some(end), _) => format!("it works until {}, and its owner is enabled", moment(&end)),
+        (None, _) => "it works, and its owner is enabled".to_owned(),
+    }
+}
+
 /// A user's role in a workspace; a manager has the highest everywhere.
 fn role_of(user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
     if user.manager {
@@ -134,58 +175,67 @@ fn role_of(user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
     }
 }
 
-fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
-    let permitted = |permission: crate::kind::Permission| {
-        if permission.covers(right) {
+fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight, trace: &mut impl Trace) -> Result<(), Refusal> {
+    let confined = |workspace: &WorkspaceName, listed: bool, permission: Permission| {
+        if *workspace != repo.workspace || !listed {
+            Err(Refusal::from(Rule::OtherRepository(repo.clone())))
+        } else if permission.covers(right) {
             Ok(())
         } else {
-            Err(Refusal::from(Rule::Permission { permission, repo: repo.clone(), right }))
+            Err(Rule::Permission { permission, repo: repo.clone(), right }.into())
         }
     };
+    let kind = || format!("a {} token may be used for that", grant.kind());
     match grant {
-        Grant::Session => Ok(()),
+        Grant::Session => trace.asked(Link::Kind, Ok(()), kind),
         Grant::Personal { scopes, routes } => {
-            if !scopes.grants(right.scope()) {
-                return Err(Rule::Scope(right.scope()).into());
-            }
+            trace.asked(Link::Kind, Ok(()), kind)?;
+            let scope = right.scope();
+            let scoped = if scopes.grants(scope) { Ok(()) } else { Err(Rule::Scope(scope).into()) };
+            trace.asked(Link::Scopes, scoped, || format!("its scopes include {scope}"))?;
             let Some(routes) = routes else { return Ok(()) };
-            let Some(route) = routes.deciding(&repo.to_string()) else {
-                return Err(Rule::NoRoute(repo.clone()).into());
-            };
-            let access = route.access();
-            let enough = match right {
-                RepoRight::Read => access.read,
-                RepoRight::Write => access.write,
-                RepoRight::Admin => access.read && access.write,
-            };
-            if enough {
-                Ok(())
-            } else if right == RepoRight::Read {
-                // A rule without `r` hides: to say "forbidden" would say that it is there.
-                Err(Rule::NoRoute(repo.clone()).into())
-            } else {
-                Err(Rule::Route { route: route.clone(), repo: repo.clone(), right }.into())
-            }
+            trace.asked(Link::Routes, routed(routes, repo, right), || format!("its routes reach {repo}"))
         }
         Grant::Workspace { workspace, permission } => {
-            if *workspace != repo.workspace {
-                return Err(Rule::OtherRepository(repo.clone()).into());
-            }
-            permitted(*permission)
+            trace.asked(Link::Kind, confined(workspace, true, *permission), || {
+                format!("it is for every repository of {workspace}, to {permission}")
+            })
         }
         Grant::Repo { workspace, permission, repos } => {
-            if *workspace != repo.workspace || !repos.contains(&repo.repo) {
-                return Err(Rule::OtherRepository(repo.clone()).into());
-            }
-            permitted(*permission)
+            trace.asked(Link::Kind, confined(workspace, repos.contains(&repo.repo), *permission), || {
+                format!("{repo} is on its list, to {permission}")
+            })
         }
         Grant::Git { repo: mine, permission } => {
-            if mine == repo && permission.covers(right) {
-                return Ok(());
-            }
-            let had = format!("{} {mine}", if permission.covers(RepoRight::Write) { "pushing to" } else { "reading" });
-            Err(Rule::GitToken { had, repo: repo.clone(), right }.into())
+            let reached = if mine == repo && permission.covers(right) {
+                Ok(())
+            } else {
+                let covers = permission.covers(RepoRight::Write);
+                let had = format!("{} {mine}", if covers { "pushing to" } else { "reading" });
+                Err(Rule::GitToken { had, repo: repo.clone(), right }.into())
+            };
+            trace.asked(Link::Kind, reached, || format!("it is for {mine}, to {permission}"))
         }
+    }
+}
+
+fn routed(routes: &Routes, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
+    let Some(route) = routes.deciding(&repo.to_string()) else {
+        return Err(Rule::NoRoute(repo.clone()).into());
+    };
+    let access = route.access();
+    let enough = match right {
+        RepoRight::Read => access.read,
+        RepoRight::Write => access.write,
+        RepoRight::Admin => access.read && access.write,
+    };
+    if enough {
+        Ok(())
+    } else if right == RepoRight::Read {
+        // A rule without `r` hides: to say "forbidden" would say that it is there.
+        Err(Rule::NoRoute(repo.clone()).into())
+    } else {
+        Err(Rule::Route { route: route.clone(), repo: repo.clone(), right }.into())
     }
 }
 

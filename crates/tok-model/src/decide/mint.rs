@@ -1,6 +1,7 @@
 //! Who may make which token: at most what they may do themselves, for at most as long.
 
 use super::authority::{repository, scoped, server, workspace_role};
+use super::explain::Silent;
 use super::refusal::{Beyond, Refusal, Rule};
 use super::{Bearer, Caller, MintRequest, OwnerNow};
 use crate::clock::Timestamp;
@@ -54,8 +55,8 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
 
 /// A permission to write includes reading, which a route may have left out (`acme/app:w`): both are asked for.
 fn whole_permission(caller: &Caller, repo: &RepoPath, permission: Permission) -> Result<(), Refusal> {
-    repository(caller, repo, RepoRight::Read)?;
-    repository(caller, repo, permission.right())
+    repository(caller, repo, RepoRight::Read, &mut Silent)?;
+    repository(caller, repo, permission.right(), &mut Silent)
 }
 
 /// Later than the maker's own token, from more places, or more often?

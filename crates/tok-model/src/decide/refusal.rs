@@ -54,6 +54,9 @@ pub enum Rule {
     /// It was ended.
     #[error("the token was revoked at {}", moment(.0))]
     Revoked(Timestamp),
+    /// Nobody used it for as long as the server's policy lets a token rest.
+    #[error("the token was not used for too long, and ended at {}", moment(.0))]
+    Idle(Timestamp),
     /// It was given up for a successor. Presenting it is reuse.
     #[error("the token was rotated away: its successor has taken its place since {}", moment(.0))]
     Rotated(Timestamp),
@@ -173,8 +176,42 @@ pub enum Beyond {
 }
 
 /// To the second, which is as much as anybody needs to know.
-fn moment(at: &Timestamp) -> impl std::fmt::Display {
+pub(super) fn moment(at: &Timestamp) -> impl std::fmt::Display {
     at.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+impl Rule {
+    /// The rule as a word for programs, which does not change.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::UnknownToken => "unknown_token",
+            Self::Throttled(_) => "throttled",
+            Self::Expired(_) => "expired",
+            Self::Revoked(_) => "revoked",
+            Self::Idle(_) => "idle",
+            Self::Rotated(_) => "rotated",
+            Self::UsedUp => "used_up",
+            Self::OwnerGone => "owner_gone",
+            Self::OwnerDisabled(_) => "owner_disabled",
+            Self::Address => "address",
+            Self::UnknownLocalUser => "unknown_local_user",
+            Self::Scope(_) => "scope",
+            Self::NoRoute(_) => "no_route",
+            Self::Route { .. } => "route",
+            Self::OtherRepository(_) => "other_repository",
+            Self::GitToken { .. } => "git_token",
+            Self::Permission { .. } => "permission",
+            Self::NotMember(_) => "not_member",
+            Self::HiddenWorkspace(_) => "hidden_workspace",
+            Self::Role { .. } => "role",
+            Self::NotMaintainer(_) => "not_maintainer",
+            Self::Kind(_) => "kind",
+            Self::NotYours => "not_yours",
+            Self::NotManager => "not_manager",
+            Self::Beyond(_) => "beyond",
+        }
+    }
 }
 
 impl Refusal {
@@ -185,6 +222,7 @@ impl Refusal {
             | Rule::UnknownToken
             | Rule::Expired(_)
             | Rule::Revoked(_)
+            | Rule::Idle(_)
             | Rule::Rotated(_)
             | Rule::UsedUp
             | Rule::OwnerGone
@@ -215,6 +253,7 @@ impl Refusal {
             | Rule::UnknownToken
             | Rule::Expired(_)
             | Rule::Revoked(_)
+            | Rule::Idle(_)
             | Rule::Rotated(_)
             | Rule::UsedUp
             | Rule::OwnerGone => Some(

@@ -43,6 +43,7 @@ pub(super) fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -
         parent: None,
         family: TokenId::from_uuid(uuid::Uuid::from_u128(7)),
         allow_from: Vec::new(),
+        local_login: false,
         creator: Creator {
             user: Some(USER),
             name: "ann".into(),
@@ -52,6 +53,7 @@ pub(super) fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -
         },
         created_at: now() - TimeDelta::days(1),
         expires_at,
+        idle_ends_at: None,
         state: TokenState::Live,
         last_use: None,
         secret: crate::token::SecretForm::Minted,
@@ -357,4 +359,80 @@ fn a_manager_who_acts_as_somebody_has_their_authority_as_far_as_the_token_reache
     let ended = TokenState::Revoked { at: now(), by, reason: None };
     let ended = acting(everything(&[Scope::All]), ended);
     assert!(matches!(decide(&ended, Need::Identity, now()).unwrap_err().rule, Rule::Revoked(_)));
+}
+
+/// A caller in whatever state, at whatever place.
+fn any_state() -> impl Strategy<Value = Caller> {
+    (any_caller(), 0..8_u8, any::<bool>(), any::<bool>()).prop_map(|(mut caller, state, enabled, inside)| {
+        if let OwnerNow::User(user) = &mut caller.owner {
+            std::sync::Arc::make_mut(user).enabled = enabled || state > 3;
+        }
+        caller.source.address = inside.then(|| "192.0.2.7".parse().unwrap());
+        let Bearer::Token(token) = &mut caller.bearer else { return caller };
+        let token = std::sync::Arc::make_mut(token);
+        match state {
+            0 => token.state = TokenState::Revoked { at: now(), by: "ann".into(), reason: None },
+            1 => token.expires_at = Some(now()),
+            2 => token.idle_ends_at = Some(now()),
+            3 => token.allow_from = vec!["192.0.2.0/24".parse().unwrap()],
+            4 => token.use_limit = Some(crate::token::UseLimit { most: 1, so_far: 1 }),
+            _ => {}
+        }
+        caller
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_explanation_is_the_decision(caller in any_state(), which in any::<proptest::sample::Index>(), days in 0_i64..3) {
+        let mut needs = every_need();
+        needs.push(Need::Identity);
+        let (need, at) = (needs.swap_remove(which.index(needs.len())), now() + TimeDelta::days(days));
+        let live = decide(&caller, need.clone(), at);
+        let said = explain(&caller, need, at);
+        prop_assert_eq!(said.verdict.as_ref().err(), live.as_ref().err());
+        prop_assert_eq!(said.verdict.is_ok(), live.is_ok());
+        // The links come in the order of the rule, and only the last one can have said no.
+        let links: Vec<Link> = said.steps.iter().map(|step| step.link).collect();
+        prop_assert!(links.first() == Some(&Link::Live) && links.is_sorted(), "{links:?}");
+        let (last, before) = said.steps.split_last().unwrap();
+        prop_assert!(before.iter().all(|step| step.passed && !step.detail.is_empty()));
+        if let (Err(refusal), false) = (&live, last.passed) {
+            prop_assert_eq!(&last.detail, &refusal.to_string());
+        }
+        prop_assert!(last.passed || live.is_err());
+    }
+}
+
+#[test]
+fn each_link_that_says_no_is_named() {
+    let writer = || user(false, &[("acme", Role::Writer)]);
+    let last = |caller: &Caller, need| {
+        let said = explain(caller, need, now());
+        let rule = said.verdict.err().map_or("allowed", |refusal| refusal.rule.word());
+        (said.steps.last().unwrap().link, rule)
+    };
+    let push = || on("acme/app", RepoRight::Write);
+    assert_eq!(last(&holding(personal("all", &[]), writer()), push()), (Link::Owner, "allowed"));
+    assert_eq!(last(&holding(personal("repo:read", &[]), writer()), push()), (Link::Scopes, "scope"));
+    assert_eq!(last(&holding(personal("all", &["acme/*:r"]), writer()), push()), (Link::Routes, "route"));
+    assert_eq!(last(&holding(personal("all", &["x/*:r"]), writer()), push()), (Link::Routes, "no_route"));
+    assert_eq!(last(&holding(personal("all", &[]), user(false, &[])), push()), (Link::Owner, "not_member"));
+    let git = Grant::Git { repo: "acme/app".parse().unwrap(), permission: Permission::Read };
+    assert_eq!(last(&holding(git, writer()), push()), (Link::Kind, "git_token"));
+    assert_eq!(last(&Caller::anonymous(Source::default()), push()), (Link::Live, "no_credential"));
+}
+
+#[test]
+fn whoever_holds_a_token_may_end_it_whatever_else_is_wrong() {
+    let mut held = holding(personal("", &[]), OwnerNow::Nobody);
+    let Bearer::Token(token) = &mut held.bearer else { unreachable!() };
+    let token = std::sync::Arc::make_mut(token);
+    (token.expires_at, token.allow_from) = (Some(now()), vec!["192.0.2.0/24".parse().unwrap()]);
+    assert_eq!(class_of(&held, Need::EndHeld), None);
+    assert_eq!(class_of(&held, Need::Identity), Some(Class::Unauthenticated));
+    assert_eq!(class_of(&Caller::anonymous(Source::default()), Need::EndHeld), Some(Class::Unauthenticated));
+    assert_eq!(class_of(&local(user(true, &[]), false), Need::EndHeld), Some(Class::Unauthenticated));
 }

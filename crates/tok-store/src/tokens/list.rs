@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
+use diesel::dsl::{not, sql};
+use diesel::expression::{SqlLiteral, UncheckedBind};
+use diesel::helper_types::AsExprOf;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Timestamptz, Uuid as SqlUuid};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::UserId;
@@ -13,7 +17,8 @@ use tok_model::page::{Cursor, PageSize};
 use tok_model::token::{Owner, Reference, Standing, Token};
 use uuid::Uuid;
 
-use super::{OwnedRow, into_token, whose, with_owner_names};
+use super::revoke::CUT;
+use super::{OwnedRow, into_token, whose, with_owner_names, with_owners};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::ReadTx;
@@ -46,6 +51,10 @@ pub struct Filter {
 
 /// One page, newest first. The second part is where the next page begins, `None` on the last one; it stays right while
 /// tokens come and go, since it is a place in the order and not a count of rows.
+///
+/// Every fetch leaves a git token behind, and once ended they are the trail's business, not the list's: unless the filter
+/// names them, only live ones are shown. No git token lives for more than an hour, so what is older is read from an index
+/// that has none of them, and a page costs the same wherever it is.
 pub fn list(
     tx: &mut ReadTx<'_>,
     permit: &Permit,
@@ -53,6 +62,42 @@ pub fn list(
     size: PageSize,
     after: Option<Cursor>,
 ) -> Result<(Vec<Token>, Option<Cursor>), StoreError> {
+    let wanted = i64::from(size.rows()) + 1;
+    let recent = permit.at() - TimeDelta::hours(1);
+    let mut found = Vec::new();
+    if filter.kind.is_none() && after.is_none_or(|after| after.at() > recent) {
+        found = rows(tx, permit, filter, Range::Recent(recent), after, wanted)?;
+    }
+    let left = wanted - i64::try_from(found.len()).unwrap_or(wanted);
+    if left > 0 {
+        let range = if filter.kind.is_none() { Range::Kept(recent) } else { Range::All };
+        found.extend(rows(tx, permit, filter, range, after, left)?);
+    }
+    let more = found.len() > usize::from(size.rows());
+    found.truncate(usize::from(size.rows()));
+    let found: Vec<Token> = found.into_iter().map(into_token).collect::<Result<_, _>>()?;
+    let next = found.last().filter(|_| more).map(|last| Cursor::new(last.created_at, last.id.as_uuid()));
+    Ok((found, next))
+}
+
+/// Which part of the tokens is read.
+enum Range {
+    /// Of whatever kind was asked for.
+    All,
+    /// Made after this moment; git tokens only as long as they live.
+    Recent(Timestamp),
+    /// Made at this moment or before, and no git tokens.
+    Kept(Timestamp),
+}
+
+fn rows(
+    tx: &mut ReadTx<'_>,
+    permit: &Permit,
+    filter: &Filter,
+    range: Range,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<OwnedRow>, StoreError> {
     let now = permit.at();
     let mut query = with_owner_names().into_boxed();
     for owner in [reach(permit)?, filter.owner].into_iter().flatten() {
@@ -61,28 +106,31 @@ pub fn list(
             Owner::Workspace(id) => query.filter(tokens::workspace_id.eq(id.as_uuid())),
         };
     }
-    query = match filter.kind {
-        Some(kind) => query.filter(tokens::kind.eq(kind.as_str())),
-        // Every fetch leaves a git token behind; once ended they are the trail's business, not the list's.
-        None if filter.standing.is_none() => query.filter(
-            tokens::kind
-                .ne(TokenKind::Git.as_str())
-                .or(tokens::revoked_at.is_null().and(tokens::expires_at.gt(now)).assume_not_null()),
-        ),
-        None => query,
+    if let Some(kind) = filter.kind {
+        query = query.filter(tokens::kind.eq(kind.as_str()));
+        if kind != TokenKind::Git {
+            query = query.filter(kept());
+        }
+    }
+    query = match range {
+        Range::All => query,
+        Range::Recent(moment) => {
+            query.filter(tokens::created_at.gt(moment)).filter(kept().or(not(ended(now)).and(not(expired(now)))))
+        }
+        Range::Kept(moment) => query.filter(tokens::created_at.le(moment)).filter(kept()),
     };
-    let ended = || tokens::expires_at.is_not_null().and(tokens::expires_at.assume_not_null().le(now));
     query = match filter.standing {
         None => query,
-        Some(Standing::Revoked) => query.filter(tokens::revoked_at.is_not_null()),
-        Some(Standing::Expired) => query.filter(tokens::revoked_at.is_null()).filter(ended()),
-        Some(Standing::Active) => query.filter(tokens::revoked_at.is_null()).filter(diesel::dsl::not(ended())),
+        Some(Standing::Revoked) => query.filter(ended(now)),
+        Some(Standing::Expired) => query.filter(not(ended(now))).filter(expired(now)),
+        Some(Standing::Active) => query.filter(not(ended(now))).filter(not(expired(now))),
     };
     if filter.never_used {
         query = query.filter(tokens::last_used_at.is_null());
     }
     if let Some(within) = filter.expiring_within {
         query = query
+            .filter(not(ended(now)))
             .filter(tokens::revoked_at.is_null())
             .filter(tokens::expires_at.gt(now))
             .filter(tokens::expires_at.le(now + within));
@@ -91,20 +139,34 @@ pub fn list(
         query = query.filter(tokens::labels.contains(vec![label.as_str()]));
     }
     if let Some(after) = after {
-        let earlier =
-            tokens::created_at.lt(after.at()).or(tokens::created_at.eq(after.at()).and(tokens::id.lt(after.id())));
-        query = query.filter(earlier);
+        query = query.filter(beyond(after));
     }
-    let rows = i64::from(size.rows());
-    let mut found = query
-        .order((tokens::created_at.desc(), tokens::id.desc()))
-        .limit(rows + 1)
-        .load::<OwnedRow>(tx.connection())?;
-    let more = found.len() > usize::from(size.rows());
-    found.truncate(usize::from(size.rows()));
-    let found: Vec<Token> = found.into_iter().map(into_token).collect::<Result<_, _>>()?;
-    let next = found.last().filter(|_| more).map(|last| Cursor::new(last.created_at, last.id.as_uuid()));
-    Ok((found, next))
+    Ok(query.order((tokens::created_at.desc(), tokens::id.desc())).limit(limit).load(tx.connection())?)
+}
+
+/// Further in the order than that row. Compared as one, so that an index finds the place at once.
+fn beyond(after: Cursor) -> SqlLiteral<Bool, UncheckedBind<AtTime, AsExprOf<Uuid, SqlUuid>>> {
+    let begin: AtTime = sql("(tokens.created_at, tokens.id) < (").bind::<Timestamptz, _>(after.at()).sql(", ");
+    begin.bind::<SqlUuid, _>(after.id()).sql(")")
+}
+
+/// A condition with a moment in it.
+type AtTime = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<Timestamp, Timestamptz>>>;
+
+/// Not a git token. Written out, since that is how the indexes say it.
+fn kept() -> SqlLiteral<Bool> {
+    sql("tokens.kind <> 'git'")
+}
+
+/// Ended by somebody: by its own row, by its owner's cut-off, or by its successor.
+fn ended(now: Timestamp) -> AtTime {
+    let condition = sql::<Bool>("(tokens.revoked_at IS NOT NULL OR coalesce(tokens.grace_ends_at <= ");
+    condition.bind::<Timestamptz, _>(now).sql(&format!(", false) OR {CUT})"))
+}
+
+/// Ran out.
+fn expired(now: Timestamp) -> AtTime {
+    sql::<Bool>("coalesce(tokens.expires_at <= ").bind::<Timestamptz, _>(now).sql(", false)")
 }
 
 /// The most matches that [`find`] returns: enough to show that a prefix is ambiguous.
@@ -124,10 +186,10 @@ pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Resu
         Reference::IdPrefix(digits) => query.filter(tokens::id.between(padded(digits, '0'), padded(digits, 'f'))),
         Reference::TokenPrefix(prefix) => query.filter(tokens::shown_prefix.like(format!("{}%", escaped(prefix)))),
         // Names are used again; the one that people mean is the one that works.
-        Reference::Name(name) => query
-            .filter(tokens::name.eq(name))
-            .filter(tokens::revoked_at.is_null())
-            .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(permit.at()).assume_not_null())),
+        Reference::Name(name) => {
+            let live = not(ended(permit.at())).and(not(expired(permit.at())));
+            query.filter(tokens::name.eq(name)).filter(kept()).filter(live)
+        }
     };
     query
         .order((tokens::created_at.desc(), tokens::id.desc()))
@@ -143,11 +205,10 @@ pub fn count_live(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<i64, StoreErro
     if *permit.need() != Need::Server {
         return Err(StoreError::Permit("counting everybody's tokens"));
     }
-    let now: Timestamp = permit.at();
-    let ended = tokens::expires_at.is_not_null().and(tokens::expires_at.assume_not_null().le(now));
-    Ok(tokens::table
+    Ok(with_owners()
         .filter(tokens::revoked_at.is_null())
-        .filter(diesel::dsl::not(ended))
+        .filter(not(ended(permit.at())))
+        .filter(not(expired(permit.at())))
         .count()
         .get_result(tx.connection())?)
 }
@@ -164,13 +225,12 @@ pub fn count_live_by_user(
         Need::Profile { user } if users.iter().all(|wanted| wanted == user) => {}
         _ => return Err(StoreError::Permit("counting these users' tokens")),
     }
-    let now: Timestamp = permit.at();
-    let ended = tokens::expires_at.is_not_null().and(tokens::expires_at.assume_not_null().le(now));
     let wanted: Vec<Uuid> = users.iter().map(|user| user.as_uuid()).collect();
-    let counts: Vec<(Option<Uuid>, i64)> = tokens::table
+    let counts: Vec<(Option<Uuid>, i64)> = with_owners()
         .filter(tokens::user_id.eq_any(wanted))
         .filter(tokens::revoked_at.is_null())
-        .filter(diesel::dsl::not(ended))
+        .filter(not(ended(permit.at())))
+        .filter(not(expired(permit.at())))
         .group_by(tokens::user_id)
         .select((tokens::user_id, diesel::dsl::count_star()))
         .load(tx.connection())?;

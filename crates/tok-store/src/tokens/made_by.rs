@@ -22,6 +22,7 @@ pub(crate) fn end_made_by(
     let live = tokens::table
         .filter(tokens::created_by_user_id.eq(maker.as_uuid()))
         .filter(tokens::revoked_at.is_null())
+        .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(at).assume_not_null()))
         .select(tokens::id);
     let ids: Vec<Uuid> = match within {
         Some(workspace) => live.filter(tokens::workspace_id.eq(workspace.as_uuid())).load(tx.connection())?,

@@ -9,10 +9,12 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tok_model::audit::AuditEvent;
-use tok_model::decide::Permit;
+use tok_model::decide::{Need, Permit};
 use tok_model::id::TokenId;
+use tok_model::token::Owner;
 
 use super::NewToken;
+use super::parent::{uncut_by_user, uncut_by_workspace};
 use crate::error::StoreError;
 use crate::schema::{audit, tokens};
 
@@ -61,17 +63,22 @@ pub(crate) fn mint(
 ) -> Result<(), StoreError> {
     let row = super::row_for(permit, NewToken { parent: Some(parent), ..new })?;
     let line = crate::audit::line(event, permit.at());
-    let statement = Minting {
-        token: diesel::insert_into(tokens::table).values(&row),
-        line: diesel::insert_into(audit::table).values(&line),
-        live_parent: tokens::table
-            .filter(tokens::id.eq(parent.as_uuid()))
-            .filter(tokens::revoked_at.is_null())
-            .filter(tokens::grace_ends_at.is_null().or(tokens::grace_ends_at.ge(row.expires_at)).assume_not_null())
-            .select(tokens::id)
-            .for_key_share(),
+    let token = diesel::insert_into(tokens::table).values(&row);
+    let line = diesel::insert_into(audit::table).values(&line);
+    let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
+    let outlives = tokens::grace_ends_at.is_null().or(tokens::grace_ends_at.ge(row.expires_at)).assume_not_null();
+    // Whoever mints for git acts for the same owner as the token they do it through.
+    let done = match request.owner {
+        Owner::User(_) => {
+            let live_parent = uncut_by_user(parent.as_uuid()).filter(outlives).for_key_share();
+            Minting { token, line, live_parent }.execute(connection)
+        }
+        Owner::Workspace(_) => {
+            let live_parent = uncut_by_workspace(parent.as_uuid()).filter(outlives).for_key_share();
+            Minting { token, line, live_parent }.execute(connection)
+        }
     };
-    match statement.execute(connection) {
+    match done {
         Ok(_) => Ok(()),
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)) if info.message() == "division by zero" => {
             Err(super::parent_revoked())

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::idempotency::Replaced;
 use super::modify::missing;
 use super::{
-    NewToken, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked, parents_end, row_for,
+    NewToken, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked, owner_keeps,
+    parents_end, row_for,
 };
 use crate::error::StoreError;
 use crate::schema::tokens;
@@ -44,6 +45,7 @@ pub fn rotate(
     replaces: Option<TokenId>,
 ) -> Result<Rotated, StoreError> {
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("rotating a token")) };
+    owner_keeps(tx, permit)?;
     let before = locked(tx, old)?.map(into_token).transpose()?.ok_or_else(|| missing(old))?;
     if before.owner != request.owner || !request.grant.within(&before.grant) {
         return Err(StoreError::Permit("rotating a token into another"));
@@ -227,6 +229,10 @@ pub fn reuse(mut tx: WriteTx<'_>, presented: &Token, actor: &Actor, at: Timestam
     }
     let reason = format!("{}… was presented after it had been rotated away: its family ended", presented.shown_prefix);
     let ended = end(&mut tx, family, &actor.describe(), Some(&reason), at)?;
+    // What of the family somebody ended before is not to be brought back either.
+    diesel::update(tokens::table.filter(tokens::family_id.eq(presented.family.as_uuid())))
+        .set(tokens::revoke_act.eq(None::<Uuid>))
+        .execute(tx.connection())?;
     let alarm = AuditEvent {
         outcome: tok_model::audit::Outcome::Refused,
         ..AuditEvent::done(Action::TokenReuse, actor.clone())

@@ -139,6 +139,7 @@ impl TokenRow {
             parent: self.parent_id.map(TokenId::from_uuid),
             family: TokenId::from_uuid(self.family_id),
             allow_from: self.allow_from.iter().map(|t| t.parse()).collect::<Result<_, _>>().map_err(words)?,
+            local_login: self.local_uid.is_some(),
             creator: Creator {
                 user: self.created_by_user_id.map(UserId::from_uuid),
                 name: self.created_by_name,
@@ -148,6 +149,7 @@ impl TokenRow {
             },
             created_at: self.created_at,
             expires_at: self.expires_at,
+            idle_ends_at: None,
             state,
             last_use: self.last_used_at.map(|at| LastUse {
                 at,

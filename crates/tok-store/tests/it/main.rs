@@ -9,6 +9,7 @@ mod audit;
 mod catalogue;
 mod constraints;
 mod corrupt;
+mod endings;
 mod list;
 mod migrations;
 mod outages;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use tok_model::clock::{Lifetime, Period};
+use tok_model::policy::{Lifetimes, Policy};
 use tok_model::url::Origin;
 
 use super::{ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, TlsFiles, Tokens, file};
@@ -18,6 +19,9 @@ const DEFAULT_SOCKET: &str = "/run/tok/tokd.sock";
 const LONGEST_GIT_LIFETIME: i64 = 3600;
 /// The shortest, in seconds: an answer must have 60 s left when it is given.
 const SHORTEST_GIT_LIFETIME: i64 = 120;
+
+/// The shortest time after which a token is ended for resting, in seconds: its last use is written down to the minute.
+const SHORTEST_IDLE_LIFETIME: i64 = 3600;
 
 pub(super) fn default_lifetime() -> Lifetime {
     Period::from_seconds(180 * 86_400).map_or(Lifetime::Never, Lifetime::For)
@@ -206,23 +210,22 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 pub(super) fn tokens(file: &file::Tokens) -> Result<Tokens, ConfigError> {
-    let lifetime = |key: &str, text: Option<&str>, default| match text {
-        None => Ok(default),
-        Some(text) => text
-            .parse::<Lifetime>()
-            .map_err(|why| ConfigError::value(key, format!("takes a duration or \"never\": {why}"))),
+    let built_in = Lifetimes { default: default_lifetime(), most: Lifetime::Never, idle: Lifetime::Never };
+    let all = lifetimes(
+        "tokens",
+        [file.default_lifetime.as_ref(), file.max_lifetime.as_ref(), file.idle_lifetime.as_ref()],
+        built_in,
+    )?;
+    let kind = |name: &str, kind: &file::Kind| {
+        let said = [kind.default_lifetime.as_ref(), kind.max_lifetime.as_ref(), kind.idle_lifetime.as_ref()];
+        lifetimes(&format!("tokens.{name}"), said, all)
     };
-    let default_lifetime = lifetime("tokens.default_lifetime", file.default_lifetime.as_deref(), default_lifetime())?;
-    let max_lifetime = lifetime("tokens.max_lifetime", file.max_lifetime.as_deref(), Lifetime::Never)?;
-    if let (Lifetime::For(default), Lifetime::For(most)) = (default_lifetime, max_lifetime)
-        && default.seconds() > most.seconds()
-        && file.default_lifetime.is_some()
-    {
-        return Err(ConfigError::value(
-            "tokens.default_lifetime",
-            format!("cannot be longer than max_lifetime, {most}"),
-        ));
-    }
+    let kinds = Policy {
+        personal: kind("personal", &file.personal)?,
+        workspace: kind("workspace", &file.workspace)?,
+        repo: kind("repo", &file.repo)?,
+        session: kind("session", &file.session)?,
+    };
     let git_lifetime = match file.git_lifetime.as_deref() {
         None => default_git_lifetime(),
         Some(text) => period("tokens.git_lifetime", text)?,
@@ -230,7 +233,40 @@ pub(super) fn tokens(file: &file::Tokens) -> Result<Tokens, ConfigError> {
     if !(SHORTEST_GIT_LIFETIME..=LONGEST_GIT_LIFETIME).contains(&git_lifetime.seconds()) {
         return Err(ConfigError::value("tokens.git_lifetime", "takes 2m to 1h"));
     }
-    Ok(Tokens { default_lifetime, max_lifetime, git_lifetime })
+    Ok(Tokens { git_lifetime, kinds })
+}
+
+/// The lifetimes of a section: default, maximum, idle; what it does not say is as in `unsaid`.
+fn lifetimes(
+    section: &str,
+    [default, most, idle]: [Option<&String>; 3],
+    unsaid: Lifetimes,
+) -> Result<Lifetimes, ConfigError> {
+    let read = |key: &str, text: Option<&String>, unsaid| match text {
+        None => Ok(unsaid),
+        Some(text) => text.parse::<Lifetime>().map_err(|why| {
+            ConfigError::value(format!("{section}.{key}"), format!("takes a duration or \"never\": {why}"))
+        }),
+    };
+    let mut lifetimes = Lifetimes {
+        default: read("default_lifetime", default, unsaid.default)?,
+        most: read("max_lifetime", most, unsaid.most)?,
+        idle: read("idle_lifetime", idle, unsaid.idle)?,
+    };
+    if let (Lifetime::For(chosen), Lifetime::For(longest)) = (lifetimes.default, lifetimes.most)
+        && chosen.seconds() > longest.seconds()
+    {
+        if default.is_some() {
+            let why = format!("cannot be longer than max_lifetime, {longest}");
+            return Err(ConfigError::value(format!("{section}.default_lifetime"), why));
+        }
+        lifetimes.default = lifetimes.most;
+    }
+    if matches!(lifetimes.idle, Lifetime::For(idle) if idle.seconds() < SHORTEST_IDLE_LIFETIME) {
+        let why = "takes 1h or more, or \"never\": uses are written down some time after they happen";
+        return Err(ConfigError::value(format!("{section}.idle_lifetime"), why));
+    }
+    Ok(lifetimes)
 }
 
 pub(super) fn log(file: file::Log) -> Result<Log, ConfigError> {

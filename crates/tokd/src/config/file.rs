@@ -73,7 +73,21 @@ pub(super) struct Git {
 pub(super) struct Tokens {
     pub(super) default_lifetime: Option<String>,
     pub(super) max_lifetime: Option<String>,
+    pub(super) idle_lifetime: Option<String>,
     pub(super) git_lifetime: Option<String>,
+    pub(super) personal: Kind,
+    pub(super) workspace: Kind,
+    pub(super) repo: Kind,
+    pub(super) session: Kind,
+}
+
+/// One kind of token.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Kind {
+    pub(super) default_lifetime: Option<String>,
+    pub(super) max_lifetime: Option<String>,
+    pub(super) idle_lifetime: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,7 +127,20 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("git", "max_processes"),
     ("tokens", "default_lifetime"),
     ("tokens", "max_lifetime"),
+    ("tokens", "idle_lifetime"),
     ("tokens", "git_lifetime"),
+    ("tokens.personal", "default_lifetime"),
+    ("tokens.personal", "max_lifetime"),
+    ("tokens.personal", "idle_lifetime"),
+    ("tokens.workspace", "default_lifetime"),
+    ("tokens.workspace", "max_lifetime"),
+    ("tokens.workspace", "idle_lifetime"),
+    ("tokens.repo", "default_lifetime"),
+    ("tokens.repo", "max_lifetime"),
+    ("tokens.repo", "idle_lifetime"),
+    ("tokens.session", "default_lifetime"),
+    ("tokens.session", "max_lifetime"),
+    ("tokens.session", "idle_lifetime"),
     ("log", "format"),
     ("log", "level"),
 ];

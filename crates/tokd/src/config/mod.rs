@@ -13,6 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tok_model::clock::{Lifetime, Period};
 use tok_model::grant::Cidr;
+use tok_model::policy::{Lifetimes, Policy};
 use tok_model::url::Origin;
 
 use check::{absolute, bounded, default_git_lifetime, default_lifetime, secret_file};
@@ -161,12 +162,10 @@ pub struct Git {
 /// Lifetimes of tokens.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// When nobody says otherwise.
-    pub default_lifetime: Lifetime,
-    /// At most.
-    pub max_lifetime: Lifetime,
     /// Of tokens minted for git.
     pub git_lifetime: Period,
+    /// Of each other kind: what is said for it, else the same for all.
+    pub kinds: Policy,
 }
 
 /// Logging.
@@ -271,9 +270,12 @@ impl Config {
                 max_processes: 64,
             }),
             tokens: Tokens {
-                default_lifetime: default_lifetime(),
-                max_lifetime: Lifetime::Never,
                 git_lifetime: default_git_lifetime(),
+                kinds: Policy::uniform(Lifetimes {
+                    default: default_lifetime(),
+                    most: Lifetime::Never,
+                    idle: Lifetime::Never,
+                }),
             },
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
         }
@@ -325,6 +327,11 @@ mod tests {
             ("[git]\nroot = \"/g\"\nmax_push_size = \"2GB\"", &[], "2GB"),
             ("[tokens]\ngit_lifetime = \"2h\"", &[], "2m to 1h"),
             ("[tokens]\ndefault_lifetime = \"400d\"\nmax_lifetime = \"90d\"", &[], "longer than max_lifetime"),
+            ("[tokens.repo]\nmax_lifetime = \"soon\"", &[], "tokens.repo.max_lifetime"),
+            ("[tokens.repo]\ndefault_lifetime = \"9d\"\nmax_lifetime = \"8d\"", &[], "tokens.repo.default_lifetime"),
+            ("[tokens]\nidle_lifetime = \"10m\"", &[], "1h"),
+            ("[tokens.git]\nmax_lifetime = \"8d\"", &[], "git"),
+            ("", &[("TOKD_TOKENS_SESSION_IDLE_LIFETIME", "x")], "tokens.session.idle_lifetime"),
             ("[ipc]\nmode = \"999\"", &[], "octal"),
             ("[log]\nformat = \"xml\"", &[], "xml"),
             ("", &[("TOKD_LISTEN", "x")], "TOKD_LISTEN"),
@@ -351,6 +358,20 @@ mod tests {
         std::fs::write(credentials.path().join("tls-certificate"), "").unwrap();
         let tls = parse("", &passed).unwrap().server.tls.unwrap();
         assert_eq!(tls.certificate, credentials.path().join("tls-certificate"));
+    }
+
+    #[test]
+    fn each_kind_has_its_own_lifetimes_or_those_of_all() {
+        let text =
+            "[tokens]\nmax_lifetime = \"90d\"\nidle_lifetime = \"30d\"\n[tokens.repo]\nmax_lifetime = \"never\"\n";
+        let config = parse(text, &[("TOKD_TOKENS_PERSONAL_MAX_LIFETIME", "7d")]).unwrap();
+        let kinds = config.tokens.kinds;
+        let most = [kinds.personal, kinds.workspace, kinds.repo, kinds.session].map(|kind| kind.most.to_string());
+        assert_eq!(most, ["7d", "90d", "never", "90d"]);
+        assert_eq!(kinds.session.idle.to_string(), "30d");
+        // A default that nobody chose gives way to a maximum.
+        assert_eq!(kinds.personal.default.to_string(), "7d");
+        assert_eq!(kinds.repo.default.to_string(), "90d");
     }
 
     #[test]

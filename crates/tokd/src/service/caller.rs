@@ -141,7 +141,7 @@ impl Service {
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
         let Some((_, token, owner)) = found.into_iter().next() else { return Ok(None) };
-        let facts = Facts { token: Arc::new(token), owner };
+        let facts = Facts { token: Arc::new(self.dated(token)), owner };
         if !facts.token.needs_the_store() {
             self.verdicts.remember_token(unknown.digest, facts.clone(), asked);
         }

@@ -10,7 +10,7 @@ mod tokens;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
@@ -31,7 +31,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
-pub use tokens::effective_scopes;
+pub use tokens::{effective_scopes, policy};
 
 /// What the operations need. One for the daemon, shared by all doors.
 pub struct Service {
@@ -149,7 +149,21 @@ impl Service {
         self.forget_all();
         done.map_err(IntoFault::into_fault)
     }
+
+    /// The same for what may touch very many tokens.
+    async fn run_long_and_forget<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let done = self.executor.run_within(LONG, job).await;
+        self.verdicts.forget_all();
+        self.minted.forget_all();
+        done.map_err(IntoFault::into_fault)
+    }
 }
+
+/// How long a change of very many tokens may take.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Secrets come straight from the operating system's generator; a failing one is no reason to go on.
 pub(crate) fn rng() -> UnwrapErr<SysRng> {

@@ -1,8 +1,9 @@
 //! What a token may do, and why.
 
 use secrecy::zeroize::Zeroizing;
+use tok_api::convert::ExplainAsk;
 use tok_api::wire::v1;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use v1::authorization_service_server::AuthorizationService;
 
 use super::{Door, Reply};
@@ -15,8 +16,10 @@ impl AuthorizationService for Door {
         Ok(Response::new(self.service.check_token(&caller, &secret).await?.into()))
     }
 
-    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Reply<v1::ExplainReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Reply<v1::ExplainReply> {
+        let caller = self.caller(&request).await?;
+        let ask = ExplainAsk::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.explain(&caller, ask).await?.into()))
     }
 
     async fn introspect(&self, request: Request<v1::IntrospectRequest>) -> Reply<v1::IntrospectReply> {

@@ -1,6 +1,7 @@
 //! Making, finding, changing and ending tokens.
 
-use tok_api::convert::{CheckedChange, CheckedRotation, NewToken, PageAsk, TokenFilter, parsed};
+use secrecy::SecretString;
+use tok_api::convert::{CheckedChange, CheckedRotation, NewToken, PageAsk, RevokeMany, TokenFilter, parsed};
 use tok_api::wire::v1;
 use tonic::{Request, Response, Status};
 use v1::token_service_server::TokenService;
@@ -57,16 +58,23 @@ impl TokenService for Door {
         Ok(Response::new(self.service.rotate_token(&caller, rotation).await?.into()))
     }
 
-    async fn revoke_many(&self, _: Request<v1::RevokeManyRequest>) -> Reply<v1::RevokeManyReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn revoke_many(&self, request: Request<v1::RevokeManyRequest>) -> Reply<v1::RevokeManyReply> {
+        let caller = self.caller(&request).await?;
+        let ask = RevokeMany::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.revoke_many(&caller, ask).await?.into()))
     }
 
-    async fn revoke_secret(&self, _: Request<v1::RevokeSecretRequest>) -> Reply<v1::RevokeTokenReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn revoke_secret(&self, request: Request<v1::RevokeSecretRequest>) -> Reply<v1::RevokeTokenReply> {
+        let caller = self.caller(&request).await?;
+        let v1::RevokeSecretRequest { secret, reason } = request.into_inner();
+        let (secret, reason) = (SecretString::from(secret), Some(reason).filter(|reason| !reason.is_empty()));
+        Ok(Response::new(self.service.revoke_secret(&caller, &secret, reason).await?.into()))
     }
 
-    async fn restore(&self, _: Request<v1::RestoreTokenRequest>) -> Reply<v1::RestoreTokenReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn restore(&self, request: Request<v1::RestoreTokenRequest>) -> Reply<v1::RestoreTokenReply> {
+        let caller = self.caller(&request).await?;
+        let reference = parsed("reference", &request.into_inner().reference)?;
+        Ok(Response::new(self.service.restore_token(&caller, reference).await?.into()))
     }
 
     async fn import(&self, _: Request<v1::ImportTokensRequest>) -> Reply<v1::ImportTokensReply> {

@@ -5,11 +5,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tok_api::convert::{CreatedToken, NewToken, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
-use tok_model::clock::{Expiry, Lifetime, Timestamp};
+use tok_model::clock::{Expiry, Timestamp};
 use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
+use tok_model::kind::TokenKind;
 use tok_model::name::WorkspaceName;
+use tok_model::policy::PolicyError;
 use tok_model::secret::Plaintext;
 use tok_model::token::{Owner, Token};
 use tok_store::tokens::{Key, NewToken as NewRow};
@@ -25,7 +27,7 @@ impl Service {
         let now = self.now();
         let key = new.idempotency_key.as_ref().map(|key| self.key(caller, key, &asked_for(&new)));
         let owner = self.owner_for(caller, &new.grant).await?;
-        let expires_at = self.expiry(caller, new.expires, now)?;
+        let expires_at = self.expiry(caller, new.grant.kind(), new.expires, now)?;
         let request = MintRequest { owner, grant: new.grant, expires_at, allow_from: new.allow_from };
         let permit = self.permit(caller, Need::Mint(request))?;
         let text = Plaintext::mint(kind_of(&permit), &mut rng());
@@ -82,39 +84,26 @@ impl Service {
             .ok_or_else(|| Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault())
     }
 
-    /// The latest end that policy allows to a token made at this time.
-    pub(super) fn latest_end(&self, made: Timestamp) -> Option<Timestamp> {
-        match self.policy.max_lifetime {
-            Lifetime::Never => None,
-            Lifetime::For(period) => Some(made + period.delta()),
-        }
-    }
-
-    /// When a token ends: as asked, else by policy, and never later than the policy's maximum or its maker's own end.
+    /// When a token ends: as asked, else by the policy for its kind, and never later than the policy's maximum or its
+    /// maker's own end.
     pub(super) fn expiry(
         &self,
         caller: &Caller,
+        kind: TokenKind,
         asked: Option<Expiry>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Fault> {
-        let field = |why: &dyn std::fmt::Display| Fault::field("expires", why);
-        let latest = self.latest_end(now);
         let parents_end = caller.token().and_then(Token::ends_at);
-        let Some(asked) = asked else {
-            let default = match self.policy.default_lifetime {
-                Lifetime::Never => None,
-                Lifetime::For(period) => Some(now + period.delta()),
-            };
-            return Ok([default, latest, parents_end].into_iter().flatten().min());
-        };
-        let end = asked.resolve(now).map_err(|why| field(&why))?;
-        match latest {
-            Some(latest) if end.is_none_or(|end| end > latest) => {
-                Err(field(&format!("this server's tokens live for {} at most", self.policy.max_lifetime))
-                    .hint(format!("ask for less: --expires {}", self.policy.max_lifetime)))
-            }
-            _ => Ok(end),
-        }
+        self.policy.kinds.expiry(kind, asked, parents_end, now).map_err(|why| end_refused(&why))
+    }
+}
+
+/// Why a token cannot end then.
+pub(super) fn end_refused(why: &PolicyError) -> Fault {
+    let fault = Fault::field("expires", why);
+    match why {
+        PolicyError::TooLong { most, .. } => fault.hint(format!("ask for less: --expires {most}")),
+        PolicyError::Expiry(_) => fault,
     }
 }
 
@@ -151,9 +140,9 @@ fn asked_for(new: &NewToken) -> Zeroizing<String> {
     format!("create {:?}", (name, description, grant, allow_from, expires, labels, max_uses, secret)).into()
 }
 
-fn kind_of(permit: &Permit) -> tok_model::kind::TokenKind {
+fn kind_of(permit: &Permit) -> TokenKind {
     match permit.need() {
         Need::Mint(request) => request.grant.kind(),
-        _ => tok_model::kind::TokenKind::Personal,
+        _ => TokenKind::Personal,
     }
 }

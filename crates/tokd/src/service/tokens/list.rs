@@ -50,7 +50,7 @@ impl Service {
         let (tokens, next) =
             self.run(move |store| store.read(|tx| tok_store::tokens::list(tx, &permit, &wanted, size, after))).await?;
         Ok(PageOf {
-            rows: tokens.iter().map(|token| TokenRecord::of(token, now)).collect(),
+            rows: tokens.into_iter().map(|token| TokenRecord::of(&self.dated(token), now)).collect(),
             next_cursor: next.map(|cursor| cursor.to_string()),
         })
     }

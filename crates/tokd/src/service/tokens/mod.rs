@@ -2,11 +2,14 @@
 
 mod check;
 mod create;
+mod explain;
 mod idempotency;
 mod introspect;
 mod list;
 mod modify;
+pub mod policy;
 mod resolve;
+mod restore;
 mod revoke;
 mod rotate;
 

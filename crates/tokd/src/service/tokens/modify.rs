@@ -6,6 +6,7 @@ use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::{Expiry, Timestamp};
 use tok_model::decide::{Caller, MintRequest, Need, Permit};
 use tok_model::grant::Grant;
+use tok_model::policy::PolicyError;
 use tok_model::reach::Reach;
 use tok_model::route::Routes;
 use tok_model::token::{Standing, Token, TokenState};
@@ -95,19 +96,15 @@ impl Service {
     /// A new end, as asked. A policy's maximum counts from when the token was made: it is not to be stretched by asking
     /// again and again.
     fn changed_end(&self, token: &Token, asked: Expiry, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
-        let end = asked.resolve(now).map_err(|why| Fault::field("expires", why))?;
-        match self.latest_end(token.created_at) {
-            Some(latest) if end.is_none_or(|end| end > latest) => {
-                let why = format!(
-                    "this server's tokens live for {} at most, counted from when they were made: this one until {}",
-                    self.policy.max_lifetime,
-                    moment(latest)
-                );
-                Err(Fault::field("expires", why)
-                    .hint("make another token, or give this one a successor: tok token rotate"))
+        let (kind, made) = (token.kind(), token.created_at);
+        self.policy.kinds.changed(kind, asked, made, now).map_err(|why| match why {
+            PolicyError::Expiry(why) => Fault::field("expires", why),
+            PolicyError::TooLong { .. } => {
+                let until = self.policy.kinds.latest(kind, made).map(moment).unwrap_or_default();
+                Fault::field("expires", format!("{why}: this one until {until}"))
+                    .hint("make another token, or give this one a successor: tok token rotate")
             }
-            _ => Ok(end),
-        }
+        })
     }
 
     /// The permit to make a token that reaches as far as this one shall.

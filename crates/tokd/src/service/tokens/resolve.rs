@@ -4,8 +4,20 @@ use tok_api::convert::TokenRecord;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::decide::{Caller, Need, Permit};
 use tok_model::token::{Owner, Reference, Token};
+use tok_store::{ReadTx, StoreError};
 
 use crate::service::Service;
+
+/// What a reference means, and by what right.
+pub(super) struct Resolved {
+    pub(super) permit: Permit,
+    pub(super) token: Token,
+    /// That it could have meant another token, too.
+    pub(super) note: Option<String>,
+}
+
+/// How the store finds what a reference points at.
+type Finder = fn(&mut ReadTx<'_>, &Permit, &Reference) -> Result<Vec<Token>, StoreError>;
 
 impl Service {
     /// The permit for one's own tokens; whoever is nobody but administers the server gets everybody's.
@@ -17,30 +29,54 @@ impl Service {
     }
 
     /// The one token that a reference means: among one's own and those of workspaces that one maintains, else (for
-    /// managers) among everybody's.
+    /// managers) among everybody's. An ID comes before a name.
     pub(super) async fn resolve(
         &self,
         caller: &Caller,
         reference: Reference,
         need: impl Fn(Owner) -> Need,
     ) -> Result<(Permit, Token), Fault> {
-        let mut reached = vec![self.own_tokens(caller, &need)?];
-        let maintained = caller.user().into_iter().flat_map(|user| user.memberships.values());
-        reached.extend(maintained.filter_map(|place| {
-            let permit = self.permit(caller, need(Owner::Workspace(place.workspace)));
-            permit.ok().filter(|permit| *permit.need() != Need::Server)
-        }));
-        let mut found = Vec::new();
-        for permit in reached {
-            let (permit, tokens) = self.find(permit, reference.clone()).await?;
-            found.push((permit, tokens));
+        self.resolve_among(caller, reference, need, tok_store::tokens::find).await
+    }
+
+    /// The same, and whether it could have meant another token by its name.
+    pub(super) async fn resolve_noting(
+        &self,
+        caller: &Caller,
+        reference: Reference,
+        need: impl Fn(Owner) -> Need,
+    ) -> Result<Resolved, Fault> {
+        let name = match &reference {
+            Reference::IdPrefix(digits) => Some(Reference::Name(digits.clone())),
+            Reference::Id(_) | Reference::TokenPrefix(_) | Reference::Name(_) => None,
+        };
+        let (permit, token) = self.resolve(caller, reference, &need).await?;
+        let mut note = None;
+        if let Some(name) = name {
+            let named = self.found(caller, &name, &need, tok_store::tokens::find).await?;
+            let other = named.iter().flat_map(|(_, tokens)| tokens).find(|other| other.id != token.id);
+            note = other.map(|other| {
+                format!(
+                    "{name} is the beginning of an ID here; the token that is named so has the ID {} and was left alone",
+                    other.id
+                )
+            });
         }
-        if found.iter().all(|(_, tokens)| tokens.is_empty())
-            && let Ok(server) = self.permit(caller, Need::Server)
-        {
-            found.push(self.find(server, reference).await?);
+        Ok(Resolved { permit, token, note })
+    }
+
+    /// The same among what `finder` finds.
+    pub(super) async fn resolve_among(
+        &self,
+        caller: &Caller,
+        reference: Reference,
+        need: impl Fn(Owner) -> Need,
+        finder: Finder,
+    ) -> Result<(Permit, Token), Fault> {
+        let mut found = self.found(caller, &reference, &need, finder).await?;
+        if let (true, Reference::IdPrefix(digits)) = (found.is_empty(), &reference) {
+            found = self.found(caller, &Reference::Name(digits.clone()), &need, finder).await?;
         }
-        found.retain(|(_, tokens)| !tokens.is_empty());
         let all: Vec<&Token> = found.iter().flat_map(|(_, tokens)| tokens).collect();
         if all.len() > 1 {
             let line = |token: &&Token| format!("{}  {}…  {}", token.id, token.shown_prefix, token.name);
@@ -49,15 +85,42 @@ impl Service {
                 .matches(all.iter().map(line).collect()));
         }
         match found.pop().map(|(permit, mut tokens)| (permit, tokens.pop())) {
-            Some((permit, Some(token))) => Ok((permit, token)),
+            Some((permit, Some(token))) => Ok((permit, self.dated(token))),
             _ => Err(Fault::new(FaultCode::NotFound, "no token of yours matches that")
                 .hint("`tok token list` shows IDs and prefixes; managers see everybody's with --all-users")),
         }
     }
 
-    async fn find(&self, permit: Permit, reference: Reference) -> Result<(Permit, Vec<Token>), Fault> {
+    /// What a reference points at, with the permits that reach it.
+    async fn found(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        need: impl Fn(Owner) -> Need,
+        finder: Finder,
+    ) -> Result<Vec<(Permit, Vec<Token>)>, Fault> {
+        let mut reached = vec![self.own_tokens(caller, &need)?];
+        let maintained = caller.user().into_iter().flat_map(|user| user.memberships.values());
+        reached.extend(maintained.filter_map(|place| {
+            let permit = self.permit(caller, need(Owner::Workspace(place.workspace)));
+            permit.ok().filter(|permit| *permit.need() != Need::Server)
+        }));
+        let mut found = Vec::new();
+        for permit in reached {
+            found.push(self.find(permit, reference.clone(), finder).await?);
+        }
+        if found.iter().all(|(_, tokens)| tokens.is_empty())
+            && let Ok(server) = self.permit(caller, Need::Server)
+        {
+            found.push(self.find(server, reference.clone(), finder).await?);
+        }
+        found.retain(|(_, tokens)| !tokens.is_empty());
+        Ok(found)
+    }
+
+    async fn find(&self, permit: Permit, reference: Reference, finder: Finder) -> Result<(Permit, Vec<Token>), Fault> {
         self.run(move |store| {
-            let found = store.read(|tx| tok_store::tokens::find(tx, &permit, &reference))?;
+            let found = store.read(|tx| finder(tx, &permit, &reference))?;
             Ok((permit, found))
         })
         .await

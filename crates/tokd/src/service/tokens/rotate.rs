@@ -29,7 +29,7 @@ impl Service {
             unchangeable(&old, now)?;
         }
         let expires_at = match rotation.expires {
-            Some(asked) => self.expiry(caller, Some(asked), now)?,
+            Some(asked) => self.expiry(caller, old.kind(), Some(asked), now)?,
             None => self.renewed_end(caller, &old, now),
         };
         let request =
@@ -66,7 +66,7 @@ impl Service {
     fn renewed_end(&self, caller: &Caller, old: &Token, now: Timestamp) -> Option<Timestamp> {
         let renewed = old.expires_at.map(|end| now + (end - old.created_at));
         let own = caller.token().and_then(Token::ends_at);
-        [renewed, self.latest_end(now), own].into_iter().flatten().min()
+        [renewed, self.policy.kinds.latest(old.kind(), now), own].into_iter().flatten().min()
     }
 }
 

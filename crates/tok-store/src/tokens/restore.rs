@@ -1,0 +1,232 @@
+//! Bringing back what one act ended, for a while after it.
+//!
+//! Only acts of people can be undone, and each is undone whole. What ended for another reason (its owner was deleted, it
+//! was used up, it ran out, a policy or an alarm ended it) has no act in its row, and never comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
+use tok_model::clock::Timestamp;
+use tok_model::decide::{Need, Permit};
+use tok_model::id::TokenId;
+use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
+use uuid::Uuid;
+
+use super::revoke::{LONG, ends};
+use super::{OwnedRow, by_id, into_token, with_owner_names};
+use crate::error::StoreError;
+use crate::schema::{tokens, users, workspaces};
+use crate::tx::{ReadTx, WriteTx};
+
+/// How long after an act it can be undone.
+pub const UNDO_WINDOW: TimeDelta = TimeDelta::minutes(15);
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The token that was asked for, as it is now.
+    pub token: Token,
+    /// How many live again, that one among them.
+    pub count: u64,
+    /// The act that was undone.
+    pub act: Uuid,
+}
+
+/// The tokens that a reference points at among those that were revoked at the time of the permit or not long before.
+pub fn restorable(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Result<Vec<Token>, StoreError> {
+    let Reference::Name(name) = reference else { return super::find(tx, permit, reference) };
+    let mut query = with_owner_names().into_boxed();
+    query = match ends(permit)? {
+        None => query,
+        Some(Owner::User(id)) => query.filter(tokens::user_id.eq(id.as_uuid())),
+        Some(Owner::Workspace(id)) => query.filter(tokens::workspace_id.eq(id.as_uuid())),
+    };
+    let since = permit.at() - UNDO_WINDOW;
+    let rows = query
+        .filter(tokens::name.eq(name))
+        .filter(tokens::revoked_at.is_null().or(tokens::revoked_at.ge(since).assume_not_null()))
+        .order((tokens::created_at.desc(), tokens::id.desc()))
+        .limit(super::list::MOST_MATCHES)
+        .load::<OwnedRow>(tx.connection())?;
+    let found = rows.into_iter().map(into_token).collect::<Result<Vec<_>, _>>()?;
+    let ended = |token: &Token| matches!(&token.state, TokenState::Revoked { at, .. } if *at >= since);
+    Ok(found.into_iter().filter(ended).collect())
+}
+
+/// The act that ended a token, as far as its row and its owner's say.
+struct Ending {
+    act: Uuid,
+    at: DateTime<Utc>,
+    by: String,
+    /// Whether it was a cut-off of its owner that still stands.
+    cut_off: bool,
+}
+
+/// Brings a token back with all that ended by the same act. Who does not administer the server undoes only their own acts.
+pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Restored, StoreError> {
+    diesel::sql_query(LONG).execute(tx.connection())?;
+    let reach = ends(permit)?;
+    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
+    let token = by_id(tx, id)?.filter(|t| reach.is_none_or(|owner| owner == t.owner)).ok_or_else(missing)?;
+    let conflict = |what: String| StoreError::Conflict { what };
+    let named = format!("the token {} ({})", token.name, token.shown_prefix);
+    let TokenState::Revoked { reason, .. } = &token.state else {
+        return Err(conflict(format!("{named} is not revoked, so there is nothing to undo")));
+    };
+    let Some(ending) = ending(tx, &token)? else {
+        let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        return Err(conflict(format!("{named} was not ended by somebody's act{why}, and cannot be restored")));
+    };
+    if ending.at + UNDO_WINDOW <= permit.at() {
+        return Err(conflict(format!("{named} was revoked more than 15 minutes ago; make a new one")));
+    }
+    if *permit.need() != Need::Server && ending.by != permit.actor().describe() {
+        return Err(conflict(format!("{named} was revoked by {}, and only they or a manager can undo it", ending.by)));
+    }
+    let mut count = 0;
+    if ending.cut_off {
+        count += take_back(tx, token.owner, &ending)?;
+    }
+    count += bring_back(tx, &ending, permit.at())?;
+    let token = by_id(tx, id)?.ok_or_else(missing)?;
+    if token.standing(permit.at()) == Standing::Revoked {
+        return Err(conflict(format!(
+            "{named} cannot come back: what it rests on is gone (the token that it was made through was revoked, its \
+             maker is no maintainer any more, or a later cut-off ended it)"
+        )));
+    }
+    Ok(Restored { token, count, act: ending.act })
+}
+
+fn ending(tx: &mut WriteTx<'_>, token: &Token) -> Result<Option<Ending>, StoreError> {
+    type Row = (Option<DateTime<Utc>>, Option<String>, Option<Uuid>);
+    let own: Row = tokens::table
+        .find(token.id.as_uuid())
+        .select((tokens::revoked_at, tokens::revoked_by, tokens::revoke_act))
+        .first(tx.connection())?;
+    let cut_off = own.0.is_none();
+    let row: Row = match token.owner {
+        _ if !cut_off => own,
+        Owner::User(id) => users::table
+            .find(id.as_uuid())
+            .select((users::cutoff_at, users::cutoff_by, users::cutoff_act))
+            .first(tx.connection())?,
+        Owner::Workspace(id) => workspaces::table
+            .find(id.as_uuid())
+            .select((workspaces::cutoff_at, workspaces::cutoff_by, workspaces::cutoff_act))
+            .first(tx.connection())?,
+    };
+    Ok(match row {
+        (Some(at), Some(by), Some(act)) => Some(Ending { act, at, by, cut_off }),
+        _ => None,
+    })
+}
+
+/// Takes a cut-off back, if it still is the owner's latest. Returns how many tokens it had ended by itself alone.
+fn take_back(tx: &mut WriteTx<'_>, owner: Owner, ending: &Ending) -> Result<u64, StoreError> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let (table, column, id) = match owner {
+        Owner::User(id) => ("users", "user_id", id.as_uuid()),
+        Owner::Workspace(id) => ("workspaces", "workspace_id", id.as_uuid()),
+    };
+    let counted: Vec<Count> = diesel::sql_query(format!(
+        "WITH undone AS ( \
+             UPDATE {table} AS o SET cutoff_before = NULL, cutoff_at = NULL, cutoff_by = NULL, cutoff_reason = NULL, \
+                 cutoff_act = NULL \
+             FROM (SELECT id, cutoff_before, cutoff_at FROM {table} WHERE id = $1 AND cutoff_act = $2 FOR UPDATE) was \
+             WHERE o.id = was.id RETURNING was.cutoff_before, was.cutoff_at \
+         ) \
+         SELECT (SELECT count(*) FROM tokens WHERE {column} = $1 AND revoked_at IS NULL \
+             AND created_at < undone.cutoff_before AND (expires_at IS NULL OR expires_at > undone.cutoff_at)) AS count \
+         FROM undone"
+    ))
+    .bind::<SqlUuid, _>(id)
+    .bind::<SqlUuid, _>(ending.act)
+    .load(tx.connection())?;
+    let gone = || StoreError::Conflict { what: "somebody else has changed the cut-off; look again".to_owned() };
+    let count = counted.first().ok_or_else(gone)?.count;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// A token that an act ended.
+#[derive(QueryableByName)]
+struct Ended {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Nullable<SqlUuid>)]
+    parent_id: Option<Uuid>,
+    /// Whether its owner is there, no cut-off stands against it, its maker still may have made it, and nothing took its place.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    may: bool,
+    /// Whether what it was made through lives.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    parent_lives: bool,
+}
+
+/// Brings back what an act wrote into the rows of tokens: what was made through a token that stays ended stays ended, and
+/// so does what its maker or owner could not have now, and a login that was opened anew.
+fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u64, StoreError> {
+    let ended: Vec<Ended> = diesel::sql_query(
+        "SELECT t.id, t.parent_id, \
+             coalesce(t.created_at >= u.cutoff_before, true) AND coalesce(t.created_at >= w.cutoff_before, true) \
+               AND u.deleted_at IS NULL AND w.deleted_at IS NULL \
+               AND (t.workspace_id IS NULL OR t.created_by_user_id IS NULL \
+                    OR (m.deleted_at IS NULL AND (m.manager OR EXISTS ( \
+                        SELECT FROM members WHERE user_id = m.id AND workspace_id = t.workspace_id \
+                            AND role = 'maintainer')))) \
+               AND (t.local_uid IS NULL OR NOT EXISTS ( \
+                    SELECT FROM tokens o WHERE o.user_id = t.user_id AND o.local_uid = t.local_uid \
+                        AND o.revoked_at IS NULL)) AS may, \
+             coalesce(p.revoked_at IS NULL AND coalesce(p.created_at >= pu.cutoff_before, true) \
+               AND coalesce(p.created_at >= pw.cutoff_before, true), true) AS parent_lives \
+         FROM tokens t \
+         LEFT JOIN users u ON u.id = t.user_id LEFT JOIN workspaces w ON w.id = t.workspace_id \
+         LEFT JOIN users m ON m.id = t.created_by_user_id \
+         LEFT JOIN tokens p ON p.id = t.parent_id \
+         LEFT JOIN users pu ON pu.id = p.user_id LEFT JOIN workspaces pw ON pw.id = p.workspace_id \
+         WHERE t.revoke_act = $1 AND t.revoked_at = $2 ORDER BY t.id FOR UPDATE OF t",
+    )
+    .bind::<SqlUuid, _>(ending.act)
+    .bind::<Timestamptz, _>(ending.at)
+    .load(tx.connection())?;
+    let back = reviving(&ended);
+    if back.is_empty() {
+        return Ok(0);
+    }
+    let done = diesel::update(tokens::table.filter(tokens::id.eq_any(&back)).filter(tokens::revoke_act.eq(ending.act)))
+        .set((
+            tokens::revoked_at.eq(None::<Timestamp>),
+            tokens::revoked_by.eq(None::<String>),
+            tokens::revoke_reason.eq(None::<String>),
+            tokens::revoke_act.eq(None::<Uuid>),
+            tokens::modified_at.eq(now),
+        ))
+        .execute(tx.connection())?;
+    Ok(done as u64)
+}
+
+/// Of what one act ended, what can live again: parents before children.
+fn reviving(ended: &[Ended]) -> Vec<Uuid> {
+    let within: BTreeSet<Uuid> = ended.iter().map(|token| token.id).collect();
+    let mut children: BTreeMap<Uuid, Vec<&Ended>> = BTreeMap::new();
+    let mut next = Vec::new();
+    for token in ended.iter().filter(|token| token.may) {
+        match token.parent_id.filter(|parent| within.contains(parent)) {
+            Some(parent) => children.entry(parent).or_default().push(token),
+            None if token.parent_lives => next.push(token.id),
+            None => {}
+        }
+    }
+    let mut back = Vec::new();
+    while let Some(id) = next.pop() {
+        back.push(id);
+        next.extend(children.remove(&id).into_iter().flatten().map(|child| child.id));
+    }
+    back
+}
