@@ -38,6 +38,11 @@ pub enum Need {
         /// Whose.
         user: UserId,
     },
+    /// Change a user's profile, their password among it.
+    ChangeProfile {
+        /// Whose.
+        user: UserId,
+    },
     /// See an owner's tokens (never their secrets).
     SeeTokens {
         /// Whose.
@@ -55,6 +60,8 @@ pub enum Need {
     },
     /// Make a token.
     Mint(MintRequest),
+    /// Make a token of a secret that another system made: as [`Need::Mint`], and managers may for any user.
+    Import(MintRequest),
     /// See a workspace's members.
     SeeWorkspace {
         /// Which one.
@@ -114,6 +121,7 @@ pub fn decide(caller: &Caller, need: Need, now: Timestamp) -> Result<Permit, Ref
     authority::live(caller, now)?;
     match &need {
         Need::Mint(request) => mint::allowed(caller, request, now)?,
+        Need::Import(request) => mint::importable(caller, request, now)?,
         other => authority::allowed(caller, other)?,
     }
     Ok(Permit { need, actor: caller.actor(), at: now })

@@ -15,6 +15,8 @@ use tok_model::clock::{Lifetime, Period};
 use tok_model::grant::Cidr;
 use tok_model::url::Origin;
 
+use crate::temporary::Given;
+
 use check::{absolute, bounded, default_git_lifetime, default_lifetime, secret_file};
 use file::File;
 
@@ -81,6 +83,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Logging.
     pub log: Log,
+    /// Temporary tokens, which no file of configuration has.
+    pub temporary: Vec<Given>,
 }
 
 /// Which database.
@@ -241,6 +245,7 @@ impl Config {
             tokens: check::tokens(&file.tokens)?,
             log: check::log(file.log)?,
             data,
+            temporary: Vec::new(),
         })
     }
 
@@ -276,6 +281,7 @@ impl Config {
                 git_lifetime: default_git_lifetime(),
             },
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
+            temporary: Vec::new(),
         }
     }
 }

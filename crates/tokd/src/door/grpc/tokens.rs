@@ -1,6 +1,6 @@
 //! Making, finding, changing and ending tokens.
 
-use tok_api::convert::{CheckedChange, CheckedRotation, NewToken, PageAsk, TokenFilter, parsed};
+use tok_api::convert::{CheckedChange, CheckedRotation, NewImport, NewToken, PageAsk, TokenFilter, parsed};
 use tok_api::wire::v1;
 use tonic::{Request, Response, Status};
 use v1::token_service_server::TokenService;
@@ -69,7 +69,9 @@ impl TokenService for Door {
         Err(Status::unimplemented("not in this version"))
     }
 
-    async fn import(&self, _: Request<v1::ImportTokensRequest>) -> Reply<v1::ImportTokensReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn import(&self, request: Request<v1::ImportTokensRequest>) -> Reply<v1::ImportTokensReply> {
+        let caller = self.caller(&request).await?;
+        let new = NewImport::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.import_tokens(&caller, new).await?.into()))
     }
 }

@@ -9,6 +9,7 @@ mod modify;
 mod resolve;
 mod revoke;
 mod rotate;
+mod secret;
 
 pub use check::effective_scopes;
 pub(super) use idempotency::asker;
