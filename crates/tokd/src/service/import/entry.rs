@@ -22,6 +22,8 @@ pub(super) struct Said {
     pub(super) description: String,
     /// Whom it acts for, if the entry says.
     pub(super) user: Option<String>,
+    /// Whom it probably acts for, unless somebody says otherwise.
+    pub(super) namesake: Option<String>,
     pub(super) reach: Reach,
     /// Its end; `None` is not said, or never.
     pub(super) expires: Option<Expiry>,

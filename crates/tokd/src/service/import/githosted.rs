@@ -68,6 +68,7 @@ fn said(fields: &Fields<'_>, text: Option<&str>) -> Result<Said, String> {
     Ok(Said {
         description: fields.text("description")?.unwrap_or_default().to_owned(),
         user: None,
+        namesake: None,
         reach: Reach::Workspace { permission, repos },
         expires: end(fields.text("expiresAt")?)?,
         secret: random(text.or(own), fields.any(&["sha256", "hash"])?, prefix)?,

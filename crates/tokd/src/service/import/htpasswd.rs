@@ -32,8 +32,8 @@ fn said(name: &str, hash: &str) -> Result<Said, String> {
     bcrypt_cost(hash)?;
     Ok(Said {
         description: String::new(),
-        // The line is about this user, if there is one.
-        user: Some(name.to_owned()),
+        user: None,
+        namesake: Some(name.to_owned()),
         reach: Reach::Personal { scopes: None, routes: None },
         expires: None,
         secret: Secret::Bcrypt(hash.to_owned()),

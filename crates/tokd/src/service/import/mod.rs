@@ -125,9 +125,6 @@ impl Service {
         let said = said.map_err(Stop::Refused)?;
         check_name(&name).map_err(refused)?;
         check_description(&said.description).map_err(refused)?;
-        if let Some(became) = self.here_already(&name, new, &said.secret, met).await? {
-            return Ok(became);
-        }
         let (owner, owner_name) = self.import_owner(caller, new, &said).await?;
         let grant = grant(new, &said.reach)?;
         let now = self.now();
@@ -141,6 +138,10 @@ impl Service {
         );
         let request = MintRequest { owner, grant, expires_at, allow_from: Vec::new() };
         let permit = self.permit(caller, Need::Import(request))?;
+        // After the permission, so that nobody learns by trying which tokens others have.
+        if let Some(became) = self.here_already(&name, new, owner, &said.secret, met).await? {
+            return Ok(became);
+        }
         let (stored, shown) = self.stored(&name, new.dry_run, said.secret, met).await?;
         let Some(stored) = stored else { return Ok(Became::Imported(None, detail)) };
         let row = NewRow {
@@ -168,6 +169,7 @@ impl Service {
         &self,
         name: &str,
         new: &NewImport,
+        owner: Owner,
         secret: &Secret,
         met: &mut Met,
     ) -> Result<Option<Became>, Stop> {
@@ -198,6 +200,9 @@ impl Service {
             }
         };
         if let Some(token) = found {
+            if token.owner != owner {
+                return Ok(Some(Became::Skipped(None, "it is here already, and acts for somebody else".to_owned())));
+            }
             let Token { shown_prefix, state, .. } = &token;
             let since = match state {
                 TokenState::Revoked { at, .. } => format!(", and was revoked on {}", at.format("%Y-%m-%d")),
@@ -207,14 +212,14 @@ impl Service {
         }
         match taken {
             None => Ok(None),
-            Some(token) => Err(refused(format!(
-                "a token with a chosen secret has that name ({}…), and it is presented by its name; revoke that one, or change the name in the file",
-                &token.id.to_string()[..8]
-            ))),
+            Some(_) => Err(refused(
+                "a token with a chosen secret has that name, and it is presented by its name; revoke that one, or change the name in the file",
+            )),
         }
     }
 
-    /// For whom it acts: the workspace that was named, the user that the entry or the caller names, else the caller.
+    /// For whom it acts: the workspace that was named, the user that the entry names, else the one that the call
+    /// names, else the caller.
     async fn import_owner(&self, caller: &Caller, new: &NewImport, said: &Said) -> Result<(Owner, String), Stop> {
         if let Reach::Workspace { .. } = said.reach {
             let workspace = new
@@ -224,10 +229,10 @@ impl Service {
             let owner = self.workspace_owner(caller, Some(workspace.clone())).await?;
             return Ok((owner, workspace.to_string()));
         }
-        let named = match (&new.user, &said.user) {
-            (Some(name), _) => Some(name.clone()),
-            (None, Some(text)) => Some(text.parse::<UserName>().map_err(refused)?),
-            (None, None) => None,
+        let named = match (&said.user, &new.user, &said.namesake) {
+            (None, Some(name), _) => Some(name.clone()),
+            (Some(text), _, _) | (None, None, Some(text)) => Some(text.parse::<UserName>().map_err(refused)?),
+            (None, None, None) => None,
         };
         match (caller.user(), named) {
             (Some(own), None) => Ok((Owner::User(own.id), own.name.to_string())),

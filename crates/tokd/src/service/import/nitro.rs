@@ -16,6 +16,7 @@ fn said(fields: &Fields<'_>) -> Result<Said, String> {
     Ok(Said {
         description: fields.text("id")?.map(|id| format!("nitro {id}")).unwrap_or_default(),
         user: fields.text("user")?.map(str::to_owned),
+        namesake: None,
         // It can do whatever its owner can.
         reach: Reach::Personal { scopes: Some(vec!["all".to_owned()]), routes: None },
         expires: end(fields.text("expiresAt")?)?,

@@ -68,6 +68,7 @@ fn said(token: &Fields<'_>, around: &Fields<'_>) -> Result<Said, String> {
     Ok(Said {
         description: token.text("description")?.unwrap_or_default().to_owned(),
         user: None,
+        namesake: None,
         reach,
         expires: end(token.text("expiresAt")?)?,
         secret,

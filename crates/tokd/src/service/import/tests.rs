@@ -6,7 +6,7 @@ use tok_model::kind::Permission;
 use super::entry::{Entry, Reach, Secret, read};
 
 const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-const BCRYPT: &str = "$2y$05$bvIG6Nmid91Mu9RcmmWZfO5HJIMCT8riNW0hEp8f6/FuA2/mHZFpe";
+const BCRYPT: &str = "$2y$05$bvIG6Nmid91Mu9RcmmWZfOJMx7nQ9xDmrKxUumJvgQj/gsyjft4OO";
 const WIT: &str = "wit_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0";
 
 fn entries(format: ImportFormat, content: &str) -> Vec<Entry> {
@@ -36,7 +36,7 @@ fn told(entry: &Entry) -> String {
             repos.as_ref().map_or("all".to_owned(), |repos| repos.join("+"))
         ),
     };
-    let user = said.user.as_deref().unwrap_or("-");
+    let user = said.user.as_deref().or(said.namesake.as_deref()).unwrap_or("-");
     let end = if said.expires.is_some() { "ends" } else { "-" };
     format!("{} {:?} {user} {reach} {end} {secret}", entry.line, entry.name)
 }

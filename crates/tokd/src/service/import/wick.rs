@@ -35,6 +35,7 @@ fn said(user: Option<&str>, text: Option<&str>, sha256: Option<&str>) -> Result<
     Ok(Said {
         description: String::new(),
         user: user.map(str::to_owned),
+        namesake: None,
         // It carries the same permissions as its user.
         reach: Reach::Personal { scopes: Some(vec!["all".to_owned()]), routes: None },
         expires: None,

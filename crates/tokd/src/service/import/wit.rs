@@ -35,6 +35,7 @@ fn from_json(fields: &Fields<'_>) -> Result<Said, String> {
     Ok(Said {
         description: fields.text("description")?.unwrap_or_default().to_owned(),
         user: fields.text("user")?.map(str::to_owned),
+        namesake: None,
         reach: Reach::Personal { scopes: fields.texts("scopes")?, routes: None },
         expires: end(fields.any(&["expires", "expiresAt"])?)?,
         secret: random(fields.text("token")?, fields.any(&["sha256", "hash"])?, PREFIX)?,
@@ -73,6 +74,7 @@ fn row(line: u32, columns: &[String], text: &str) -> Entry {
         Ok(Said {
             description: cell("description").unwrap_or_default().to_owned(),
             user: cell("user").map(str::to_owned),
+            namesake: None,
             reach: Reach::Personal { scopes: cell("scopes").map(words), routes: None },
             expires: end(cell("expires"))?,
             secret: random(cell("token"), cell("sha256").or(cell("hash")), PREFIX)?,
