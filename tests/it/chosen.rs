@@ -103,3 +103,25 @@ fn what_can_be_guessed_or_cannot_be_presented_is_refused_and_not_repeated() {
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE secret_hash IS NOT NULL"), 0);
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'personal'"), 0);
 }
+
+#[test]
+fn it_is_rotated_under_its_name_and_the_old_one_raises_the_alarm() {
+    let environment = acme();
+    let next = "amber-lighthouse-41-fog";
+    environment.canaries().register("a chosen secret", next);
+    chosen(&environment, "will", "deploy", SECRET, &[]);
+    let verdict = |secret: &str| environment.send(&Request::refs("acme/app", READ).basic("deploy", secret)).status;
+    assert_eq!(verdict(SECRET), 200);
+    let rotate = |arguments: &[&str]| {
+        environment
+            .tok(&["token", "rotate", "deploy", "--quiet"])
+            .arguments(arguments.iter().copied())
+            .acting_as("will")
+    };
+    rotate(&[]).run().says(&["its successor needs one that is chosen"]);
+    rotate(&["--secret-stdin", "--grace", "1h"]).input(next).ok();
+    // Both work until the new one is used; then the old one is given up, and to present it ends both.
+    assert_eq!((verdict(SECRET), verdict(next)), (200, 200));
+    assert_eq!(verdict(SECRET), 401);
+    assert_eq!(verdict(next), 401);
+}
