@@ -10,10 +10,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
 use tok_model::secret::LONGEST_SECRET;
 use tokio::sync::oneshot;
 
@@ -51,7 +54,21 @@ pub struct Match {
     pub renewed: Option<String>,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// What a thread works in: kept from one hash to the next while there are more, so that two at a time is all there ever is.
+#[derive(Default)]
+struct Memory(Vec<Block>);
+
+impl Memory {
+    fn of(&mut self, params: &Params) -> &mut [Block] {
+        let blocks = params.block_count();
+        if self.0.len() < blocks {
+            self.0.resize(blocks, Block::default());
+        }
+        &mut self.0[..blocks]
+    }
+}
 
 /// The door. Its threads start with the first that comes, and end with it.
 #[derive(Default)]
@@ -112,11 +129,15 @@ impl Queue {
 
     fn work(&self) {
         let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.ended;
+        let mut memory = Memory::default();
         loop {
+            if self.waiting().jobs.is_empty() {
+                memory = Memory::default();
+            }
             let waiting = self.more.wait_while(self.waiting(), idle);
             let Some(job) = waiting.unwrap_or_else(PoisonError::into_inner).jobs.pop_front() else { return };
             // Whoever waits for a job that panicked sees its channel closed, and is told that it cannot be said now.
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut memory))).is_err() {
                 tracing::error!("a slow hash panicked");
             }
         }
@@ -127,8 +148,8 @@ impl SlowDoor {
     /// The hash of a secret that somebody chooses now, if it is strong enough. `about` are words that lie near: their name.
     pub async fn choose(&self, secret: SecretString, about: Vec<String>) -> Result<Result<String, Weakness>, Busy> {
         let made = Arc::clone(&self.made);
-        let job = move || match strength::check(secret.expose_secret(), &about) {
-            Ok(()) => hash(&made, secret.expose_secret()).map(Ok),
+        let job = move |memory: &mut Memory| match strength::check(secret.expose_secret(), &about) {
+            Ok(()) => hash(&made, memory, secret.expose_secret()).map(Ok),
             Err(weakness) => Ok(Err(weakness)),
         };
         self.run(job).await?
@@ -137,7 +158,7 @@ impl SlowDoor {
     /// The hash of a secret that was chosen elsewhere, however weak.
     pub async fn keep(&self, secret: SecretString) -> Result<String, Busy> {
         let made = Arc::clone(&self.made);
-        self.run(move || hash(&made, secret.expose_secret())).await?
+        self.run(move |memory| hash(&made, memory, secret.expose_secret())).await?
     }
 
     /// Which of these a secret is right for. Without any the work is done all the same: whoever measures the time learns
@@ -149,15 +170,15 @@ impl SlowDoor {
             return Ok(None);
         }
         let made = Arc::clone(&self.made);
-        let job = move || {
+        let job = move |memory: &mut Memory| {
             let secret = secret.expose_secret();
             if hashes.is_empty() {
-                is_right(&made, secret, &nobodys_hash());
+                is_right(&made, memory, secret, &nobodys_hash());
                 return None;
             }
-            let at = hashes.iter().position(|hash| is_right(&made, secret, hash))?;
+            let at = hashes.iter().position(|hash| is_right(&made, memory, secret, hash))?;
             // It was right: if it cannot be hashed anew now, then the next time.
-            let renewed = if is_weaker(&hashes[at], secret) { hash(&made, secret).ok() } else { None };
+            let renewed = if is_weaker(&hashes[at], secret) { hash(&made, memory, secret).ok() } else { None };
             Some(Match { at, renewed })
         };
         self.run(job).await
@@ -169,13 +190,13 @@ impl SlowDoor {
         self.made.load(Ordering::SeqCst)
     }
 
-    async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Busy> {
         let (answer, waiting) = oneshot::channel();
         let asked = Instant::now();
-        self.queue.add(Box::new(move || {
+        self.queue.add(Box::new(move |memory| {
             // Nobody waits any more: the caller gave up, or its connection is gone.
             if !answer.is_closed() && asked.elapsed() < DEADLINE {
-                let _ = answer.send(job());
+                let _ = answer.send(job(memory));
             }
         }))?;
         match tokio::time::timeout(DEADLINE, waiting).await {
@@ -190,13 +211,16 @@ fn today() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-fn hash(made: &AtomicU64, secret: &str) -> Result<String, Busy> {
+fn hash(made: &AtomicU64, memory: &mut Memory, secret: &str) -> Result<String, Busy> {
     made.fetch_add(1, Ordering::SeqCst);
-    let mut salt = [0_u8; 16];
-    // A generator that fails, and memory that is not there, are reasons to say "not now".
+    let (mut salt, mut out) = ([0_u8; 16], [0_u8; Params::DEFAULT_OUTPUT_LEN]);
+    // A generator that fails is a reason to say "not now".
     SysRng.try_fill_bytes(&mut salt).map_err(|_| Busy)?;
-    let hash = today().hash_password_with_salt(secret.as_bytes(), &salt).map_err(|_| Busy)?;
-    Ok(hash.to_string())
+    let today = today();
+    let memory = memory.of(today.params());
+    today.hash_password_into_with_memory(secret.as_bytes(), &salt, &mut out, memory).map_err(|_| Busy)?;
+    let (salt, out) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(out));
+    Ok(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${salt}${out}"))
 }
 
 /// A hash that nothing is right for, of the same cost as the others.
@@ -205,19 +229,30 @@ fn nobodys_hash() -> String {
     format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${salt}${hash}")
 }
 
-fn is_right(made: &AtomicU64, secret: &str, hash: &str) -> bool {
+fn is_right(made: &AtomicU64, memory: &mut Memory, secret: &str, hash: &str) -> bool {
     made.fetch_add(1, Ordering::SeqCst);
     if hash.starts_with("$2") {
         return bcrypt_cost(hash).is_ok() && bcrypt::verify(secret, hash).unwrap_or(false);
     }
-    let affordable = |hash: &PasswordHash| Params::try_from(hash).is_ok_and(|params| params.m_cost() <= MOST_MEMORY);
-    match PasswordHash::new(hash) {
-        Ok(hash) if affordable(&hash) => Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok(),
-        _ => {
-            tracing::error!("A stored hash of a chosen secret cannot be understood; nothing is right for it");
-            false
-        }
+    is_right_by_argon2(memory, secret, hash).unwrap_or_else(|| {
+        tracing::error!("A stored hash of a chosen secret cannot be understood; nothing is right for it");
+        false
+    })
+}
+
+/// `None` if the hash is not one that can be verified here.
+fn is_right_by_argon2(memory: &mut Memory, secret: &str, hash: &str) -> Option<bool> {
+    let hash = PasswordHash::new(hash).ok()?;
+    let params = Params::try_from(&hash).ok().filter(|params| params.m_cost() <= MOST_MEMORY)?;
+    if hash.algorithm.as_str() != Algorithm::Argon2id.as_str() || hash.version != Some(Version::V0x13.into()) {
+        return None;
     }
+    let (salt, expected) = (hash.salt?, hash.hash?);
+    let mut out = vec![0; expected.len()];
+    let memory = memory.of(&params);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(secret.as_bytes(), &salt, &mut out, memory).ok()?;
+    Some(out.as_slice().ct_eq(expected.as_bytes()).into())
 }
 
 /// Whether a hash that was found right shall be replaced.
@@ -285,7 +320,13 @@ mod tests {
     async fn weaker_hashes_are_renewed_when_the_secret_is_there() {
         let door = SlowDoor::default();
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
-        let weak = weak.hash_password_with_salt(b"an old secret", b"0123456789abcdef").unwrap().to_string();
+        let weak = argon2::PasswordHasher::<PasswordHash>::hash_password_with_salt(
+            &weak,
+            b"an old secret",
+            b"0123456789abcdef",
+        )
+        .unwrap()
+        .to_string();
         for old in [weak, bcrypted("an old secret")] {
             let found = door.verify(secret("an old secret"), vec![old]).await.unwrap().unwrap();
             let renewed = found.renewed.unwrap();
