@@ -116,8 +116,7 @@ fn takes_a_successor(old: &Token, rotation: &CheckedRotation) -> Result<(), Faul
             "the secret of this token was chosen, so its successor needs one that is chosen, too",
         )
         .hint("hand the new one over on stdin, with --secret-stdin")),
-        (SecretForm::Chosen, Some(_)) => Ok(()),
-        (SecretForm::Minted | SecretForm::Foreign, None) => Ok(()),
+        (SecretForm::Chosen, Some(_)) | (SecretForm::Minted | SecretForm::Foreign, None) => Ok(()),
     }
 }
 
