@@ -53,6 +53,9 @@ impl Actor {
     /// A name for people: the user, else the local uid, else the address.
     pub fn describe(&self) -> String {
         match &self.user {
+            Some((_, name)) if let Some(temporary) = &self.temporary => {
+                format!("{name} by temporary token {temporary}")
+            }
             Some((_, name)) => name.to_string(),
             None if let Some(name) = &self.temporary => format!("temporary token {name}"),
             None if self.source == Source::default() => "tokd".to_owned(),

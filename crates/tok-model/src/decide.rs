@@ -42,6 +42,11 @@ pub enum Need {
         /// Whose.
         user: UserId,
     },
+    /// Change a user's profile, their password among it.
+    ChangeProfile {
+        /// Whose.
+        user: UserId,
+    },
     /// See an owner's tokens (never their secrets).
     SeeTokens {
         /// Whose.
@@ -61,6 +66,8 @@ pub enum Need {
     },
     /// Make a token.
     Mint(MintRequest),
+    /// Make a token of a secret that another system made: as [`Need::Mint`], and managers may for any user.
+    Import(MintRequest),
     /// See a workspace's members.
     SeeWorkspace {
         /// Which one.
@@ -128,6 +135,7 @@ fn judge(caller: &Caller, need: Need, now: Timestamp, trace: &mut impl Trace) ->
     match &need {
         Need::Mint(request) => mint::allowed(caller, request, now)?,
         Need::Repository { repo, right } => authority::repository(caller, repo, *right, trace)?,
+        Need::Import(request) => mint::importable(caller, request, now)?,
         other => authority::allowed(caller, other)?,
     }
     Ok(Permit { need, actor: caller.actor(), at: now })

@@ -28,6 +28,9 @@ crate::kind::words!(
     Htpasswd = "htpasswd"
 );
 
+/// What random secrets of these systems begin with, as far as that is fixed.
+pub const FOREIGN_PREFIXES: [&str; 4] = ["wit_", "gw_", "gr_", "wick_pat_"];
+
 /// What became of one entry of such a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ImportOutcome {

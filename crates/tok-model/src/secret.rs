@@ -5,6 +5,8 @@
 //! is `0-9A-Za-z`, most significant digit first. The checksum lets scanners recognise a token and lets tokd refuse a
 //! typing error without asking the database; it is no protection.
 
+mod others;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,6 +17,8 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
 use crate::kind::TokenKind;
+
+pub use others::{ForeignSecret, LEAST_FOREIGN, LONGEST_SECRET, PairOf};
 
 /// Random characters in a token.
 pub const BODY_LENGTH: usize = 34;

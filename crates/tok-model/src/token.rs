@@ -219,6 +219,14 @@ pub enum TextError {
         /// In characters.
         length: usize,
     },
+    /// Cannot stand before a password.
+    #[error(
+        "the name of a token with a chosen secret has no colon, and no space at its ends; {character:?} is one too many"
+    )]
+    Login {
+        /// The offender.
+        character: char,
+    },
     /// Would break a line or a terminal.
     #[error("a token's {what} is one line of printable text; {character:?} is not allowed in it")]
     Control {
@@ -240,6 +248,17 @@ pub fn check_name(text: &str) -> Result<(), TextError> {
 /// Checks a description: one printable line, may be empty.
 pub fn check_description(text: &str) -> Result<(), TextError> {
     check_text("description", text)
+}
+
+/// Checks the name of a token with a chosen secret: it is the user name of HTTP Basic (RFC 7617 section 2), in which a
+/// colon ends it.
+pub fn check_login_name(text: &str) -> Result<(), TextError> {
+    check_name(text)?;
+    match text.chars().find(|c| *c == ':') {
+        Some(character) => Err(TextError::Login { character }),
+        None if text.trim() != text => Err(TextError::Login { character: ' ' }),
+        None => Ok(()),
+    }
 }
 
 fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
@@ -303,6 +322,16 @@ impl std::str::FromStr for Reference {
                 Err(ReferenceError::Form(text.chars().take(20).collect()))
             };
         }
+        // Of another system's text, too: its beginning points at it, all of it is a secret.
+        if let Some(prefix) = crate::import::FOREIGN_PREFIXES.iter().find(|prefix| text.starts_with(**prefix)) {
+            let shown = text[prefix.len()..].trim_end_matches(['.', '…']);
+            match shown.len() {
+                _ if !shown.chars().all(|c| c.is_ascii_alphanumeric()) => {}
+                0..=crate::secret::SHOWN_LENGTH => return Ok(Self::TokenPrefix(format!("{prefix}{shown}"))),
+                crate::secret::LEAST_FOREIGN.. => return Err(ReferenceError::Secret),
+                _ => {}
+            }
+        }
         let digits = text.trim_end_matches(['.', '…']).to_ascii_lowercase();
         let plausible = digits.chars().enumerate().all(|(at, c)| match at {
             8 | 13 | 18 | 23 => c == '-',
@@ -339,12 +368,15 @@ mod tests {
         assert_eq!("1b4e28ba-2f".parse(), Ok(Reference::IdPrefix("1b4e28ba-2f".into())));
         assert_eq!("tokpat_a1b2…".parse(), Ok(Reference::TokenPrefix("tokpat_a1b2".into())));
         assert_eq!("tokpat_a1b2c3".parse::<Reference>(), Err(ReferenceError::Secret));
-        for name in ["abc", "1b4e28ba2", "%", "1b4e'--", "CI of acme/app"] {
+        for name in ["abc", "1b4e28ba2", "%", "1b4e'--", "CI of acme/app", "wit_backup", "deploy:"] {
             assert_eq!(name.parse(), Ok(Reference::Name(name.into())));
         }
         for text in ["1b4e28ba-2f", "tokpat_a1b2", "CI"] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
+        assert_eq!("wit_a1b2...".parse(), Ok(Reference::TokenPrefix("wit_a1b2".into())));
+        let whole = "wick_pat_0123456789abcdef0123456789abcdef";
+        assert_eq!(whole.parse::<Reference>(), Err(ReferenceError::Secret));
         for bad in ["", " ", "tokpat_%", "a\nb", &"x".repeat(201)] {
             assert!(matches!(bad.parse::<Reference>(), Err(ReferenceError::Form(_))), "{bad}");
         }
@@ -355,6 +387,10 @@ mod tests {
         assert!(check_name("CI „acme“ 🚀").is_ok() && check_description("").is_ok());
         for bad in ["", "  ", "a\nb", "a\u{1b}[31m", "a\u{202e}b", "\u{2028}", &"x".repeat(201)] {
             assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_login_name("deploy of acme").is_ok());
+        for bad in ["a:b", ":", " a", "a ", ""] {
+            assert!(check_login_name(bad).is_err(), "{bad:?}");
         }
     }
 }

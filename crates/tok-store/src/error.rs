@@ -112,9 +112,9 @@ fn taken(constraint: &str) -> String {
             "a workspace of that name exists (names that differ in case alone are the same)".to_owned()
         }
         "tokens_login" => {
-            "a live token with a chosen secret has that name already (names that differ in case alone are the same)"
-                .to_owned()
+            "a token with a chosen secret has that name, and it is presented by its name: choose another name, or revoke that one (`tok token list` shows it)".to_owned()
         }
+        "tokens_digest_key" => "this very secret is a token's already".to_owned(),
         other => format!("it exists already ({other})"),
     }
 }

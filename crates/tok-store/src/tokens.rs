@@ -1,5 +1,6 @@
 //! Tokens: looked up by digest, made, listed, ended.
 
+mod chosen;
 mod cutoff;
 mod idempotency;
 mod line;
@@ -24,6 +25,7 @@ use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
+pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, present, renew_hash};
 pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
@@ -55,15 +57,29 @@ fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
     }
 }
 
+/// What the store may know of a new token's secret.
+#[derive(Debug, Clone)]
+pub enum StoredSecret {
+    /// Found by its digest: what tok made, and random secrets of other systems.
+    Digest {
+        /// The digest.
+        digest: Digest,
+        /// Under which pepper.
+        pepper: PepperId,
+    },
+    /// Found by the token's name: what somebody chose. A PHC string of argon2id, or bcrypt's own form.
+    Hash(String),
+}
+
 /// A token to be made: what its permit does not say already.
 #[derive(Debug, Clone)]
 pub struct NewToken {
     /// Its ID.
     pub id: TokenId,
     /// What the store may know of its secret.
-    pub digest: Digest,
-    /// Under which pepper.
-    pub pepper: PepperId,
+    pub secret: StoredSecret,
+    /// The system it was imported from.
+    pub imported_from: Option<&'static str>,
     /// Prefix and first characters of its text.
     pub shown_prefix: String,
     /// What its owner calls it; checked by [`tok_model::token::check_name`].
@@ -150,17 +166,23 @@ fn parent_revoked() -> StoreError {
 
 /// The row of the token that `permit` allows.
 fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
-    let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
+    let (Need::Mint(request) | Need::Import(request)) = permit.need() else {
+        return Err(StoreError::Permit("making a token"));
+    };
     let actor = permit.actor();
     let (user_id, workspace_id) = match request.owner {
         Owner::User(id) => (Some(id.as_uuid()), None),
         Owner::Workspace(id) => (None, Some(id.as_uuid())),
     };
     let columns = GrantColumns::from(&request.grant);
+    let (digest, pepper_id, secret_hash) = match new.secret {
+        StoredSecret::Digest { digest, pepper } => (Some(digest.as_bytes().to_vec()), Some(pepper.0), None),
+        StoredSecret::Hash(hash) => (None, None, Some(hash)),
+    };
     Ok(TokenRow {
         id: new.id.as_uuid(),
-        digest: Some(new.digest.as_bytes().to_vec()),
-        pepper_id: Some(new.pepper.0),
+        digest,
+        pepper_id,
         kind: request.grant.kind().to_string(),
         name: new.name,
         description: new.description,
@@ -188,8 +210,8 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
         revoke_reason: None,
         last_used_at: None,
         last_used_ip: None,
-        secret_hash: None,
-        imported_from: None,
+        secret_hash,
+        imported_from: new.imported_from.map(str::to_owned),
         labels: new.labels.iter().map(ToString::to_string).collect(),
         max_uses: new.max_uses,
         uses: 0,

@@ -204,6 +204,38 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName) -> Result<
     Ok((user, ended))
 }
 
+/// A user's password hash, for the check of a password. `None` is no such user, or no password.
+pub fn password_hash(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<String>, StoreError> {
+    let hash: Option<Option<String>> = users::table
+        .filter(crate::lower(users::name).eq(name.as_str().to_ascii_lowercase()))
+        .filter(users::deleted_at.is_null())
+        .select(users::password_hash)
+        .first(tx.connection())
+        .optional()?;
+    Ok(hash.flatten())
+}
+
+/// Sets a user's password to what has this hash, or takes it away. The permit is a manager's, or for that very user's
+/// profile to change.
+pub fn set_password(
+    tx: &mut WriteTx<'_>,
+    permit: &Permit,
+    name: &UserName,
+    hash: Option<&str>,
+) -> Result<User, StoreError> {
+    let user = existing(tx, name)?;
+    match permit.need() {
+        Need::Server => {}
+        Need::ChangeProfile { user: own } if *own == user.id => {}
+        _ => return Err(StoreError::Permit("setting that user's password")),
+    }
+    let touched = diesel::update(users::table.find(user.id.as_uuid()).filter(users::deleted_at.is_null()))
+        .set(users::password_hash.eq(hash))
+        .execute(tx.connection())?;
+    exactly(1, touched, "somebody else deleted the user")?;
+    Ok(User { has_password: hash.is_some(), ..user })
+}
+
 /// How many users there are.
 pub fn count(tx: &mut ReadTx<'_>) -> Result<i64, StoreError> {
     Ok(users::table.filter(users::deleted_at.is_null()).count().get_result(tx.connection())?)

@@ -4,20 +4,40 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use secrecy::SecretString;
 
 /// Access tokens for self-hosted git: the daemon
 #[derive(Debug, Parser)]
 #[command(name = "tokd", version, about, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Args {
-    /// What to do
+    /// What to do [default: serve]
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// Temporary tokens.
+    #[command(flatten)]
+    pub bootstrap: Bootstrap,
+}
+
+/// How the first manager comes in, and how broken permissions are mended.
+#[derive(Debug, clap::Args)]
+pub struct Bootstrap {
+    /// Let this name and secret administer the server until tokd stops; it is kept nowhere
+    ///
+    /// Presented as HTTP Basic. Arguments are visible to every user of this machine: --token-file is better.
+    #[arg(long = "token", value_name = "NAME:SECRET", global = true)]
+    pub tokens: Vec<SecretString>,
+    /// The same from a file that only tokd's user can read, one name:secret a line
+    ///
+    /// The systemd credential `bootstrap-token` is read without being named.
+    #[arg(long, value_name = "PATH", env = "TOKD_TOKEN_FILE", global = true)]
+    pub token_file: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   tokd dev                                   everything on this machine, nothing to configure
   tokd serve --config /etc/tok/tokd.toml     as systemd starts it
+  tokd --token-file /etc/tok/first-manager   serve, and let the name:secret in this file administer it
   tokd check-config                          is /etc/tok/tokd.toml all right?";
 
 /// What tokd can do.

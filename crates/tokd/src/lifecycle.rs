@@ -41,6 +41,7 @@ use crate::door::socket::listener::{LocalConnection, LocalListener, PeerCredenti
 use crate::executor::Executor;
 use crate::fault::chain;
 use crate::service::{Place, Service};
+use crate::temporary::TemporaryTokens;
 
 /// How long a caller of the pool waits for a connection; the executor has one for each of its threads.
 const POOL_WAIT: Duration = Duration::from_secs(1);
@@ -84,12 +85,13 @@ pub fn run(config: &Config, mode: Mode) -> Result<()> {
     keep_secrets_in();
     let certificates = config.server.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
     private_directory(&config.data)?;
-    // Before the database, so that a port in use is said at once.
+    // Before the database, so that a port in use is said at once, and a temporary token that is too weak.
     let (listener, inherited_socket) = sockets(config)?;
+    let temporary = TemporaryTokens::accept(&config.temporary, reachable(config, listener.local_addr()?))?;
     let database = Database::open(config)?;
     let served = prepare(&database, config).and_then(|store| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(config, mode, store, listener, certificates, inherited_socket))
+        runtime.block_on(serve(config, mode, store, listener, certificates, (inherited_socket, temporary)))
     });
     database.close();
     served
@@ -230,7 +232,7 @@ async fn serve(
     (store, peppers): (Store, Arc<tok_model::secret::Peppers>),
     listener: TcpListener,
     certificates: Option<Arc<Certificates>>,
-    inherited_socket: Option<std::os::unix::net::UnixListener>,
+    (inherited_socket, temporary): (Option<std::os::unix::net::UnixListener>, TemporaryTokens),
 ) -> Result<()> {
     let stop = stop_signal()?;
     reload_signal(certificates.clone(), stop.clone())?;
@@ -240,7 +242,9 @@ async fn serve(
     let place = place(config, address, backend.as_ref())?;
     let public_url = place.public_url.clone();
     let service = Service::new(executor, peppers, Box::new(SystemClock), config.tokens.clone(), place);
-    let service = Arc::new(service.with_failures_limited_to(config.server.failed_logins_per_minute));
+    let service = service.with_failures_limited_to(config.server.failed_logins_per_minute);
+    let service = Arc::new(service.with_temporary(temporary));
+    service.announce_temporary().await.context("the temporary tokens could not be written down")?;
     if mode == Mode::Dev {
         first_manager(&service).await?;
     }
@@ -299,6 +303,12 @@ async fn serve(
     }
     tracing::info!("Stopped");
     Ok(())
+}
+
+/// Whether others than the users of this machine can try secrets here.
+fn reachable(config: &Config, address: std::net::SocketAddr) -> bool {
+    let public = |url: &Origin| !url.is_loopback();
+    !address.ip().is_loopback() || config.server.behind_proxy || config.server.public_url.as_ref().is_some_and(public)
 }
 
 #[expect(clippy::print_stdout, reason = "the ready line is for whoever started `tokd dev`, and is its only output")]

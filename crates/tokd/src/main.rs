@@ -10,7 +10,10 @@ mod fault;
 mod lifecycle;
 mod pepper;
 mod service;
+mod slow_hash;
+mod strength;
 mod telemetry;
+mod temporary;
 mod uses;
 mod verdicts;
 
@@ -23,17 +26,22 @@ use clap::Parser as _;
 use args::{Args, Command};
 use config::Config;
 use lifecycle::Mode;
+use temporary::TemporaryError;
 
 /// The exit status for a wrong command line or configuration; clap's own.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match run(Args::parse().command) {
+    match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
             // What only an edit of the configuration can mend is told apart, so that systemd does not try again.
-            if error.is::<config::ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            if error.is::<config::ConfigError>() || error.is::<TemporaryError>() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -43,11 +51,19 @@ fn complain(error: &anyhow::Error) {
     eprintln!("tokd: {error:#}");
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(Args { command, bootstrap }: Args) -> Result<()> {
+    let command = command.unwrap_or_else(|| Command::Serve { config: std::env::var_os("TOKD_CONFIG").map(Into::into) });
+    let serves = matches!(command, Command::Serve { .. } | Command::Dev { .. });
+    if !serves && !bootstrap.tokens.is_empty() {
+        return Err(TemporaryError::Command.into());
+    }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let temporary = || temporary::given(&bootstrap.tokens, bootstrap.token_file.as_deref(), credentials.as_deref());
     match command {
         Command::Serve { config } => {
             let file = config;
-            let config = load(file.as_deref())?;
+            let mut config = load(file.as_deref())?;
+            config.temporary = temporary()?;
             telemetry::start(&config.log);
             if file.is_none() && !Path::new(config::DEFAULT_FILE).exists() {
                 tracing::info!("There is no {}: everything is at its default", config::DEFAULT_FILE);
@@ -65,7 +81,8 @@ fn run(command: Command) -> Result<()> {
                 "tokd dev speaks plain HTTP, so it listens on this machine only: use 127.0.0.1, or `tokd serve` with server.tls"
             );
             let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
-            let config = Config::dev(&data, listen, absolute(socket)?, absolute(git_root)?);
+            let mut config = Config::dev(&data, listen, absolute(socket)?, absolute(git_root)?);
+            config.temporary = temporary()?;
             telemetry::start(&config.log);
             lifecycle::run(&config, Mode::Dev)
         }

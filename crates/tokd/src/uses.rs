@@ -23,12 +23,26 @@ pub const EVERY: Duration = Duration::from_secs(1);
 /// The most lines that wait while the database is away; beyond it the newest kinds of use are only counted in the log.
 const MOST_WAITING: usize = 100_000;
 
+/// What was presented.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Who<'a> {
+    Token(TokenId),
+    /// A temporary token, by its name.
+    Temporary(&'a str),
+}
+
+impl<'a> Who<'a> {
+    fn of(actor: &'a Actor) -> Option<Self> {
+        actor.token.map(Self::Token).or_else(|| actor.temporary.as_deref().map(Self::Temporary))
+    }
+}
+
 /// What uses that share a line have in common.
 #[derive(PartialEq, Eq, Hash)]
 struct Kind<'a> {
-    token: TokenId,
+    who: Who<'a>,
     address: Option<IpAddr>,
-    repo: &'a RepoPath,
+    repo: Option<&'a RepoPath>,
     command: &'a str,
     refused: Option<&'a str>,
 }
@@ -37,9 +51,9 @@ impl<'a> Kind<'a> {
     /// The kind of a use that waits.
     fn of(event: &'a AuditEvent) -> Option<Self> {
         Some(Self {
-            token: event.token?,
+            who: Who::of(&event.actor)?,
             address: event.actor.source.address,
-            repo: event.repo.as_ref()?,
+            repo: event.repo.as_ref(),
             command: event.command.as_deref()?,
             refused: (event.outcome == Outcome::Refused).then_some(&event.detail),
         })
@@ -76,17 +90,30 @@ pub struct Uses {
 impl Uses {
     /// Notes a use: `refused` says why it came to nothing, if it did.
     pub fn note(&self, actor: &Actor, repo: &RepoPath, command: &str, refused: Option<&str>, at: Timestamp) {
-        let Some(token) = actor.token else { return };
-        let kind = Kind { token, address: actor.source.address, repo, command, refused };
-        let hash = self.hasher.hash_one(&kind);
+        let Some(who) = Who::of(actor) else { return };
+        self.add(&Kind { who, address: actor.source.address, repo: Some(repo), command, refused }, actor, at);
+    }
+
+    /// Notes that a temporary token administered the server. What else was done is written down with what was done.
+    pub fn note_temporary(&self, actor: &Actor, at: Timestamp) {
+        let Some(name) = actor.temporary.as_deref() else { return };
+        let who = Who::Temporary(name);
+        self.add(&Kind { who, address: actor.source.address, repo: None, command: "api", refused: None }, actor, at);
+    }
+
+    fn add(&self, kind: &Kind<'_>, actor: &Actor, at: Timestamp) {
+        let hash = self.hasher.hash_one(kind);
         let mut waiting = self.waiting();
-        if let Some(known) = waiting.alike(hash, &kind) {
+        if let Some(known) = waiting.alike(hash, kind) {
             known.at = at;
             known.times = known.times.saturating_add(1);
         } else if waiting.count < MOST_WAITING {
-            waiting.add(hash, Use { at, times: 1, event: event(&kind, actor) });
+            if let Who::Temporary(name) = kind.who {
+                tracing::warn!(from = %actor.source.describe(), "The temporary token {name:?} was used: {}", kind.command);
+            }
+            waiting.add(hash, Use { at, times: 1, event: event(kind, actor) });
         } else {
-            tracing::error!(token.id = %token, "a use was not recorded: the database has been away too long");
+            tracing::error!(actor = %actor.describe(), "a use was not recorded: the database has been away too long");
         }
     }
 
@@ -126,8 +153,13 @@ impl Uses {
 }
 
 fn event(kind: &Kind<'_>, actor: &Actor) -> AuditEvent {
-    let prefix = actor.token_prefix.clone().unwrap_or_default();
-    let mut event = AuditEvent::done(Action::TokenUse, actor.clone()).token(kind.token, prefix).repo(kind.repo.clone());
+    let mut event = AuditEvent::done(Action::TokenUse, actor.clone());
+    if let Who::Token(token) = kind.who {
+        event = event.token(token, actor.token_prefix.clone().unwrap_or_default());
+    }
+    if let Some(repo) = kind.repo {
+        event = event.repo(repo.clone());
+    }
     if let Some(why) = kind.refused {
         event.outcome = Outcome::Refused;
         event = event.detail(why);

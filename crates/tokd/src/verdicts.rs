@@ -17,7 +17,7 @@ use tok_model::secret::Digest;
 use tok_model::token::Token;
 
 /// How long an entry may be served without asking again.
-const FRESH: Duration = Duration::from_secs(5);
+pub const FRESH: Duration = Duration::from_secs(5);
 /// The most tokens kept, some 600 bytes each.
 const MOST_TOKENS: u64 = 100_000;
 /// The most local users kept.
@@ -108,7 +108,8 @@ impl Verdicts {
         }
     }
 
-    fn holds(&self, asked: Asked) -> bool {
+    /// Whether what was said then still counts.
+    pub fn holds(&self, asked: Asked) -> bool {
         asked.generation == self.generation.load(Ordering::SeqCst) && asked.at.elapsed() < FRESH
     }
 }

@@ -13,7 +13,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::TokioIo;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::name::UserName;
 use tok_model::url::Origin;
@@ -93,7 +96,15 @@ struct Identify {
 impl Identify {
     fn new(caller: &Caller, deadline: Duration) -> Result<Self, Fault> {
         let authorization = caller.token.as_ref().map(|token| {
-            MetadataValue::try_from(format!("Bearer {}", token.expose_secret()))
+            // A chosen secret and a temporary token are written name:secret, which no other token has a colon for: Basic
+            // (RFC 7617), the rest Bearer (RFC 6750).
+            let text = token.expose_secret();
+            let header = Zeroizing::new(if text.contains(':') {
+                format!("Basic {}", *Zeroizing::new(STANDARD.encode(text)))
+            } else {
+                format!("Bearer {text}")
+            });
+            MetadataValue::try_from(header.as_str())
                 .map(|mut value| {
                     value.set_sensitive(true);
                     value

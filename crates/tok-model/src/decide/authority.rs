@@ -78,6 +78,7 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
         Need::Identity => Ok(()),
         Need::Repository { repo, right } => repository(caller, repo, *right, &mut Silent),
         Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),
+        Need::ChangeProfile { user } => scoped(caller, Scope::UserWrite).and_then(|()| own(caller, Owner::User(*user))),
         Need::SeeTokens { owner } => scoped(caller, Scope::TokenRead).and_then(|()| own(caller, *owner)),
         Need::EndTokens { owner } | Need::ChangeTokens { owner } => {
             scoped(caller, Scope::TokenWrite).and_then(|()| own(caller, *owner))
@@ -95,7 +96,7 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
             Role::Reader | Role::Writer => Err(Rule::NotMaintainer(workspace.clone()).into()),
         },
         Need::Server => server(caller),
-        Need::Mint(_) => Err(Rule::NotManager.into()),
+        Need::Mint(_) | Need::Import(_) => Err(Rule::NotManager.into()),
     }
 }
 
@@ -301,7 +302,8 @@ pub(super) fn server(caller: &Caller) -> Result<(), Refusal> {
     scoped(caller, Scope::Manager)?;
     match (&caller.bearer, caller.user()) {
         (_, Some(user)) if user.manager => Ok(()),
-        (Bearer::LocalPeer { manager: true } | Bearer::Temporary { .. }, _) => Ok(()),
+        // Acting as a user, a temporary token has that user's authority and no more.
+        (Bearer::LocalPeer { manager: true }, _) | (Bearer::Temporary { .. }, None) => Ok(()),
         _ => Err(Rule::NotManager.into()),
     }
 }

@@ -53,6 +53,22 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
     }
 }
 
+/// The same for a secret of another system. Managers bring in everybody's, within what their own token has; logins and what
+/// is minted just in time are no other system's to make.
+pub(super) fn importable(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
+    match &request.grant {
+        Grant::Personal { scopes, routes } if server(caller).is_ok() => {
+            outlives_nothing(caller, request, now)?;
+            match request.owner {
+                Owner::User(_) => personal_within(caller, scopes, routes.as_ref()),
+                Owner::Workspace(_) => Err(Rule::NotYours.into()),
+            }
+        }
+        Grant::Personal { .. } | Grant::Workspace { .. } | Grant::Repo { .. } => allowed(caller, request, now),
+        kind @ (Grant::Session | Grant::Git { .. }) => Err(Rule::Kind(kind.kind()).into()),
+    }
+}
+
 /// A permission to write includes reading, which a route may have left out (`acme/app:w`): both are asked for.
 fn whole_permission(caller: &Caller, repo: &RepoPath, permission: Permission) -> Result<(), Refusal> {
     repository(caller, repo, RepoRight::Read, &mut Silent)?;

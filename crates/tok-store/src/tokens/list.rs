@@ -222,7 +222,7 @@ pub fn count_live_by_user(
 ) -> Result<BTreeMap<UserId, i64>, StoreError> {
     match permit.need() {
         Need::Server => {}
-        Need::Profile { user } if users.iter().all(|wanted| wanted == user) => {}
+        Need::Profile { user } | Need::ChangeProfile { user } if users.iter().all(|wanted| wanted == user) => {}
         _ => return Err(StoreError::Permit("counting these users' tokens")),
     }
     let wanted: Vec<Uuid> = users.iter().map(|user| user.as_uuid()).collect();

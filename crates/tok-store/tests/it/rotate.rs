@@ -157,7 +157,9 @@ impl Real<'_> {
         };
         let permit = permit(&self.world.local(self.ann), Need::Mint(request), at(now));
         let (text, row) = self.world.draft(&permit, "successor");
-        let digest = row.digest;
+        let tokens::StoredSecret::Digest { digest, .. } = row.secret else {
+            unreachable!("a draft is of a minted token")
+        };
         match self.world.change(|tx| tokens::rotate(tx, &permit, old.id, row, at(now + grace), None)) {
             Ok(rotated) => {
                 self.made.push(Made { text, digest, token: rotated.token });

@@ -13,7 +13,7 @@ use tok_model::id::{UserId, WorkspaceId};
 use tok_model::kind::Permission;
 use tok_model::secret::{BODY_LENGTH, CHECKSUM_LENGTH, Pepper, PepperId, Peppers, Plaintext};
 use tok_store::embedded::{Cluster, ClusterOptions, DATABASE};
-use tok_store::tokens::{NewToken, by_digests, create};
+use tok_store::tokens::{NewToken, StoredSecret, by_digests, create};
 use tok_store::{migrate, peppers, users};
 
 use crate::world::{at, connect, git, permit, personal, rng, server, session, workspace_token};
@@ -75,8 +75,8 @@ fn no_text_of_a_token_comes_to_rest() {
         let text = Plaintext::mint(request.grant.kind(), &mut rng());
         let row = NewToken {
             id: tok_model::id::TokenId::random(&mut rng()),
-            digest: text.digest(pepper_file.current()),
-            pepper: PepperId(1),
+            secret: StoredSecret::Digest { digest: text.digest(pepper_file.current()), pepper: PepperId(1) },
+            imported_from: None,
             shown_prefix: text.shown_prefix(),
             name: format!("control {number:02} of fifty"),
             description: String::new(),
@@ -85,7 +85,7 @@ fn no_text_of_a_token_comes_to_rest() {
             parent: first,
             local_uid: None,
         };
-        let digest = row.digest;
+        let digest = text.digest(pepper_file.current());
         let token = store.write(|mut tx| {
             let token = create(&mut tx, &permit, row)?;
             tx.commit(event().token(token.id, &token.shown_prefix), at(0))?;

@@ -11,9 +11,10 @@ use tok_model::id::TokenId;
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::page::PageSize;
 use tok_model::scope::RepoRight;
+use tok_model::secret::PepperId;
 use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use tok_store::StoreError;
-use tok_store::tokens::{Filter, by_digests, create, find, list, local_session, revoke};
+use tok_store::tokens::{Filter, StoredSecret, by_digests, create, find, list, local_session, revoke};
 
 use crate::world::{World, at, git, permit, personal, root, server, session, workspace_token};
 
@@ -147,7 +148,7 @@ fn one_secret_is_one_token() {
         if same_id {
             row.id = first.token.id;
         } else {
-            row.digest = first.digest;
+            row.secret = StoredSecret::Digest { digest: first.digest, pepper: PepperId(1) };
         }
         let error = world.attempt(|tx| create(tx, &permit, row)).unwrap_err();
         assert!(matches!(error, StoreError::Conflict { .. }), "{what}: {error}");

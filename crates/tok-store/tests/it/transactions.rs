@@ -3,6 +3,8 @@
 use tok_model::audit::{Action, Actor, AuditEvent, AuditEvents};
 use tok_model::decide::Need;
 use tok_model::id::{UserId, WorkspaceId};
+use tok_model::secret::PepperId;
+use tok_store::tokens::StoredSecret;
 use tok_store::{StoreError, WriteTx, users};
 
 use crate::world::{World, at, done, lines, permit, personal, rng, server};
@@ -150,7 +152,7 @@ fn an_error_in_the_middle_spoils_the_rest() {
     let first = world.make(&permit, "first");
     let outcome = world.store.write(|mut tx| {
         let (_, mut row) = world.draft(&permit, "second");
-        row.digest = first.digest;
+        row.secret = StoredSecret::Digest { digest: first.digest, pepper: PepperId(1) };
         // Whoever goes on as if nothing had happened
         let refused = tok_store::tokens::create(&mut tx, &permit, row);
         assert!(matches!(refused, Err(StoreError::Conflict { .. })));

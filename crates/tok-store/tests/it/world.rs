@@ -21,7 +21,7 @@ use tok_model::kind::{Permission, Role};
 use tok_model::secret::{Digest, Pepper, PepperId, Peppers, Plaintext};
 use tok_model::token::{Owner, Token};
 use tok_store::testdb::TestDatabase;
-use tok_store::tokens::NewToken;
+use tok_store::tokens::{NewToken, StoredSecret};
 use tok_store::{Store, StoreError};
 
 /// How many connections a world's store has.
@@ -190,8 +190,8 @@ impl World {
         let pepper = self.peppers.current();
         let row = NewToken {
             id: TokenId::random(&mut rng()),
-            digest: text.digest(pepper),
-            pepper: pepper.id(),
+            secret: StoredSecret::Digest { digest: text.digest(pepper), pepper: pepper.id() },
+            imported_from: None,
             shown_prefix: text.shown_prefix(),
             name: name.to_owned(),
             description: String::new(),
@@ -214,7 +214,7 @@ impl World {
     pub fn make_as(&self, permit: &Permit, name: &str, edit: impl FnOnce(&mut NewToken)) -> Made {
         let (text, mut row) = self.draft(permit, name);
         edit(&mut row);
-        let digest = row.digest;
+        let digest = text.digest(self.peppers.current());
         let token = self.change(|tx| tok_store::tokens::create(tx, permit, row)).unwrap();
         Made { text, digest, token }
     }

@@ -149,7 +149,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 const LISTS: &[&str] = &["aliases", "trusted_proxies"];
 
 /// Variables of tokd's own that are no configuration keys.
-const OTHER_VARIABLES: &[&str] = &["TOKD_CONFIG"];
+const OTHER_VARIABLES: &[&str] = &["TOKD_CONFIG", "TOKD_TOKEN_FILE"];
 
 impl File {
     /// Reads the file's text and lays the variables over it.

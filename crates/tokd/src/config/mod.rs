@@ -16,6 +16,8 @@ use tok_model::grant::Cidr;
 use tok_model::policy::{Lifetimes, Policy};
 use tok_model::url::Origin;
 
+use crate::temporary::Given;
+
 use check::{absolute, bounded, default_git_lifetime, default_lifetime, secret_file};
 use file::File;
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Logging.
     pub log: Log,
+    /// Temporary tokens, which no file of configuration has.
+    pub temporary: Vec<Given>,
 }
 
 /// Which database.
@@ -240,6 +244,7 @@ impl Config {
             tokens: check::tokens(&file.tokens)?,
             log: check::log(file.log)?,
             data,
+            temporary: Vec::new(),
         })
     }
 
@@ -278,6 +283,7 @@ impl Config {
                 }),
             },
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
+            temporary: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::Source;
 use tok_model::decide::{Bearer, Caller, Class, Need, OwnerNow, Refusal, Rule, UserNow, decide};
+use tok_model::kind::TokenKind;
 use tok_model::name::{RepoPath, UserName};
 use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, Pepper, Plaintext};
@@ -19,6 +20,7 @@ use tok_store::StoreError;
 use tok_store::tokens::{Counted, FirstUse};
 
 use super::Service;
+use super::strangers::Stranger;
 use crate::fault::IntoFault;
 use crate::verdicts::{Facts, PeerFacts, PeerKey};
 
@@ -30,17 +32,36 @@ pub enum Presented {
     NotOurs,
     /// Text of the right form.
     Token(Plaintext),
+    /// A name with a chosen secret, or another system's secret.
+    Other(Stranger),
 }
 
 /// A token that was not seen in the last moments.
 pub struct Unknown {
-    text: Plaintext,
-    digest: Digest,
+    presented: Sought,
     source: Source,
 }
 
+/// The token that was found.
+pub(super) type Found = Result<Facts, Missing>;
+
+/// Why none was.
+pub(super) enum Missing {
+    /// It is nobody's.
+    Unknown,
+    /// The same, and it was counted already as a failure of where it came from.
+    Counted(Refusal),
+    /// It was a user name and nothing else.
+    OnlyAName,
+}
+
+enum Sought {
+    Token { text: Plaintext, digest: Digest },
+    Other(Stranger),
+}
+
 impl Facts {
-    fn of_caller(self, source: Source) -> Caller {
+    pub(super) fn of_caller(self, source: Source) -> Caller {
         Caller { bearer: Bearer::Token(self.token), owner: self.owner, source }
     }
 }
@@ -60,9 +81,13 @@ pub fn authorization(headers: &HeaderMap) -> Presented {
 fn read_authorization(header: Option<&[u8]>) -> Presented {
     let Some(text) = header.map(std::str::from_utf8) else { return Presented::Nothing };
     let Some((scheme, rest)) = text.ok().and_then(|t| t.trim().split_once(' ')) else { return Presented::NotOurs };
-    let read = |text: &str| Plaintext::parse(text).map_or(Presented::NotOurs, Presented::Token);
+    let read = |text: &str, otherwise: fn(&str) -> Stranger| match Plaintext::parse(text) {
+        Ok(token) => Presented::Token(token),
+        Err(_) if text.is_empty() || begins_as_ours(text) => Presented::NotOurs,
+        Err(_) => Presented::Other(otherwise(text)),
+    };
     if scheme.eq_ignore_ascii_case("Bearer") {
-        return read(rest.trim());
+        return read(rest.trim(), Stranger::alone);
     }
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Presented::NotOurs;
@@ -72,12 +97,22 @@ fn read_authorization(header: Option<&[u8]>) -> Presented {
         return Presented::NotOurs;
     };
     match password {
-        "" | "x-oauth-basic" => match read(user) {
-            Presented::NotOurs if password.is_empty() => Presented::Nothing,
-            read => read,
+        "" => match Plaintext::parse(user) {
+            Ok(token) => Presented::Token(token),
+            Err(_) if begins_as_ours(user) => Presented::Nothing,
+            Err(_) => Stranger::user_name(user).map_or(Presented::Nothing, Presented::Other),
         },
-        _ => read(password),
+        "x-oauth-basic" => read(user, Stranger::alone),
+        _ => match read(password, Stranger::alone) {
+            Presented::Other(_) => Presented::Other(Stranger::pair(user, password)),
+            ours => ours,
+        },
     }
+}
+
+/// Whether text that is no token of ours looks like one: a typing error, which is nobody else's secret.
+pub(super) fn begins_as_ours(text: &str) -> bool {
+    TokenKind::every().any(|kind| text.starts_with(kind.prefix()))
 }
 
 impl Service {
@@ -95,15 +130,26 @@ impl Service {
 
     /// The same if it can be said without asking the database, as it usually can; else what is to be looked up.
     pub fn caller_at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, Refusal>, Unknown> {
+        Ok(self.at_once(presented, source)?.or_else(|(missing, source)| self.nobody(missing, source)))
+    }
+
+    /// What can be said at once. Nothing is counted.
+    fn at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, (Missing, Source)>, Unknown> {
         let text = match presented {
             Presented::Nothing => return Ok(Ok(Caller::anonymous(source))),
-            Presented::NotOurs => return Ok(Err(self.unknown_token(&source))),
+            Presented::NotOurs => return Ok(Err((Missing::Unknown, source))),
             Presented::Token(text) => text,
+            Presented::Other(stranger) => {
+                return match self.stranger_at_once(stranger, &source) {
+                    Ok(found) => Ok(found.map_err(|missing| (missing, source))),
+                    Err(stranger) => Err(Unknown { presented: Sought::Other(stranger), source }),
+                };
+            }
         };
         let digest = text.digest(self.peppers.current());
         match self.verdicts.token(&digest) {
             Some(facts) => Ok(Ok(facts.of_caller(source))),
-            None => Err(Unknown { text, digest, source }),
+            None => Err(Unknown { presented: Sought::Token { text, digest }, source }),
         }
     }
 
@@ -115,37 +161,54 @@ impl Service {
         wanted: Option<(&RepoPath, RepoRight)>,
     ) -> Result<Result<Caller, Refusal>, StoreError> {
         match self.look_up(&unknown).await? {
-            None => Ok(Err(self.unknown_token(&unknown.source))),
-            Some(facts) if facts.token.needs_the_store() => self.admit(facts.of_caller(unknown.source), wanted).await,
-            Some(facts) => Ok(Ok(facts.of_caller(unknown.source))),
+            Err(missing) => Ok(self.nobody(missing, unknown.source)),
+            Ok(facts) if facts.token.needs_the_store() => self.admit(facts.of_caller(unknown.source), wanted).await,
+            Ok(facts) => Ok(Ok(facts.of_caller(unknown.source))),
         }
     }
 
-    /// Who holds this token, for whoever only asks about it: nobody's failure if there is none, and neither a use, nor a
-    /// first one, nor reuse.
-    pub(super) async fn holder(&self, text: Plaintext, source: Source) -> Result<Option<Caller>, StoreError> {
-        let digest = text.digest(self.peppers.current());
-        match self.verdicts.token(&digest) {
-            Some(facts) => Ok(Some(facts.of_caller(source))),
-            None => {
-                let unknown = Unknown { text, digest, source };
-                Ok(self.look_up(&unknown).await?.map(|facts| facts.of_caller(unknown.source)))
+    /// Whoever presents what is nobody's.
+    fn nobody(&self, missing: Missing, source: Source) -> Result<Caller, Refusal> {
+        match missing {
+            Missing::Unknown => Err(self.unknown_token(&source)),
+            Missing::Counted(refusal) => Err(refusal),
+            Missing::OnlyAName => Ok(Caller::anonymous(source)),
+        }
+    }
+
+    /// Who holds this, for whoever only asks about it: neither a use, nor a first one, nor reuse. A token of ours that is
+    /// nobody's is nobody's failure; a wrong secret for a name is one here as everywhere.
+    pub(super) async fn holder(&self, presented: Presented, source: Source) -> Result<Option<Caller>, StoreError> {
+        let unknown = match self.at_once(presented, source) {
+            Ok(found) => return Ok(found.ok()),
+            Err(unknown) => unknown,
+        };
+        match self.look_up(&unknown).await? {
+            Ok(facts) => Ok(Some(facts.of_caller(unknown.source))),
+            Err(Missing::Counted(Refusal { rule: Rule::Throttled(_) })) => {
+                Err(StoreError::Unavailable { what: "too many wrong secrets came from there".to_owned(), source: None })
             }
+            Err(_) => Ok(None),
         }
     }
 
-    /// Looks a token up, and remembers it unless each use of it is the store's business.
-    async fn look_up(&self, unknown: &Unknown) -> Result<Option<Facts>, StoreError> {
+    /// Looks it up, and remembers it unless each use of it is the store's business.
+    async fn look_up(&self, unknown: &Unknown) -> Result<Found, StoreError> {
+        let Unknown { presented, source } = unknown;
+        let (text, digest) = match presented {
+            Sought::Token { text, digest } => (text, *digest),
+            Sought::Other(stranger) => return self.look_up_stranger(stranger, source).await,
+        };
         let asked = self.verdicts.asking();
-        let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| unknown.text.digest(pepper)).collect();
+        let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
         let found =
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
-        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(None) };
+        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(Err(Missing::Unknown)) };
         let facts = Facts { token: Arc::new(self.dated(token)), owner };
         if !facts.token.needs_the_store() {
-            self.verdicts.remember_token(unknown.digest, facts.clone(), asked);
+            self.verdicts.remember_token(digest, facts.clone(), asked);
         }
-        Ok(Some(facts))
+        Ok(Ok(facts))
     }
 
     /// Lets somebody in whose token changes by that: a use is counted, or a first use written down. Whoever presents a
@@ -221,7 +284,10 @@ impl Service {
             Ok(said) => return Ok(said),
             Err(unknown) => unknown,
         };
-        let Some(facts) = self.look_up(&unknown).await? else { return Ok(Err(self.unknown_token(&unknown.source))) };
+        let facts = match self.look_up(&unknown).await? {
+            Ok(facts) => facts,
+            Err(missing) => return Ok(self.nobody(missing, unknown.source)),
+        };
         let given_up =
             matches!(&facts.token.state, TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= self.now());
         if !given_up {
@@ -267,8 +333,7 @@ impl Service {
                 Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
                     .hint("leave out --as and TOK_USER, or run this as root"))
             }
-            Some(name) if user.is_none() => Err(Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
-                .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))),
+            Some(name) if user.is_none() => Err(nobody_named(&name)),
             acting_as => Ok(Caller {
                 bearer: Bearer::LocalPeer { manager: manager && acting_as.is_none() },
                 owner: user.map_or(OwnerNow::Nobody, OwnerNow::User),
@@ -363,13 +428,15 @@ impl Service {
         }
         let wanted = name.clone();
         let user = self.run(move |store| store.read(|tx| tok_store::users::now_by_name(tx, &wanted))).await?;
-        let user = user.ok_or_else(|| {
-            Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
-                .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))
-        })?;
+        let user = user.ok_or_else(|| nobody_named(&name))?;
         let bearer = Bearer::Acting { by: Arc::new(caller.bearer) };
         Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source: caller.source })
     }
+}
+
+fn nobody_named(name: &UserName) -> Fault {
+    Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
+        .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))
 }
 
 /// The login name of a user ID, if it can be a tok user's.
@@ -380,12 +447,11 @@ fn system_name(uid: u32) -> Option<UserName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tok_model::kind::TokenKind;
 
     fn token_in(header: &str) -> Option<bool> {
         match read_authorization(Some(header.as_bytes())) {
             Presented::Nothing => None,
-            Presented::NotOurs => Some(false),
+            Presented::NotOurs | Presented::Other(_) => Some(false),
             Presented::Token(_) => Some(true),
         }
     }

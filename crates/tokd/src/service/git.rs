@@ -16,7 +16,7 @@ use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, PepperId, Plaintext};
 use tok_model::token::{Owner, Token};
-use tok_store::tokens::NewToken;
+use tok_store::tokens::{NewToken, StoredSecret};
 use tok_store::{StoreError, WriteTx};
 
 use super::{Service, rng};
@@ -185,6 +185,7 @@ impl Service {
         let (text, pepper) = (Plaintext::mint(TokenKind::Session, &mut rng()), self.peppers.current());
         let name = format!("local login of {}", caller.source.describe());
         let row = NewToken { local_uid: Some(uid), ..row(&text, pepper.id(), text.digest(pepper), name) };
+        let row = Box::new(row);
         Ok(Parent::LocalLogin { uid, permit, row })
     }
 
@@ -290,15 +291,15 @@ enum Parent {
     LocalLogin {
         uid: u32,
         permit: Box<Permit>,
-        row: NewToken,
+        row: Box<NewToken>,
     },
 }
 
 fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewToken {
     NewToken {
         id: TokenId::random(&mut rng()),
-        digest,
-        pepper,
+        secret: StoredSecret::Digest { digest, pepper },
+        imported_from: None,
         shown_prefix: text.shown_prefix(),
         name,
         description: String::new(),
@@ -338,7 +339,7 @@ fn mint_under(
         let (parent, opened) = match tok_store::tokens::local_session(&mut tx, owner, uid)? {
             Some(session) => (session.id, None),
             None => {
-                let session = tok_store::tokens::create(&mut tx, &login_permit, login)?;
+                let session = tok_store::tokens::create(&mut tx, &login_permit, *login)?;
                 let event = AuditEvent::done(Action::SessionOpen, login_permit.actor().clone())
                     .token(session.id, &session.shown_prefix)
                     .detail(session.name);

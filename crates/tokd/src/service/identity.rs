@@ -347,7 +347,7 @@ fn with_ended(event: AuditEvent, permit: &Permit, change: &MemberChange) -> Audi
     AuditEvents::new(event, ended)
 }
 
-fn user_record(user: &User, live: i64) -> UserRecord {
+pub(super) fn user_record(user: &User, live: i64) -> UserRecord {
     UserRecord {
         id: user.id,
         name: user.name.to_string(),

@@ -4,7 +4,10 @@ mod audit;
 mod caller;
 mod git;
 mod identity;
+mod import;
+mod passwords;
 mod server;
+mod strangers;
 mod tokens;
 
 use std::num::NonZeroU32;
@@ -31,6 +34,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
+pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};
 
 /// What the operations need. One for the daemon, shared by all doors.
@@ -41,6 +45,7 @@ pub struct Service {
     policy: Tokens,
     verdicts: Verdicts,
     minted: git::MintedTokens,
+    strangers: strangers::Strangers,
     uses: Uses,
     failures: Failures,
     place: Place,
@@ -80,6 +85,7 @@ impl Service {
             policy,
             verdicts: Verdicts::default(),
             minted: git::MintedTokens::default(),
+            strangers: strangers::Strangers::default(),
             uses: Uses::default(),
             failures: Failures::new(None),
             place,
@@ -123,7 +129,9 @@ impl Service {
 
     /// Asks the one decision, for an operation that answers with a [`Fault`].
     fn permit(&self, caller: &Caller, need: Need) -> Result<Permit, Fault> {
-        decide(caller, need, self.now()).map_err(IntoFault::into_fault)
+        let permit = decide(caller, need, self.now()).map_err(IntoFault::into_fault)?;
+        self.uses.note_temporary(permit.actor(), permit.at());
+        Ok(permit)
     }
 
     async fn run<T: Send + 'static>(

@@ -16,6 +16,7 @@ impl Service {
         let now = self.now();
         let via = match caller.token() {
             Some(token) => format!("token {}…", token.shown_prefix),
+            None if let Bearer::Temporary { name } = &caller.bearer => format!("temporary token {name}"),
             None => match caller.source.uid {
                 Some(uid) => format!("local socket, uid {uid}"),
                 None => caller.source.describe(),

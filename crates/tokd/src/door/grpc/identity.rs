@@ -1,8 +1,8 @@
 //! Who there is, who belongs where, and who is asking.
 
-use tok_api::convert::{NewMember, NewUser, NewWorkspace, PageAsk, optional, parsed};
+use tok_api::convert::{NewMember, NewUser, NewWorkspace, PageAsk, PasswordChange, optional, parsed};
 use tok_api::wire::v1;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use v1::identity_service_server::IdentityService;
 
 use super::{Door, Reply};
@@ -119,7 +119,10 @@ impl IdentityService for Door {
         Ok(Response::new(self.service.status(&caller).await?.into()))
     }
 
-    async fn set_password(&self, _: Request<v1::SetPasswordRequest>) -> Reply<v1::SetPasswordReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn set_password(&self, request: Request<v1::SetPasswordRequest>) -> Reply<v1::SetPasswordReply> {
+        let caller = self.caller(&request).await?;
+        let change = PasswordChange::try_from(request.into_inner())?;
+        let user = self.service.set_password(&caller, change).await?;
+        Ok(Response::new(v1::SetPasswordReply { user: Some(user.into()) }))
     }
 }

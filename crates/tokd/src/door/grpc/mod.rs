@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tok_api::convert::parsed;
+use tok_api::convert::{LARGEST_IMPORT, parsed};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::wire::{FILE_DESCRIPTOR_SET, v1};
 use tok_model::decide::Caller;
@@ -39,6 +39,8 @@ use crate::service::Service;
 
 /// The largest message either way. A page of a thousand tokens is some 600 KiB.
 const LARGEST_REQUEST: usize = 64 * 1024;
+/// For what may carry a file to bring in, with some room around it.
+const LARGEST_WITH_FILE: usize = LARGEST_IMPORT + LARGEST_REQUEST;
 
 /// Every gRPC service of tokd.
 #[derive(Clone)]
@@ -76,7 +78,7 @@ impl GrpcDoor {
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let routes = Routes::new(TokenServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
+        let routes = Routes::new(TokenServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_WITH_FILE))
             .add_service(IdentityServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuthorizationServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuditServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))

@@ -1,9 +1,9 @@
 //! Making, finding, changing and ending tokens.
 
 use secrecy::SecretString;
-use tok_api::convert::{CheckedChange, CheckedRotation, NewToken, PageAsk, RevokeMany, TokenFilter, parsed};
+use tok_api::convert::{CheckedChange, CheckedRotation, NewImport, NewToken, PageAsk, RevokeMany, TokenFilter, parsed};
 use tok_api::wire::v1;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use v1::token_service_server::TokenService;
 
 use super::{Door, Reply};
@@ -77,7 +77,9 @@ impl TokenService for Door {
         Ok(Response::new(self.service.restore_token(&caller, reference).await?.into()))
     }
 
-    async fn import(&self, _: Request<v1::ImportTokensRequest>) -> Reply<v1::ImportTokensReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn import(&self, request: Request<v1::ImportTokensRequest>) -> Reply<v1::ImportTokensReply> {
+        let caller = self.caller(&request).await?;
+        let new = NewImport::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.import_tokens(&caller, new).await?.into()))
     }
 }

@@ -10,17 +10,21 @@ use tok_model::scope::{RepoRight, Scope};
 use tok_model::secret::Plaintext;
 
 use crate::fault::IntoFault;
-use crate::service::Service;
+use crate::service::{Service, presented_text};
 
 impl Service {
     /// Says whose a token is and what it may do now. Holding the text is the right to ask.
     pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
         self.permit(caller, Need::Identity)?;
-        let text = Plaintext::parse(text.trim()).map_err(|why| Fault::field("secret", why))?;
-        let found = self.holder(text, caller.source.clone()).await.map_err(IntoFault::into_fault)?;
+        let text = text.trim();
+        let found = self.holder(presented_text(text), caller.source.clone()).await.map_err(IntoFault::into_fault)?;
         let holder = found.ok_or_else(|| {
             // Whoever tries texts here is noted as whoever presents them.
             self.unknown_token(&caller.source);
+            // What is no text of ours may be a name with its secret, or another system's; if it is nobody's, that is said.
+            if let Err(why) = Plaintext::parse(text) {
+                return Fault::field("secret", why);
+            }
             Fault::new(
                 FaultCode::NotFound,
                 "this token is not known here: it never was, or it was removed long after it ended",
@@ -28,7 +32,13 @@ impl Service {
         })?;
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);
-        let token = holder.token().ok_or_else(|| Fault::new(FaultCode::Internal, "a token without a token"))?;
+        let token = holder.token().ok_or_else(|| {
+            Fault::new(
+                FaultCode::InvalidArgument,
+                "that is a temporary token, which administers this server until tokd stops and is kept nowhere",
+            )
+            .hint("`tok whoami` with it as TOK_TOKEN shows it")
+        })?;
         Ok(CheckedToken {
             usable: verdict.is_ok(),
             verdict: verdict.map_or_else(|no| no.to_string(), |_| "the token works".to_owned()),

@@ -1,7 +1,7 @@
 //! Making tokens.
 
+use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
 use tok_api::convert::{CreatedToken, NewToken, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
@@ -12,7 +12,6 @@ use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
 use tok_model::name::WorkspaceName;
 use tok_model::policy::PolicyError;
-use tok_model::secret::Plaintext;
 use tok_model::token::{Owner, Token};
 use tok_store::tokens::{Key, NewToken as NewRow};
 use tok_store::{StoreError, WriteTx};
@@ -30,13 +29,14 @@ impl Service {
         let expires_at = self.expiry(caller, new.grant.kind(), new.expires, now)?;
         let request = MintRequest { owner, grant: new.grant, expires_at, allow_from: new.allow_from };
         let permit = self.permit(caller, Need::Mint(request))?;
-        let text = Plaintext::mint(kind_of(&permit), &mut rng());
-        let pepper = self.peppers.current();
+        let chosen = new.secret.is_some();
+        let about = caller.user().map(|user| user.name.as_str());
+        let secret = self.new_secret(kind_of(&permit), &new.name, new.secret, about).await?;
         let row = NewRow {
             id: TokenId::random(&mut rng()),
-            digest: text.digest(pepper),
-            pepper: pepper.id(),
-            shown_prefix: text.shown_prefix(),
+            secret: secret.stored,
+            imported_from: None,
+            shown_prefix: secret.shown,
             name: new.name,
             description: new.description,
             labels: new.labels,
@@ -45,7 +45,11 @@ impl Service {
             local_uid: None,
         };
         let token = self.run(move |store| store.write(|tx| make(tx, &permit, row, key.as_ref()))).await??;
-        Ok(CreatedToken { secret: SecretString::from(text.reveal()), token: TokenRecord::of(&token, now) })
+        if chosen {
+            // That there was nothing of the kind, and that this secret was nobody's, is no longer so.
+            self.verdicts.forget_all();
+        }
+        Ok(CreatedToken { secret: secret.text, token: TokenRecord::of(&token, now) })
     }
 
     /// For whom a token with this grant shall act.
@@ -70,7 +74,7 @@ impl Service {
 
     /// A workspace as an owner of tokens, for somebody who may see it. Asked before it is looked up, so that nobody
     /// learns of a workspace by trying.
-    pub(super) async fn workspace_owner(
+    pub(in crate::service) async fn workspace_owner(
         &self,
         caller: &Caller,
         workspace: Option<WorkspaceName>,
@@ -86,7 +90,7 @@ impl Service {
 
     /// When a token ends: as asked, else by the policy for its kind, and never later than the policy's maximum or its
     /// maker's own end.
-    pub(super) fn expiry(
+    pub(in crate::service) fn expiry(
         &self,
         caller: &Caller,
         kind: TokenKind,

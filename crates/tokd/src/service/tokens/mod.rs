@@ -12,6 +12,7 @@ mod resolve;
 mod restore;
 mod revoke;
 mod rotate;
+mod secret;
 
 pub use check::effective_scopes;
 pub(super) use idempotency::asker;

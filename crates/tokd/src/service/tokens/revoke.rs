@@ -9,12 +9,11 @@ use tok_model::clock::Timestamp;
 use tok_model::decide::{Bearer, Caller, Need, Permit};
 use tok_model::id::TokenId;
 use tok_model::name::UserName;
-use tok_model::secret::Plaintext;
 use tok_model::token::{Owner, Reference, Standing, Token};
 use tok_store::tokens::{EndedMany, Selection, UNDO_WINDOW};
 
 use crate::fault::IntoFault;
-use crate::service::{Service, rng};
+use crate::service::{Service, presented_text, rng};
 
 impl Service {
     /// Ends a token and all that were made through it, at once. A dry run only says what it would be.
@@ -93,9 +92,8 @@ impl Service {
         }
         let unknown =
             || Fault::new(FaultCode::NotFound, "that is no token of this server, so there is nothing to revoke");
-        let text = Plaintext::parse(text).map_err(|_| unknown())?;
         // To end it is not to use it, and whoever ends what was given up raises no alarm.
-        let found = self.holder(text, caller.source.clone()).await;
+        let found = self.holder(presented_text(text), caller.source.clone()).await;
         let held = found.map_err(IntoFault::into_fault)?.ok_or_else(unknown)?;
         let Bearer::Token(token) = &held.bearer else { return Err(unknown()) };
         let now = self.now();

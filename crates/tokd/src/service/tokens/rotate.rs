@@ -1,13 +1,12 @@
 //! Giving a token a successor.
 
+use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
 use tok_api::convert::{CheckedRotation, RotatedToken, TokenRecord};
 use tok_api::fault::Fault;
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Caller, MintRequest, Need, Permit};
 use tok_model::id::TokenId;
-use tok_model::secret::Plaintext;
 use tok_model::token::{SecretForm, Token};
 use tok_store::tokens::{Key, NewToken, Rotated, made_by_the_daemon};
 use tok_store::{StoreError, WriteTx};
@@ -35,13 +34,12 @@ impl Service {
         let request =
             MintRequest { owner: old.owner, grant: old.grant.clone(), expires_at, allow_from: old.allow_from.clone() };
         let permit = self.permit(caller, Need::Mint(request)).map_err(|fault| as_its_owner(fault, caller, &old))?;
-        let text = Plaintext::mint(old.kind(), &mut rng());
-        let pepper = self.peppers.current();
+        let secret = self.new_secret(old.kind(), &old.name, rotation.secret, Some(&old.owner_name)).await?;
         let row = NewToken {
             id: TokenId::random(&mut rng()),
-            digest: text.digest(pepper),
-            pepper: pepper.id(),
-            shown_prefix: text.shown_prefix(),
+            secret: secret.stored,
+            imported_from: None,
+            shown_prefix: secret.shown,
             name: old.name.clone(),
             description: old.description.clone(),
             labels: old.labels.clone(),
@@ -56,7 +54,7 @@ impl Service {
             })
             .await??;
         Ok(RotatedToken {
-            secret: SecretString::from(text.reveal()),
+            secret: secret.text,
             token: TokenRecord::of(&rotated.token, now),
             predecessor: TokenRecord::of(&rotated.predecessor, now),
         })
@@ -113,9 +111,12 @@ fn takes_a_successor(old: &Token, rotation: &CheckedRotation) -> Result<(), Faul
             "the secret of this token is not a chosen one, so its successor gets one from tok",
         )
         .hint("leave the secret out")),
-        (SecretForm::Chosen, _) => Err(Fault::field("secret", "a token with a chosen secret is not rotated")
-            .hint("make one with another name and a new secret, and revoke this one when that is in use")),
-        (SecretForm::Minted | SecretForm::Foreign, None) => Ok(()),
+        (SecretForm::Chosen, None) => Err(Fault::field(
+            "secret",
+            "the secret of this token was chosen, so its successor needs one that is chosen, too",
+        )
+        .hint("hand the new one over on stdin, with --secret-stdin")),
+        (SecretForm::Chosen, Some(_)) | (SecretForm::Minted | SecretForm::Foreign, None) => Ok(()),
     }
 }
 

@@ -1,0 +1,108 @@
+//! Passwords of users: set, taken away, and verified.
+
+use secrecy::SecretString;
+use tok_api::convert::{PasswordChange, UserRecord};
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::audit::{Action, AuditEvent};
+use tok_model::decide::{Bearer, Caller, Need, Refusal, Rule, UserNow};
+use tok_model::grant::Grant;
+use tok_model::name::UserName;
+use tok_store::StoreError;
+
+use super::Service;
+use super::identity::user_record;
+use crate::fault::IntoFault;
+
+impl Service {
+    /// Sets a user's password or takes it away: one's own with the one until now, managers those of others.
+    pub async fn set_password(&self, caller: &Caller, change: PasswordChange) -> Result<UserRecord, Fault> {
+        let own = caller.user().map(|user| (user.id, user.name.clone()));
+        let name = change.user.or_else(|| own.as_ref().map(|(_, name)| name.clone())).ok_or_else(|| {
+            Fault::field("name", "say whose password it shall be: you are no user here")
+                .hint("tok user passwd <name>; `tok user list` shows the users")
+        })?;
+        let permit = match own {
+            Some((user, own)) if own == name => {
+                let permit = self.permit(caller, Need::ChangeProfile { user })?;
+                self.knows_password(caller, &name, change.current).await?;
+                permit
+            }
+            _ => self.permit(caller, Need::Server)?,
+        };
+        let hash = match change.password {
+            Some(password) => Some(self.hash_of_chosen("password", password, vec![name.to_string()]).await?),
+            None => None,
+        };
+        let (user, live) = self
+            .run(move |store| {
+                store.write(|mut tx| {
+                    let user = tok_store::users::set_password(&mut tx, &permit, &name, hash.as_deref())?;
+                    let live = tok_store::tokens::count_live_by_user(&mut tx, &permit, &[user.id])?;
+                    let event = AuditEvent::done(Action::UserPassword, permit.actor().clone())
+                        .subject(user.id, user.name.clone())
+                        .detail(if user.has_password { "set" } else { "taken away" });
+                    tx.commit(event, permit.at())?;
+                    Ok((user, live))
+                })
+            })
+            .await?;
+        Ok(user_record(&user, live.into_values().next().unwrap_or(0)))
+    }
+
+    /// The user of this name, if this is their password and they may log in. Costs the same whether there is such a user
+    /// and whether they have a password. `Err` is "cannot know now".
+    pub async fn verify_password(
+        &self,
+        name: &UserName,
+        password: SecretString,
+    ) -> Result<Option<UserNow>, StoreError> {
+        let wanted = name.clone();
+        let found = self
+            .executor
+            .run(move |store| {
+                store.read(|tx| {
+                    let hash = tok_store::users::password_hash(tx, &wanted)?;
+                    Ok((tok_store::users::now_by_name(tx, &wanted)?, hash))
+                })
+            })
+            .await?;
+        let (user, hash) = found;
+        let right = self.strangers.slow.verify(password, hash.into_iter().collect()).await?;
+        Ok(user.filter(|user| right.is_some() && user.enabled))
+    }
+
+    /// Whoever changes their own password knows it, or has none yet and has logged in. Root on this machine is believed.
+    async fn knows_password(
+        &self,
+        caller: &Caller,
+        name: &UserName,
+        current: Option<SecretString>,
+    ) -> Result<(), Fault> {
+        if matches!(caller.bearer, Bearer::LocalPeer { manager: true }) {
+            return Ok(());
+        }
+        let wanted = name.clone();
+        let has_one = self.run(move |store| store.read(|tx| tok_store::users::password_hash(tx, &wanted))).await?;
+        if has_one.is_none() {
+            // A password opens sessions, which do more than any token of another kind: those cannot make one up.
+            return match caller.token() {
+                Some(token) if token.grant != Grant::Session => Err(Refusal::from(Rule::Kind(token.kind()))
+                    .into_fault()
+                    .hint(format!("log in to set a first password, or ask a manager: tok user passwd {name}"))),
+                _ => Ok(()),
+            };
+        }
+        let Some(current) = current else {
+            return Err(Fault::field("current", "your password until now is needed")
+                .hint(format!("a manager can set it without: tok user passwd {name}")));
+        };
+        match self.verify_password(name, current).await.map_err(IntoFault::into_fault)? {
+            Some(_) => Ok(()),
+            None => Err(Fault {
+                field: Some("current".to_owned()),
+                ..Fault::new(FaultCode::Forbidden, "that is not your password until now")
+            }
+            .hint(format!("a manager can set it without: tok user passwd {name}"))),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+DROP INDEX tokens_foreign;
+DROP INDEX tokens_chosen;

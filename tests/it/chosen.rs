@@ -1,0 +1,127 @@
+//! Tokens with chosen secrets: a name and a secret that somebody knows by heart.
+
+use tok_tests::environment::Environment;
+use tok_tests::http::Request;
+
+use crate::authority::{READ, WRITE, acme};
+
+const SECRET: &str = "violet-tractor-97-moon";
+
+fn chosen(environment: &Environment, user: &str, name: &str, secret: &str, arguments: &[&str]) {
+    environment.canaries().register("a chosen secret", secret);
+    let create =
+        environment.tok(&["token", "create", name, "--secret-stdin", "--quiet"]).arguments(arguments.iter().copied());
+    create.acting_as(user).input(format!("{secret}\n")).ok();
+}
+
+#[test]
+fn a_chosen_secret_is_judged_alike_wherever_it_is_presented() {
+    let environment = acme();
+    chosen(&environment, "will", "deploy", SECRET, &["--scopes", "repo:read"]);
+    let verdict = |name: &str, secret: &str, service: &str| {
+        environment.send(&Request::refs("acme/app", service).basic(name, secret)).status
+    };
+    assert_eq!(verdict("deploy", SECRET, READ), 200);
+    assert_eq!(verdict("Deploy", SECRET, READ), 200, "names that differ in case alone are the same");
+    assert_eq!(verdict("deploy", SECRET, WRITE), 403);
+    for (name, secret) in [("deploy", "violet-tractor-97-moom"), ("will", SECRET), ("", SECRET), ("deploy", "x")] {
+        assert_eq!(verdict(name, secret, READ), 401, "{name}:{secret}");
+    }
+    // Alone it is nothing: neither as Bearer nor as a user name.
+    assert_eq!(environment.send(&Request::refs("acme/app", READ).bearer(SECRET)).status, 401);
+    assert_eq!(environment.send(&Request::refs("acme/app", READ).bearer(&format!("deploy:{SECRET}"))).status, 401);
+    assert_eq!(environment.send(&Request::refs("acme/app", READ).basic(SECRET, "")).status, 401);
+    assert_eq!(environment.send(&Request::refs("acme/app", READ).basic(SECRET, "x-oauth-basic")).status, 401);
+
+    let asked = Request::get("/authz/git").header("X-Original-URI", "/acme/app.git/info/refs?service=git-upload-pack");
+    let said = environment.send(&asked.header("X-Original-Method", "GET").basic("deploy", SECRET));
+    assert_eq!(
+        (said.status, said.header("remote-user"), said.header("x-tok-scopes")),
+        (204, Some("will"), Some("repo:read"))
+    );
+
+    let exempt = environment.canaries().exempt().to_owned();
+    environment
+        .git(&environment.work(""), &["ls-remote", &environment.repository("acme/app")])
+        .with_password(&environment.url(), "deploy", SECRET, &exempt)
+        .ok();
+    let pair = format!("deploy:{SECRET}");
+    let whoami = environment.tok(&["whoami", "--output", "json"]).variable("TOK_TOKEN", pair.clone()).ok().json();
+    assert_eq!((whoami["user"].as_str(), whoami["token"]["name"].as_str()), (Some("will"), Some("deploy")));
+    let checked = environment.tok(&["token", "check", "--output", "json"]).input(pair).ok().json();
+    assert_eq!(
+        (
+            checked["usable"].as_bool(),
+            checked["token"]["secret_form"].as_str(),
+            checked["token"]["token_prefix"].as_str()
+        ),
+        (Some(true), Some("chosen"), Some("deploy:"))
+    );
+    // What is kept is a slow hash and nothing else.
+    let kept = environment.rows("SELECT digest, secret_hash FROM tokens WHERE name = 'deploy'");
+    assert!(kept[0]["digest"].is_null());
+    assert!(kept[0]["secret_hash"].as_str().unwrap().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept:?}");
+}
+
+#[test]
+fn it_ends_at_once_and_its_name_is_free_again() {
+    let environment = acme();
+    chosen(&environment, "will", "deploy", SECRET, &[]);
+    let verdict = |secret: &str| environment.send(&Request::refs("acme/app", READ).basic("deploy", secret)).status;
+    assert_eq!(verdict(SECRET), 200);
+    environment.tok(&["user", "disable", "will"]).ok();
+    assert_eq!(verdict(SECRET), 401);
+    environment.tok(&["user", "enable", "will"]).ok();
+    assert_eq!(verdict(SECRET), 200);
+    // Two of a name cannot be told apart, whoever they are of.
+    let other = "another-tractor-98-sun";
+    environment.canaries().register("a chosen secret", other);
+    let again =
+        || environment.tok(&["token", "create", "DEPLOY", "--secret-stdin", "--quiet"]).acting_as("mona").input(other);
+    again().run().says(&["has that name", "choose another name, or revoke that one"]);
+    environment.tok(&["token", "revoke", "deploy", "--force"]).acting_as("will").ok();
+    assert_eq!(verdict(SECRET), 401);
+    again().ok();
+    assert_eq!((verdict(SECRET), verdict(other)), (401, 200));
+}
+
+#[test]
+fn what_can_be_guessed_or_cannot_be_presented_is_refused_and_not_repeated() {
+    let environment = acme();
+    for (name, secret, says) in [
+        ("deploy", "passwordpassword", &["can be guessed", "four or more random words"][..]),
+        ("deploy", "Zq8#fT2!vLp", &["too short", "12 characters"]),
+        ("deploy", "deploy-deploy-will", &["can be guessed"]),
+        ("deploy", "tokpat_violet-tractor-97-moon", &["would be taken for one"]),
+        ("a:b", SECRET, &["no colon", "name:secret"]),
+        (" deploy", SECRET, &["no space at its ends"]),
+    ] {
+        let run = environment.tok(&["token", "create", name, "--secret-stdin"]).acting_as("will").input(secret).run();
+        run.says(says);
+        assert!(!run.complaint().contains(secret), "{}", run.describe());
+    }
+    assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE secret_hash IS NOT NULL"), 0);
+    assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'personal'"), 0);
+}
+
+#[test]
+fn it_is_rotated_under_its_name_and_the_old_one_raises_the_alarm() {
+    let environment = acme();
+    let next = "amber-lighthouse-41-fog";
+    environment.canaries().register("a chosen secret", next);
+    chosen(&environment, "will", "deploy", SECRET, &[]);
+    let verdict = |secret: &str| environment.send(&Request::refs("acme/app", READ).basic("deploy", secret)).status;
+    assert_eq!(verdict(SECRET), 200);
+    let rotate = |arguments: &[&str]| {
+        environment
+            .tok(&["token", "rotate", "deploy", "--quiet"])
+            .arguments(arguments.iter().copied())
+            .acting_as("will")
+    };
+    rotate(&[]).run().says(&["its successor needs one that is chosen"]);
+    rotate(&["--secret-stdin", "--grace", "1h"]).input(next).ok();
+    // Both work until the new one is used; then the old one is given up, and to present it ends both.
+    assert_eq!((verdict(SECRET), verdict(next)), (200, 200));
+    assert_eq!(verdict(SECRET), 401);
+    assert_eq!(verdict(next), 401);
+}
