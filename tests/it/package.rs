@@ -183,7 +183,7 @@ fn the_man_pages_name_every_option_and_variable_and_render_without_a_warning() {
             assert!(text.contains(word), "{page} lacks {word}");
         }
     }
-    for page in ["tokd.8", "tokd.toml.5", "git-credential-tok.1"] {
+    for page in ["tokd.8", "tokd.toml.5", "tok-config.5", "git-credential-tok.1"] {
         let path = workspace().join("packaging/man").join(page);
         let man = system("man").args(["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l"]).arg(&path).output();
         let output = match man {
