@@ -80,6 +80,7 @@ fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {
 }
 
 /// A field of which it matters whether it was said at all: `null` is said, and means "none".
+#[expect(clippy::option_option, reason = "said, said to be nothing, and not said are three things")]
 pub(super) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
