@@ -7,6 +7,8 @@
 
 mod audit;
 mod changes;
+mod endings;
+mod explain;
 mod extract;
 mod metadata;
 mod oauth;
@@ -105,6 +107,8 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(tokens::routes())
         .merge(changes::routes())
+        .merge(endings::routes())
+        .merge(explain::routes())
         .merge(users::routes())
         .merge(workspaces::routes())
         .merge(audit::routes())
