@@ -7,6 +7,7 @@
 
 mod api;
 mod api_changes;
+mod api_endings;
 mod api_limits;
 mod api_oauth;
 mod authority;

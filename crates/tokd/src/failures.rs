@@ -32,8 +32,8 @@ impl Origin {
         match (source.address, source.uid) {
             (Some(IpAddr::V4(address)), _) => Self::V4(address),
             (Some(IpAddr::V6(address)), _) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
+                let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
+                Self::V6(network)
             }
             (None, Some(uid)) => Self::Uid(uid),
             (None, None) => Self::Unknown,
@@ -66,7 +66,7 @@ impl Failures {
         let mut wait = None;
         self.forgiven.entry(Origin::of(source)).and_compute_with(|entry| {
             let then = entry.map_or(now, |entry| entry.into_value().max(now)) + cost;
-            wait = (then - now).checked_sub(WINDOW).filter(|over| !over.is_zero());
+            wait = then.saturating_sub(now).checked_sub(WINDOW).filter(|over| !over.is_zero());
             if wait.is_some() { Op::Nop } else { Op::Put(then) }
         });
         wait.map(seconds)

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::token::Reference;
+use utoipa::ToSchema;
 
 use super::field::{given, optional, optional_moment, wire_moment};
 use super::tokens::TokenRecord;
@@ -59,7 +60,7 @@ impl TryFrom<v1::ExplainRequest> for ExplainAsk {
 }
 
 /// The answer, by the function that decides each request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Explanation {
     /// Whether it may.
     pub allowed: bool,
@@ -68,15 +69,17 @@ pub struct Explanation {
     /// The same as a sentence.
     pub reason: String,
     /// What would change it.
+    #[schema(required)]
     pub hint: Option<String>,
     /// Each link of the authority rule in the order in which it is asked, up to the one that says no.
     pub steps: Vec<ExplainStep>,
     /// The token, if it is about one.
+    #[schema(required)]
     pub token: Option<TokenRecord>,
 }
 
 /// One link of the authority rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExplainStep {
     /// `live`, `kind`, `scopes`, `routes` or `owner`.
     pub link: String,

@@ -6,6 +6,7 @@ use tok_model::kind::TokenKind;
 use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::{Reference, check_description};
+use utoipa::ToSchema;
 
 use super::field::{given, optional, optional_moment, present, wire_moment};
 use super::json;
@@ -106,14 +107,15 @@ fn reason(text: String) -> Result<Option<String>, Fault> {
 }
 
 /// What ending many tokens did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RevokedMany {
     /// How many live tokens ended.
     pub revoked: u64,
     /// The newest of them, for people to recognise.
     pub sample: Vec<TokenRecord>,
-    /// Until when it can be restored; `None` if it cannot.
+    /// Until when it can be restored; null if it cannot.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub restorable_until: Option<DateTime<Utc>>,
 }
 
@@ -139,7 +141,7 @@ impl TryFrom<v1::RevokeManyReply> for RevokedMany {
 }
 
 /// What was brought back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RestoredTokens {
     /// The token that was pointed at, as it is now.
     pub token: TokenRecord,

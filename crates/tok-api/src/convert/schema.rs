@@ -43,3 +43,23 @@ word_schemas! {
     /// A member's role in a workspace. Each includes the ones before it.
     RoleWord, "Role": Role;
 }
+
+/// What somebody does with a repository: `read` to clone and fetch, `write` to push, `admin` for everything else.
+#[derive(Debug)]
+pub struct RepoRightWord;
+
+impl PartialSchema for RepoRightWord {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("What somebody does with a repository: `read` to clone and fetch, `write` to push, `admin` for the rest."))
+            .enum_values(Some(["read", "write", "admin"]))
+            .into()
+    }
+}
+
+impl ToSchema for RepoRightWord {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "RepoRight".into()
+    }
+}

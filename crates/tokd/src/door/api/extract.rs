@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -19,6 +19,7 @@ use tok_model::name::UserName;
 
 use super::Api;
 use super::problem::Problem;
+use crate::service::{Presented, authorization};
 
 /// The largest body.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
@@ -67,6 +68,19 @@ impl Calling {
         api.service.recognise(&caller)?;
         Ok(Self(caller))
     }
+
+    /// Who calls, or nobody, if that cannot be told from what they presented.
+    pub(super) async fn or_nobody(api: &Api, headers: &HeaderMap, peer: Peer) -> Result<Caller, Problem> {
+        let nobody = Caller::anonymous(api.proxies.source(headers, peer.0));
+        if matches!(authorization(headers), Presented::Nothing) {
+            return Ok(nobody);
+        }
+        match Self::of(api, headers, peer, None).await {
+            Ok(Self(caller)) => Ok(caller),
+            Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => Ok(nobody),
+            Err(problem) => Err(problem),
+        }
+    }
 }
 
 fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {
@@ -80,6 +94,7 @@ fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {
 }
 
 /// A field of which it matters whether it was said at all: `null` is said, and means "none".
+#[expect(clippy::option_option, reason = "said, said to be nothing, and not said are three things")]
 pub(super) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

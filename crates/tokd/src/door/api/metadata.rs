@@ -41,11 +41,9 @@ struct AuthorizationServer {
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     /// Where tokens are revoked (RFC 7009).
     #[schema(format = "uri")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revocation_endpoint: Option<String>,
+    revocation_endpoint: String,
     /// How its callers authenticate: holding the token is enough.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revocation_endpoint_auth_methods_supported: Option<[&'static str; 1]>,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
     /// Every scope.
     scopes_supported: Vec<&'static str>,
     /// None: there is no authorization endpoint.
@@ -65,8 +63,8 @@ async fn authorization_server(State(api): State<Api>) -> Response {
         issuer: url.to_string(),
         introspection_endpoint: format!("{url}{}", oauth::INTROSPECT),
         introspection_endpoint_auth_methods_supported: ["Bearer", "client_secret_basic"],
-        revocation_endpoint: None,
-        revocation_endpoint_auth_methods_supported: None,
+        revocation_endpoint: format!("{url}{}", oauth::REVOKE),
+        revocation_endpoint_auth_methods_supported: ["none"],
         scopes_supported: scopes(),
         response_types_supported: [],
         grant_types_supported: [],

@@ -3,8 +3,12 @@
 //! Each route is the service function of the same name; this door only translates. What is refused is refused with problem
 //! details (RFC 9457).
 
+#![expect(clippy::result_large_err, reason = "a problem is made once, at the end of its request")]
+
 mod audit;
 mod changes;
+mod endings;
+mod explain;
 mod extract;
 mod metadata;
 mod oauth;
@@ -103,6 +107,8 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(tokens::routes())
         .merge(changes::routes())
+        .merge(endings::routes())
+        .merge(explain::routes())
         .merge(users::routes())
         .merge(workspaces::routes())
         .merge(audit::routes())

@@ -187,10 +187,10 @@ impl Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        let hint = fault.hint.or_else(|| next_step(fault.code, fault.field.as_deref()));
+        let hint = fault.hint.unwrap_or_else(|| next_step(fault.code, fault.field.as_deref()));
         let mut problem = Self::new(fault.code.as_str(), fault.message);
         problem.field = fault.field;
-        problem.hint = hint;
+        problem.hint = Some(hint);
         problem.matches = fault.matches;
         problem.facts.scope = fault.scope;
         problem.facts.retry_after = fault.retry_after;
@@ -199,10 +199,10 @@ impl From<Fault> for Problem {
 }
 
 /// What to do where the fault itself does not say.
-fn next_step(code: FaultCode, field: Option<&str>) -> Option<String> {
+fn next_step(code: FaultCode, field: Option<&str>) -> String {
     let step = match (code, field) {
         (FaultCode::InvalidArgument, Some(field)) => {
-            return Some(format!("correct `{field}`; /openapi.json says what it takes"));
+            return format!("correct `{field}`; /openapi.json says what it takes");
         }
         (FaultCode::InvalidArgument, None) => "/openapi.json says what this call takes",
         (FaultCode::NotFound, _) => "the list of the same address shows what there is for you",
@@ -214,7 +214,7 @@ fn next_step(code: FaultCode, field: Option<&str>) -> Option<String> {
         (FaultCode::RateLimited, _) => "wait as long as Retry-After says",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };
-    Some(step.to_owned())
+    step.to_owned()
 }
 
 /// A problem travels through the router as it is; the door writes it down when it knows the request's ID.
