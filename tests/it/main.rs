@@ -8,6 +8,7 @@
 mod api;
 mod api_limits;
 mod api_oauth;
+mod audit_trail;
 mod authority;
 mod both_ways;
 mod cli;

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
 use crate::kind::TokenKind;
+use crate::trail::TrailKey;
 
 /// Random characters in a token.
 pub const BODY_LENGTH: usize = 34;
@@ -175,6 +176,11 @@ impl Pepper {
     /// hashed as one; no token's text begins so.
     pub fn request_hash(&self, asked_for: &str) -> [u8; 32] {
         self.digest(format!("request\n{asked_for}").as_bytes()).0
+    }
+
+    /// The key of the audit trail, derived from this pepper: what is known of one says nothing of the other.
+    pub fn trail_key(&self) -> TrailKey {
+        TrailKey::new(self.digest(b"tok audit trail key").as_bytes())
     }
 
     fn digest(&self, text: &[u8]) -> Digest {

@@ -102,8 +102,7 @@ fn prepare(database: &Database, config: &Config) -> Result<(Store, Arc<tok_model
     }
     let store =
         Store::connect(&database.url, config.database_connections, POOL_WAIT).context("the database cannot be used")?;
-    let peppers = crate::pepper::ready(&store, &config.pepper_file, SystemClock.now())?;
-    Ok((store, peppers))
+    Ok(crate::pepper::ready(store, &config.pepper_file, SystemClock.now())?)
 }
 
 fn migrate_schema(database: &Database) -> Result<tok_store::Migrated> {
@@ -258,7 +257,8 @@ async fn serve(
         proxies,
     });
 
-    let upkeep = tokio::spawn(upkeep(Arc::clone(&service), backend.clone(), stop.clone()));
+    let upkeep = tokio::spawn(upkeep(backend.clone(), stop.clone()));
+    let sealer = tokio::spawn(crate::sealer::run(Arc::clone(&service), config.audit.retention, stop.clone()));
     let (local_service, local_stop) = (Arc::clone(&service), stop.clone());
     let handle = move |connection: LocalConnection, peer: PeerCredentials| {
         let (service, grpc, stop) = (Arc::clone(&local_service), grpc.clone(), local_stop.clone());
@@ -287,13 +287,12 @@ async fn serve(
     }
     let _ = local.await;
     let _ = upkeep.await;
+    let _ = sealer.await;
     if let Some(backend) = backend {
         backend.idle().await;
     }
     // After the last request: nothing that was used goes unrecorded.
-    if let Err(error) = service.flush_uses().await {
-        tracing::error!(error = %chain(&error), "The last uses could not be recorded");
-    }
+    crate::sealer::write(&service).await;
     tracing::info!("Stopped");
     Ok(())
 }
@@ -425,18 +424,11 @@ async fn first_manager(service: &Service) -> Result<()> {
 }
 
 /// What goes on beside the requests.
-async fn upkeep(service: Arc<Service>, backend: Option<GitBackend>, stop: CancellationToken) {
-    let mut flush = tokio::time::interval(crate::uses::EVERY);
-    flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn upkeep(backend: Option<GitBackend>, stop: CancellationToken) {
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = flush.tick() => {
-                if let Err(error) = service.flush_uses().await {
-                    tracing::warn!(error = %chain(&error), "Uses of tokens wait for the database");
-                }
-            }
             _ = sweep.tick() => {
                 if let Some(backend) = &backend {
                     let now: std::time::SystemTime = SystemClock.now().into();

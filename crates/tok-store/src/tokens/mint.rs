@@ -13,6 +13,7 @@ use tok_model::decide::Permit;
 use tok_model::id::TokenId;
 
 use super::NewToken;
+use crate::audit::{NewLine, Trail};
 use crate::error::StoreError;
 use crate::schema::{audit, tokens};
 
@@ -54,13 +55,14 @@ impl<T, L, P> RunQueryDsl<PgConnection> for Minting<T, L, P> {}
 /// parent is not live any more.
 pub(crate) fn mint(
     connection: &mut PgConnection,
+    trail: &Trail,
     permit: &Permit,
     new: NewToken,
     parent: TokenId,
     event: &AuditEvent,
 ) -> Result<(), StoreError> {
     let row = super::row_for(permit, NewToken { parent: Some(parent), ..new })?;
-    let line = crate::audit::line(event, permit.at());
+    let line = NewLine::new(event, permit.at(), 1, trail);
     let statement = Minting {
         token: diesel::insert_into(tokens::table).values(&row),
         line: diesel::insert_into(audit::table).values(&line),
@@ -71,7 +73,10 @@ pub(crate) fn mint(
             .select(tokens::id)
             .for_key_share(),
     };
-    match statement.execute(connection) {
+    let done = statement.execute(connection);
+    // Also after a failure: it may have happened although its answer was lost.
+    trail.written();
+    match done {
         Ok(_) => Ok(()),
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)) if info.message() == "division by zero" => {
             Err(super::parent_revoked())

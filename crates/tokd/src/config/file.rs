@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) ipc: Ipc,
     pub(super) git: Git,
     pub(super) tokens: Tokens,
+    pub(super) audit: Audit,
     pub(super) log: Log,
 }
 
@@ -78,6 +79,12 @@ pub(super) struct Tokens {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) retention: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
     pub(super) format: Option<String>,
     pub(super) level: Option<String>,
@@ -114,6 +121,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("tokens", "default_lifetime"),
     ("tokens", "max_lifetime"),
     ("tokens", "git_lifetime"),
+    ("audit", "retention"),
     ("log", "format"),
     ("log", "level"),
 ];

@@ -15,7 +15,7 @@ use tok_model::clock::{Lifetime, Period};
 use tok_model::grant::Cidr;
 use tok_model::url::Origin;
 
-use check::{absolute, bounded, default_git_lifetime, default_lifetime, secret_file};
+use check::{absolute, bounded, default_git_lifetime, default_lifetime, default_retention, secret_file};
 use file::File;
 
 /// Where the file is when nobody says otherwise.
@@ -79,6 +79,8 @@ pub struct Config {
     pub git: Option<Git>,
     /// Lifetimes.
     pub tokens: Tokens,
+    /// The audit trail.
+    pub audit: Audit,
     /// Logging.
     pub log: Log,
 }
@@ -169,6 +171,13 @@ pub struct Tokens {
     pub git_lifetime: Period,
 }
 
+/// The audit trail.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit {
+    /// How long its lines are kept at least; `None` is for ever.
+    pub retention: Option<Period>,
+}
+
 /// Logging.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -239,6 +248,7 @@ impl Config {
             ipc: check::ipc(&file.ipc)?,
             git: check::git(file.git)?,
             tokens: check::tokens(&file.tokens)?,
+            audit: check::audit(&file.audit)?,
             log: check::log(file.log)?,
             data,
         })
@@ -275,6 +285,7 @@ impl Config {
                 max_lifetime: Lifetime::Never,
                 git_lifetime: default_git_lifetime(),
             },
+            audit: Audit { retention: default_retention() },
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
         }
     }
@@ -305,6 +316,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.server.listen.port(), 2);
         assert_eq!(config.git.unwrap().max_processes, 3);
+        let kept = |text| parse(text, &[]).unwrap().audit.retention.map(Period::seconds);
+        assert_eq!(kept(""), Some(400 * 86_400));
+        assert_eq!(kept("[audit]\nretention = \"90d\""), Some(90 * 86_400));
+        assert_eq!(kept("[audit]\nretention = \"forever\""), None);
         assert!(matches!(parse("", &[("DATABASE_URL", "postgres://x")]).unwrap().store, StoreChoice::Postgres { .. }));
     }
 
@@ -325,6 +340,8 @@ mod tests {
             ("[git]\nroot = \"/g\"\nmax_push_size = \"2GB\"", &[], "2GB"),
             ("[tokens]\ngit_lifetime = \"2h\"", &[], "2m to 1h"),
             ("[tokens]\ndefault_lifetime = \"400d\"\nmax_lifetime = \"90d\"", &[], "longer than max_lifetime"),
+            ("[audit]\nretention = \"soon\"", &[], "audit.retention"),
+            ("[audit]\nretention = \"12h\"", &[], "at least a day"),
             ("[ipc]\nmode = \"999\"", &[], "octal"),
             ("[log]\nformat = \"xml\"", &[], "xml"),
             ("", &[("TOKD_LISTEN", "x")], "TOKD_LISTEN"),

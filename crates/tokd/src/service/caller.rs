@@ -94,7 +94,11 @@ impl Service {
     }
 
     /// The same if it can be said without asking the database, as it usually can; else what is to be looked up.
-    pub fn caller_at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, Refusal>, Unknown> {
+    pub fn caller_at_once(
+        &self,
+        presented: Presented,
+        source: Source,
+    ) -> Result<Result<Caller, Refusal>, Box<Unknown>> {
         let text = match presented {
             Presented::Nothing => return Ok(Ok(Caller::anonymous(source))),
             Presented::NotOurs => return Ok(Err(self.unknown_token(&source))),
@@ -103,7 +107,7 @@ impl Service {
         let digest = text.digest(self.peppers.current());
         match self.verdicts.token(&digest) {
             Some(facts) => Ok(Ok(facts.of_caller(source))),
-            None => Err(Unknown { text, digest, source }),
+            None => Err(Box::new(Unknown { text, digest, source })),
         }
     }
 
@@ -111,7 +115,7 @@ impl Service {
     /// use.
     pub async fn look_up_caller(
         &self,
-        unknown: Unknown,
+        unknown: Box<Unknown>,
         wanted: Option<(&RepoPath, RepoRight)>,
     ) -> Result<Result<Caller, Refusal>, StoreError> {
         match self.look_up(&unknown).await? {
@@ -240,6 +244,7 @@ impl Service {
 
     /// The refusal of what is no token, or, if there were too many of them from there, of any more.
     pub(super) fn unknown_token(&self, source: &Source) -> Refusal {
+        self.uses.count_unknown();
         let wait = self.failures.note(source, Instant::now());
         wait.map_or(Rule::UnknownToken, Rule::Throttled).into()
     }
@@ -253,14 +258,19 @@ impl Service {
         agent: Option<String>,
     ) -> Result<Caller, Fault> {
         let manager = uid == 0 || uid == self.place.own_uid;
-        let source = Source { address: None, uid: Some(uid), agent };
+        let mut source = Source { uid: Some(uid), agent, ..Source::default() };
         let key = (uid, acting_as.clone());
         let (user, own) = match self.verdicts.peer(&key) {
             Some(PeerFacts { user, own }) => (Some(user), own),
             None => self.look_up_peer(key, manager).await?,
         };
+        // The trail names both: whose authority it was, and who really acted.
+        if acting_as.is_some() && acting_as != own {
+            source.behind = Some(own.as_ref().map_or_else(|| format!("uid {uid}"), ToString::to_string));
+        }
         match acting_as {
             Some(name) if !manager && own.as_ref() != Some(&name) => {
+                self.note_acting_refused(source, &name);
                 Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
                     .hint("leave out --as and TOK_USER, or run this as root"))
             }
@@ -314,7 +324,7 @@ impl Service {
         if matches!(presented, Presented::Nothing) {
             return self.caller_by_peer(uid, acting_as, agent).await;
         }
-        let source = Source { address: None, uid: Some(uid), agent };
+        let source = Source { uid: Some(uid), agent, ..Source::default() };
         self.caller_by_presented(presented, acting_as, source, rotating).await
     }
 
@@ -353,7 +363,8 @@ impl Service {
         match decide(&caller, Need::Server, self.now()) {
             Ok(_) => {}
             Err(refusal) if refusal.class() == Class::Unauthenticated => return Err(refusal.into_fault()),
-            Err(_) => {
+            Err(refusal) => {
+                self.note_refusal(&caller, &Need::Server, &refusal);
                 return Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
                     .hint("leave out --as and TOK_USER, or use a manager's token in TOK_TOKEN"));
             }
@@ -364,8 +375,10 @@ impl Service {
             Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
                 .hint(format!("`tok user list` shows them; `tok user create {name}` makes one"))
         })?;
+        // The trail names both: whose authority it was, and who really acted.
+        let source = Source { behind: Some(caller.actor().describe()), ..caller.source };
         let bearer = Bearer::Acting { by: Arc::new(caller.bearer) };
-        Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source: caller.source })
+        Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source })
     }
 }
 

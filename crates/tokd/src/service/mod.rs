@@ -4,6 +4,7 @@ mod audit;
 mod caller;
 mod git;
 mod identity;
+mod refused;
 mod server;
 mod tokens;
 
@@ -121,9 +122,19 @@ impl Service {
         self.clock.now()
     }
 
-    /// Asks the one decision, for an operation that answers with a [`Fault`].
+    /// Asks the one decision, for an operation that answers with a [`Fault`]. A "no" is written down: ask only for what is
+    /// the answer, and [`may`](Self::may) where it is not.
     fn permit(&self, caller: &Caller, need: Need) -> Result<Permit, Fault> {
-        decide(caller, need, self.now()).map_err(IntoFault::into_fault)
+        let wanted = need.clone();
+        decide(caller, need, self.now()).map_err(|refusal| {
+            self.note_refusal(caller, &wanted, &refusal);
+            refusal.into_fault()
+        })
+    }
+
+    /// The same for an operation that has another way if the answer is no.
+    fn may(&self, caller: &Caller, need: Need) -> Option<Permit> {
+        decide(caller, need, self.now()).ok()
     }
 
     async fn run<T: Send + 'static>(

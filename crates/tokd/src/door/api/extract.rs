@@ -43,10 +43,46 @@ impl FromRequestParts<Api> for Calling {
         };
         let acting_as = acting_as(&parts.headers)?;
         let source = api.proxies.source(&parts.headers, peer);
-        let caller = api.service.caller_remote(&parts.headers, acting_as, source, None).await?;
+        let mut caller = api.service.caller_remote(&parts.headers, acting_as, source, None).await?;
+        caller.source.operation = Some(operation(parts.method.as_str(), parts.uri.path()));
+        api.service.note_call(&caller);
         api.service.recognise(&caller)?;
         Ok(Self(caller))
     }
+}
+
+/// What of a path is the name of something, and not a word that somebody put there.
+const WORDS: [&str; 22] = [
+    "v1",
+    "oauth2",
+    "tokens",
+    "users",
+    "workspaces",
+    "members",
+    "repositories",
+    "audit",
+    "verify",
+    "whoami",
+    "scopes",
+    "server",
+    "status",
+    "check",
+    "explain",
+    "rotate",
+    "restore",
+    "import",
+    "disable",
+    "enable",
+    "password",
+    "introspect",
+];
+
+/// What is called, as the audit trail says it: `DELETE /v1/tokens/{}`. What was put into the path stays out of it, which
+/// might be a token by mistake.
+fn operation(method: &str, path: &str) -> String {
+    let word = |segment| if WORDS.contains(&segment) { segment } else { "{}" };
+    let path: Vec<&str> = path.trim_matches('/').split('/').take(8).map(word).collect();
+    format!("{method} /{}", path.join("/"))
 }
 
 fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {
