@@ -14,6 +14,10 @@ pub struct Source {
     pub uid: Option<u32>,
     /// The program, as it called itself (`git/2.47.3`).
     pub agent: Option<String>,
+    /// What was called, as in `TokenService/Create`; nothing for git's own requests.
+    pub operation: Option<String>,
+    /// Who really calls, when they act as somebody else (`--as`): their user name, or their system user.
+    pub behind: Option<String>,
 }
 
 impl Source {
@@ -113,6 +117,10 @@ pub enum Action {
     MemberRemove,
     /// A repository was made by its first push.
     RepoCreate,
+    /// Something was asked for that is none of the acts above, as listing is; written down when it was refused.
+    ApiCall,
+    /// Months of the trail that were older than it is kept were dropped.
+    AuditPrune,
     /// The server's own settings changed: pepper registered, schema migrated.
     ServerSetup,
 }
@@ -143,6 +151,8 @@ crate::kind::words!(
     MemberAdd = "member.add",
     MemberRemove = "member.remove",
     RepoCreate = "repo.create",
+    ApiCall = "api.call",
+    AuditPrune = "audit.prune",
     ServerSetup = "server.setup",
 );
 
@@ -176,7 +186,7 @@ pub struct AuditEvent {
     pub workspace: Option<WorkspaceName>,
     /// The repository concerned.
     pub repo: Option<RepoPath>,
-    /// git's command, as in `upload-pack`.
+    /// git's command, as in `upload-pack`, or the operation that was called.
     pub command: Option<String>,
     /// A few words more; never a secret.
     pub detail: String,

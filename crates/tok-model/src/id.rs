@@ -72,3 +72,7 @@ id! {
     /// A workspace.
     WorkspaceId, "workspace"
 }
+id! {
+    /// What one run of one daemon writes to the audit trail.
+    ChainId, "chain"
+}

@@ -22,4 +22,5 @@ pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod token;
+pub mod trail;
 pub mod url;

@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
 use crate::kind::TokenKind;
+use crate::trail::TrailKey;
 
 pub use others::{ForeignSecret, LEAST_FOREIGN, LONGEST_SECRET, PairOf};
 
@@ -179,6 +180,11 @@ impl Pepper {
     /// hashed as one; no token's text begins so.
     pub fn request_hash(&self, asked_for: &str) -> [u8; 32] {
         self.digest(format!("request\n{asked_for}").as_bytes()).0
+    }
+
+    /// The key of the audit trail, derived from this pepper: what is known of one says nothing of the other.
+    pub fn trail_key(&self) -> TrailKey {
+        TrailKey::new(self.digest(b"tok audit trail key").as_bytes())
     }
 
     fn digest(&self, text: &[u8]) -> Digest {

@@ -40,6 +40,9 @@ pub enum StoreError {
     /// A permit for something else was passed. A fault in tokd, found before anything was touched.
     #[error("this permit does not allow {0}")]
     Permit(&'static str),
+    /// Nothing can be written before the audit trail is open. A fault in tokd.
+    #[error("the audit trail is not open")]
+    NoTrail,
     /// The database refused a statement for a reason nobody foresaw.
     #[error("the database refused a statement")]
     Statement(#[source] DieselError),

@@ -1,15 +1,21 @@
 //! The store: a pool of connections, and the two ways to use one.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use diesel::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use diesel::{Connection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use tok_model::audit::AuditEvent;
+use tok_model::clock::Timestamp;
 use tok_model::decide::Permit;
-use tok_model::id::TokenId;
+use tok_model::id::{ChainId, TokenId};
+use tok_model::secret::Peppers;
 
+use crate::audit::{Pruned, Trail};
 use crate::error::StoreError;
 use crate::tokens::NewToken;
 use crate::tx::{ReadTx, WriteTx};
@@ -23,6 +29,7 @@ const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '3s'; \
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<ConnectionManager<PgConnection>>,
+    trail: Option<Arc<Trail>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +58,48 @@ impl Store {
             .connection_customizer(Box::new(Session))
             .build(ConnectionManager::new(url.expose_secret()))
             .map_err(|error| StoreError::unavailable("no connection to PostgreSQL", error))?;
-        Ok(Self { pool })
+        Ok(Self { pool, trail: None })
+    }
+
+    /// Begins this run's chain of the audit trail, without which nothing can be written, and makes the trail's months.
+    pub fn open_trail(mut self, peppers: &Peppers, chain: ChainId, at: Timestamp) -> Result<Self, StoreError> {
+        let mut connection = self.checkout()?;
+        self.trail = Some(Arc::new(Trail::open(&mut connection, peppers, chain, at)?));
+        if let Err(error) = crate::audit::make_months(&mut connection, at) {
+            // Lines of a month without a partition go into the default one.
+            tracing::warn!(%error, "the audit trail's next month could not be prepared; it is tried again");
+        }
+        drop(connection);
+        Ok(self)
+    }
+
+    /// The chain that this store writes.
+    pub fn trail(&self) -> Result<&Trail, StoreError> {
+        self.trail.as_deref().ok_or(StoreError::NoTrail)
+    }
+
+    /// Seals what has been written to the trail and has settled. Returns how many lines.
+    pub fn seal(&self, at: Timestamp) -> Result<usize, StoreError> {
+        let trail = self.trail()?;
+        if !trail.has_unsealed() {
+            return Ok(0);
+        }
+        crate::audit::seal_own(&mut *self.checkout()?, trail, at)
+    }
+
+    /// Seals what daemons that were killed have left. Returns how many lines.
+    pub fn seal_abandoned(&self, at: Timestamp) -> Result<usize, StoreError> {
+        crate::audit::seal_abandoned(&mut *self.checkout()?, self.trail()?, at)
+    }
+
+    /// Prepares the trail's next month, and drops the months that ended longer ago than lines are kept.
+    pub fn keep_months(&self, keep: Option<TimeDelta>, at: Timestamp) -> Result<Option<Pruned>, StoreError> {
+        let (mut connection, trail) = (self.checkout()?, self.trail()?);
+        crate::audit::make_months(&mut connection, at)?;
+        match keep {
+            Some(keep) => crate::audit::prune_months(&mut connection, trail, keep, at),
+            None => Ok(None),
+        }
     }
 
     /// Reads. Tried once more on another connection if the first turns out to be dead; reading twice harms nobody.
@@ -69,8 +117,8 @@ impl Store {
 
     /// Changes something: `work` gets a transaction that takes effect by [`WriteTx::commit`] and not at all otherwise.
     pub fn write<T>(&self, work: impl FnOnce(WriteTx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut connection = self.checkout()?;
-        match WriteTx::begin(&mut connection) {
+        let (mut connection, trail) = (self.checkout()?, self.trail()?);
+        match WriteTx::begin(&mut connection, trail) {
             Ok(tx) => return work(tx),
             // Nothing has been sent yet, so another connection can be tried; after this no write is ever repeated.
             Err(error) if error.lost_connection() => {}
@@ -78,22 +126,22 @@ impl Store {
         }
         drop(connection);
         let mut connection = self.living_checkout()?;
-        let tx = WriteTx::begin(&mut connection)?;
+        let tx = WriteTx::begin(&mut connection, trail)?;
         work(tx)
     }
 
     /// Makes a token through a parent that has to be live, and writes that down: one statement, committed by itself. The
     /// token is the permit's, as with [`tokens::create`](crate::tokens::create).
     pub fn mint(&self, permit: &Permit, new: &NewToken, parent: TokenId, event: &AuditEvent) -> Result<(), StoreError> {
-        let mut connection = self.checkout()?;
-        match crate::tokens::mint(&mut connection, permit, new.clone(), parent, event) {
+        let (mut connection, trail) = (self.checkout()?, self.trail()?);
+        match crate::tokens::mint(&mut connection, trail, permit, new.clone(), parent, event) {
             Err(error) if error.lost_connection() => {}
             done => return done,
         }
         drop(connection);
         // Its answer was lost, so it may have happened. If so, the same ID cannot be made again, and that says so.
         let mut connection = self.living_checkout()?;
-        match crate::tokens::mint(&mut connection, permit, new.clone(), parent, event) {
+        match crate::tokens::mint(&mut connection, trail, permit, new.clone(), parent, event) {
             Err(StoreError::Conflict { what }) if what.contains("tokens_pkey") => Ok(()),
             done => done,
         }

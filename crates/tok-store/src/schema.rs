@@ -1,7 +1,7 @@
 // Generated from the migrations by `just generate`; a test fails when it is stale. Do not edit.
 
 diesel::table! {
-    audit (id) {
+    audit (at, id) {
         id -> Int8,
         at -> Timestamptz,
         action -> Text,
@@ -22,6 +22,32 @@ diesel::table! {
         command -> Nullable<Text>,
         detail -> Text,
         times -> Int4,
+        acted_by -> Nullable<Text>,
+        chain -> Uuid,
+        number -> Int8,
+        xact -> Int8,
+        mac -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    audit_seals (chain, number) {
+        chain -> Uuid,
+        number -> Int8,
+        kind -> Text,
+        pepper_id -> Int2,
+        cluster -> Text,
+        upto_xact -> Int8,
+        upto_line -> Int8,
+        month -> Text,
+        lines -> Int8,
+        first_at -> Nullable<Timestamptz>,
+        last_at -> Nullable<Timestamptz>,
+        digest -> Bytea,
+        content -> Text,
+        sealed_at -> Timestamptz,
+        previous -> Bytea,
+        hash -> Bytea,
     }
 }
 
@@ -135,4 +161,13 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit, idempotency, members, peppers, tokens, users, workspaces);
+diesel::allow_tables_to_appear_in_same_query!(
+    audit,
+    audit_seals,
+    idempotency,
+    members,
+    peppers,
+    tokens,
+    users,
+    workspaces
+);

@@ -4,9 +4,10 @@ use std::ops::{Deref, DerefMut};
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
-use tok_model::audit::AuditEvents;
+use tok_model::audit::{AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 
+use crate::audit::Trail;
 use crate::error::StoreError;
 
 type Manager = AnsiTransactionManager;
@@ -42,18 +43,20 @@ impl ReadTx<'_> {
 /// A change that has not happened yet. Dropping it rolls back.
 pub struct WriteTx<'c> {
     read: ReadTx<'c>,
+    trail: &'c Trail,
     open: bool,
 }
 
 impl<'c> WriteTx<'c> {
-    pub(crate) fn begin(connection: &'c mut PgConnection) -> Result<Self, StoreError> {
+    pub(crate) fn begin(connection: &'c mut PgConnection, trail: &'c Trail) -> Result<Self, StoreError> {
         <Manager as TransactionManager<PgConnection>>::begin_transaction(connection)?;
-        Ok(Self { read: ReadTx::new(connection), open: true })
+        Ok(Self { read: ReadTx::new(connection), trail, open: true })
     }
 
     /// Makes the change and its trail permanent, together. The only way to do so: what nobody wrote down does not exist.
     pub fn commit(self, events: impl Into<AuditEvents>, at: Timestamp) -> Result<(), StoreError> {
-        self.commit_times(&events.into(), at, 1)
+        let events = events.into();
+        self.commit_lines(events.as_slice().iter().map(|event| (event, at, 1)))
     }
 
     /// Makes a use's count permanent, or that it was the first. The use itself has its line in the trail, which the batch of
@@ -64,11 +67,17 @@ impl<'c> WriteTx<'c> {
         Ok(())
     }
 
-    pub(crate) fn commit_times(mut self, events: &AuditEvents, at: Timestamp, times: i32) -> Result<(), StoreError> {
-        crate::audit::append(&mut self.read, events.as_slice().iter().map(|event| (event, at, times)))?;
+    /// The same for events that happened at different times, or several times.
+    pub(crate) fn commit_lines<'e>(
+        mut self,
+        events: impl IntoIterator<Item = (&'e AuditEvent, Timestamp, i32)>,
+    ) -> Result<(), StoreError> {
+        crate::audit::append(&mut self.read, self.trail, events)?;
         self.open = false;
-        <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection)?;
-        Ok(())
+        let committed = <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection);
+        // Also after a failure: a commit whose answer was lost may have happened.
+        self.trail.written();
+        Ok(committed?)
     }
 }
 

@@ -236,6 +236,16 @@ pub fn set_password(
     Ok(User { has_password: hash.is_some(), ..user })
 }
 
+/// Who has this name, or, if nobody does, who had it when they were deleted: for reading what they did.
+pub fn bearers_of_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Vec<UserId>, StoreError> {
+    let alike = users::table.filter(crate::lower(users::name).eq(name.as_str().to_lowercase()));
+    let found: Vec<(Uuid, Option<DateTime<Utc>>)> =
+        alike.select((users::id, users::deleted_at)).load(tx.connection())?;
+    let someone_has = found.iter().any(|(_, deleted)| deleted.is_none());
+    let wanted = found.into_iter().filter(|(_, deleted)| deleted.is_none() == someone_has);
+    Ok(wanted.map(|(id, _)| UserId::from_uuid(id)).collect())
+}
+
 /// How many users there are.
 pub fn count(tx: &mut ReadTx<'_>) -> Result<i64, StoreError> {
     Ok(users::table.filter(users::deleted_at.is_null()).count().get_result(tx.connection())?)

@@ -47,7 +47,7 @@ impl IntoFault for StoreError {
             }
             Self::Conflict { what } => Fault::new(FaultCode::Conflict, what),
             Self::NotFound { what } => Fault::new(FaultCode::NotFound, what),
-            Self::Corrupt { .. } | Self::Permit(_) | Self::Statement(_) => internal(&self),
+            Self::Corrupt { .. } | Self::Permit(_) | Self::NoTrail | Self::Statement(_) => internal(&self),
         }
     }
 }

@@ -104,7 +104,7 @@ fn prepare(database: &Database, config: &Config) -> Result<(Store, Arc<tok_model
     }
     let store =
         Store::connect(&database.url, config.database_connections, POOL_WAIT).context("the database cannot be used")?;
-    let peppers = crate::pepper::ready(&store, &config.pepper_file, SystemClock.now())?;
+    let (store, peppers) = crate::pepper::ready(store, &config.pepper_file, SystemClock.now())?;
     // Before anything is served, so that nothing is let in that the policy ended.
     crate::service::policy::apply(&store, &config.tokens.kinds, SystemClock.now())
         .context("tokens cannot be brought under the lifetimes that are configured")?;
@@ -266,6 +266,7 @@ async fn serve(
     });
 
     let upkeep = tokio::spawn(upkeep(Arc::clone(&service), backend.clone(), stop.clone()));
+    let sealer = tokio::spawn(crate::sealer::run(Arc::clone(&service), config.audit.retention, stop.clone()));
     let (local_service, local_stop) = (Arc::clone(&service), stop.clone());
     let handle = move |connection: LocalConnection, peer: PeerCredentials| {
         let (service, grpc, stop) = (Arc::clone(&local_service), grpc.clone(), local_stop.clone());
@@ -294,13 +295,12 @@ async fn serve(
     }
     let _ = local.await;
     let _ = upkeep.await;
+    let _ = sealer.await;
     if let Some(backend) = backend {
         backend.idle().await;
     }
     // After the last request: nothing that was used goes unrecorded.
-    if let Err(error) = service.flush_uses().await {
-        tracing::error!(error = %chain(&error), "The last uses could not be recorded");
-    }
+    crate::sealer::write(&service).await;
     tracing::info!("Stopped");
     Ok(())
 }
@@ -439,17 +439,10 @@ async fn first_manager(service: &Service) -> Result<()> {
 
 /// What goes on beside the requests.
 async fn upkeep(service: Arc<Service>, backend: Option<GitBackend>, stop: CancellationToken) {
-    let mut flush = tokio::time::interval(crate::uses::EVERY);
-    flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = flush.tick() => {
-                if let Err(error) = service.flush_uses().await {
-                    tracing::warn!(error = %chain(&error), "Uses of tokens wait for the database");
-                }
-            }
             _ = sweep.tick() => {
                 if let Err(fault) = service.keep_up().await {
                     tracing::warn!("Tokens that rested too long, and old git tokens, wait for the database: {fault}");

@@ -9,6 +9,7 @@ mod failures;
 mod fault;
 mod lifecycle;
 mod pepper;
+mod sealer;
 mod service;
 mod slow_hash;
 mod strength;

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use secrecy::zeroize::Zeroizing;
 use tok_model::audit::{Action, Actor, AuditEvent};
 use tok_model::clock::Timestamp;
+use tok_model::id::ChainId;
 use tok_model::secret::{Pepper, PepperFileError, PepperId, Peppers};
 use tok_store::peppers::PepperMismatch;
 use tok_store::{Store, StoreError};
@@ -76,8 +77,9 @@ pub enum PepperError {
     Store(#[from] StoreError),
 }
 
-/// The peppers that belong to this database: read and checked, or made if neither side has one yet.
-pub fn ready(store: &Store, path: &Path, now: Timestamp) -> Result<Arc<Peppers>, PepperError> {
+/// The peppers that belong to this database: read and checked, or made if neither side has one yet. With them the audit
+/// trail's next chain is begun, and so the store can write.
+pub fn ready(store: Store, path: &Path, now: Timestamp) -> Result<(Store, Arc<Peppers>), PepperError> {
     let known = store.read(tok_store::peppers::count)?;
     let peppers = match read(path)? {
         Some(peppers) => peppers,
@@ -87,7 +89,9 @@ pub fn ready(store: &Store, path: &Path, now: Timestamp) -> Result<Arc<Peppers>,
     let peppers = Arc::new(peppers);
     let mismatch = |source| PepperError::Mismatch { path: path.to_owned(), source };
     let checked = store.read(|tx| Ok(tok_store::peppers::check(tx, &peppers)))?;
-    for id in checked.map_err(mismatch)? {
+    let unknown = checked.map_err(mismatch)?;
+    let store = store.open_trail(&peppers, ChainId::random(&mut UnwrapErr(SysRng)), now)?;
+    for id in unknown {
         let file = Arc::clone(&peppers);
         store.write(move |mut tx| {
             tok_store::peppers::register(&mut tx, &file, id, now)?;
@@ -97,7 +101,7 @@ pub fn ready(store: &Store, path: &Path, now: Timestamp) -> Result<Arc<Peppers>,
             )
         })?;
     }
-    Ok(peppers)
+    Ok((store, peppers))
 }
 
 fn read(path: &Path) -> Result<Option<Peppers>, PepperError> {

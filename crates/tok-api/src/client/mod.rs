@@ -120,7 +120,10 @@ impl Identify {
 
 impl Interceptor for Identify {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(self.deadline);
+        // A call that may take longer says so itself.
+        if !request.metadata().contains_key("grpc-timeout") {
+            request.set_timeout(self.deadline);
+        }
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.clone());
         }
@@ -176,7 +179,7 @@ impl Client {
             }
         });
         // The name is for HTTP/2's sake alone.
-        let channel = endpoint("http://localhost", CALL_DEADLINE)?
+        let channel = endpoint("http://localhost")?
             .connect_with_connector(connector)
             .await
             .map_err(|_| Fault::new(FaultCode::Unavailable, format!("{} hung up", socket.display())))?;
@@ -203,7 +206,7 @@ impl Client {
                 }
             }
         });
-        let channel = endpoint(&server.to_string(), options.call_deadline)?
+        let channel = endpoint(&server.to_string())?
             .http2_keep_alive_interval(KEEP_ALIVE.0)
             .keep_alive_timeout(KEEP_ALIVE.1)
             .connect_with_connector(connector)
@@ -257,13 +260,13 @@ impl Client {
     }
 }
 
-fn endpoint(url: &str, deadline: Duration) -> Result<Endpoint, Fault> {
+// Without a deadline: each call brings its own.
+fn endpoint(url: &str) -> Result<Endpoint, Fault> {
     let broken = |error: &dyn fmt::Display| Fault::new(FaultCode::Internal, error);
     Ok(Endpoint::from_shared(url.to_owned())
         .map_err(|error| broken(&error))?
         .user_agent(concat!("tok/", env!("CARGO_PKG_VERSION")))
-        .map_err(|error| broken(&error))?
-        .timeout(deadline))
+        .map_err(|error| broken(&error))?)
 }
 
 /// The one message that an answer is about.

@@ -1,13 +1,17 @@
 //! The audit trail: which events are wanted, and what each says.
 
+use std::fmt;
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tok_model::id::TokenId;
+use tok_model::audit::{Action, Outcome};
+use tok_model::id::{ChainId, TokenId};
 use tok_model::name::{RepoPath, UserName};
 use tok_model::token::Reference;
 use utoipa::ToSchema;
 
-use super::field::{PageAsk, PageOf, given, moment, optional, optional_moment, wire_moment};
+use super::field::{PageAsk, PageOf, given, moment, optional, optional_moment, parsed, wire_moment};
 use super::json;
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -23,8 +27,17 @@ pub struct AuditFilter {
     pub repository: Option<RepoPath>,
     /// What happened at this moment or later.
     pub since: Option<DateTime<Utc>>,
+    /// What happened before this moment.
+    pub until: Option<DateTime<Utc>>,
+    /// This act.
+    pub action: Option<Action>,
+    /// What ended so.
+    pub outcome: Option<Outcome>,
     /// In the order in which it happened, instead of the newest first.
     pub oldest_first: bool,
+    /// In the order in which it was written, each line exactly once: for whoever asks again and again with the cursor of
+    /// the last page.
+    pub follow: bool,
 }
 
 impl AuditFilter {
@@ -38,6 +51,10 @@ impl AuditFilter {
             page_size,
             cursor,
             oldest_first: self.oldest_first,
+            until: self.until.map(wire_moment),
+            action: self.action.map(|action| action.to_string()).unwrap_or_default(),
+            outcome: self.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(),
+            follow: self.follow,
         }
     }
 
@@ -55,7 +72,11 @@ impl TryFrom<v1::ListEventsRequest> for (AuditFilter, PageAsk) {
             user: optional("user", &request.user)?,
             repository: optional("repository", &request.repository)?,
             since: optional_moment("since", request.since)?,
+            until: optional_moment("until", request.until)?,
+            action: optional("action", &request.action)?,
+            outcome: optional("outcome", &request.outcome)?,
             oldest_first: request.oldest_first,
+            follow: request.follow,
         };
         filter.reference()?;
         Ok((filter, PageAsk::from_wire(request.page_size, request.cursor)))
@@ -103,7 +124,7 @@ pub struct AuditRecord {
     /// The workspace it touched.
     #[schema(required)]
     pub workspace: Option<String>,
-    /// `upload-pack` or `receive-pack`.
+    /// `upload-pack` or `receive-pack`; nothing for calls of the API.
     #[schema(required)]
     pub git_command: Option<String>,
     /// One line for people.
@@ -112,6 +133,18 @@ pub struct AuditRecord {
     /// The user it was done to.
     #[schema(required)]
     pub subject_user: Option<String>,
+    /// The token it was done with; for a use it is `token_id`, too.
+    #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
+    pub actor_token_id: Option<TokenId>,
+    /// Who really did it, when they acted as `actor_user`: a login name, or `uid 1000`.
+    #[schema(required)]
+    pub acted_by: Option<String>,
+    /// The call of the API, as in `TokenService/Create`.
+    #[schema(required)]
+    pub operation: Option<String>,
+    /// How many uses, alike in everything else and close in time, this line stands for.
+    pub times: u32,
 }
 
 impl From<AuditRecord> for v1::AuditEvent {
@@ -133,6 +166,10 @@ impl From<AuditRecord> for v1::AuditEvent {
             git_command: event.git_command.unwrap_or_default(),
             detail: event.detail.unwrap_or_default(),
             subject_user: event.subject_user.unwrap_or_default(),
+            actor_token_id: event.actor_token_id.map(|id| id.to_string()).unwrap_or_default(),
+            acted_by: event.acted_by.unwrap_or_default(),
+            operation: event.operation.unwrap_or_default(),
+            times: event.times,
         }
     }
 }
@@ -157,6 +194,10 @@ impl TryFrom<v1::AuditEvent> for AuditRecord {
             git_command: given(event.git_command),
             detail: given(event.detail),
             subject_user: given(event.subject_user),
+            actor_token_id: optional("actor_token_id", &event.actor_token_id)?,
+            acted_by: given(event.acted_by),
+            operation: given(event.operation),
+            times: event.times,
         })
     }
 }
@@ -165,6 +206,138 @@ impl From<PageOf<AuditRecord>> for v1::ListEventsReply {
     fn from(page: PageOf<AuditRecord>) -> Self {
         let (events, next_cursor) = page.into_wire();
         Self { events, next_cursor }
+    }
+}
+
+/// What of the trail to verify.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrailCheck {
+    /// Only this chain.
+    pub chain: Option<ChainId>,
+    /// Heads that were noted earlier: they must still be there.
+    pub heads: Vec<NotedHead>,
+}
+
+/// The end of a chain as somebody noted it: `chain:hash`, the hash in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedHead {
+    /// Which chain.
+    pub chain: ChainId,
+    /// The hash of its last seal then.
+    pub hash: String,
+}
+
+impl FromStr for NotedHead {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || "a head is `chain:hash`, as `tok audit verify` prints it: an ID and 64 hexadecimal digits".to_owned();
+        let (chain, hash) = text.split_once(':').ok_or_else(wrong)?;
+        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        Ok(Self { chain: chain.parse().map_err(|_| wrong())?, hash: hash.to_ascii_lowercase() })
+    }
+}
+
+impl fmt::Display for NotedHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.chain, self.hash)
+    }
+}
+
+impl From<TrailCheck> for v1::VerifyTrailRequest {
+    fn from(check: TrailCheck) -> Self {
+        Self {
+            chain: check.chain.map(|chain| chain.to_string()).unwrap_or_default(),
+            heads: check.heads.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::VerifyTrailRequest> for TrailCheck {
+    type Error = Fault;
+    fn try_from(request: v1::VerifyTrailRequest) -> Result<Self, Fault> {
+        let heads = request.heads.iter().map(|head| parsed("heads", head)).collect::<Result<_, _>>()?;
+        Ok(Self { chain: optional("chain", &request.chain)?, heads })
+    }
+}
+
+/// What verifying the trail found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrailReport {
+    /// Whether nothing is wrong anywhere.
+    pub intact: bool,
+    /// Each chain, in the order in which they began.
+    pub chains: Vec<ChainRecord>,
+}
+
+/// What was found of one run of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainRecord {
+    /// Which chain.
+    #[serde(serialize_with = "json::text")]
+    pub chain: ChainId,
+    /// How many lines its seals cover.
+    pub lines: u64,
+    /// Lines of the last moment, which no seal covers yet.
+    pub unsealed: u64,
+    /// Of the lines that seals cover, those that retention has dropped.
+    pub pruned: u64,
+    /// The hash of its last seal, hexadecimal.
+    pub head: String,
+    /// The first moment that a line speaks of.
+    #[serde(serialize_with = "json::optional_time")]
+    pub first_at: Option<DateTime<Utc>>,
+    /// The last one.
+    #[serde(serialize_with = "json::optional_time")]
+    pub last_at: Option<DateTime<Utc>>,
+    /// What is wrong, with the first place at which it is.
+    pub fault: Option<String>,
+}
+
+impl From<TrailReport> for v1::VerifyTrailReply {
+    fn from(report: TrailReport) -> Self {
+        Self { intact: report.intact, chains: report.chains.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<v1::VerifyTrailReply> for TrailReport {
+    type Error = Fault;
+    fn try_from(reply: v1::VerifyTrailReply) -> Result<Self, Fault> {
+        let chains = reply.chains.into_iter().map(ChainRecord::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { intact: reply.intact, chains })
+    }
+}
+
+impl From<ChainRecord> for v1::ChainState {
+    fn from(chain: ChainRecord) -> Self {
+        Self {
+            chain: chain.chain.to_string(),
+            lines: chain.lines,
+            unsealed: chain.unsealed,
+            head: chain.head,
+            first_at: chain.first_at.map(wire_moment),
+            last_at: chain.last_at.map(wire_moment),
+            fault: chain.fault.unwrap_or_default(),
+            pruned: chain.pruned,
+        }
+    }
+}
+
+impl TryFrom<v1::ChainState> for ChainRecord {
+    type Error = Fault;
+    fn try_from(chain: v1::ChainState) -> Result<Self, Fault> {
+        Ok(Self {
+            chain: parsed("chain", &chain.chain)?,
+            lines: chain.lines,
+            unsealed: chain.unsealed,
+            pruned: chain.pruned,
+            head: chain.head,
+            first_at: optional_moment("first_at", chain.first_at)?,
+            last_at: optional_moment("last_at", chain.last_at)?,
+            fault: given(chain.fault),
+        })
     }
 }
 
@@ -191,6 +364,10 @@ mod tests {
             git_command: Some("receive-pack".to_owned()),
             detail: None,
             subject_user: Some("bob".to_owned()),
+            actor_token_id: Some("1b4e28ba-2fa1-4d2e-883f-0016d3cca427".parse().unwrap()),
+            acted_by: Some("root".to_owned()),
+            operation: Some("TokenService/List".to_owned()),
+            times: 3,
         };
         let wire = v1::AuditEvent::from(event.clone());
         assert_eq!(AuditRecord::try_from(wire.clone()), Ok(event.clone()));
@@ -206,7 +383,11 @@ mod tests {
             user: Some("alice".parse().unwrap()),
             repository: Some("acme/app".parse().unwrap()),
             since: Some("2026-11-22T10:00:00Z".parse().unwrap()),
+            until: Some("2026-11-23T10:00:00Z".parse().unwrap()),
+            action: Some(Action::TokenUse),
+            outcome: Some(Outcome::Refused),
             oldest_first: true,
+            follow: true,
         };
         let page = PageAsk { size: Some(5), cursor: None };
         let request = filter.clone().into_request(page.clone());
@@ -214,9 +395,36 @@ mod tests {
         for (bad, field) in [
             (v1::ListEventsRequest { token: "tokpat_%".to_owned(), ..request.clone() }, "token"),
             (v1::ListEventsRequest { repository: "acme".to_owned(), ..request.clone() }, "repository"),
+            (v1::ListEventsRequest { action: "token.eat".to_owned(), ..request.clone() }, "action"),
+            (v1::ListEventsRequest { outcome: "maybe".to_owned(), ..request.clone() }, "outcome"),
             (v1::ListEventsRequest { user: "../x".to_owned(), ..request }, "user"),
         ] {
             assert_eq!(<(AuditFilter, PageAsk)>::try_from(bad).unwrap_err().field.as_deref(), Some(field));
         }
+    }
+
+    #[test]
+    fn a_check_and_its_report_survive_the_wire() {
+        let head = format!("1b4e28ba-2fa1-4d2e-883f-0016d3cca427:{}", "0f".repeat(32));
+        let noted: NotedHead = head.parse().unwrap();
+        assert_eq!(noted.to_string(), head);
+        let check = TrailCheck { chain: Some(noted.chain), heads: vec![noted.clone()] };
+        assert_eq!(TrailCheck::try_from(v1::VerifyTrailRequest::from(check.clone())), Ok(check));
+        for bad in ["", "x:y", &head[1..], &head[..60], &format!("{head}0")] {
+            let request = v1::VerifyTrailRequest { heads: vec![bad.to_owned()], ..Default::default() };
+            assert_eq!(TrailCheck::try_from(request).unwrap_err().field.as_deref(), Some("heads"), "{bad}");
+        }
+        let chain = ChainRecord {
+            chain: noted.chain,
+            lines: 4,
+            unsealed: 1,
+            pruned: 2,
+            head: noted.hash,
+            first_at: Some("2026-11-22T10:00:00Z".parse().unwrap()),
+            last_at: None,
+            fault: Some("line 4 was changed".to_owned()),
+        };
+        let report = TrailReport { intact: false, chains: vec![chain] };
+        assert_eq!(TrailReport::try_from(v1::VerifyTrailReply::from(report.clone())), Ok(report));
     }
 }

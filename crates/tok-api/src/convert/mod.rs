@@ -23,7 +23,7 @@ mod token_rotation;
 mod tokens;
 mod words;
 
-pub use audit::{AuditFilter, AuditRecord};
+pub use audit::{AuditFilter, AuditRecord, ChainRecord, NotedHead, TrailCheck, TrailReport};
 pub use explain::{ExplainAsk, ExplainStep, Explanation};
 pub use field::{PageAsk, PageOf, optional, parsed};
 pub use identity::{

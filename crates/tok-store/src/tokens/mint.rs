@@ -15,6 +15,7 @@ use tok_model::token::Owner;
 
 use super::NewToken;
 use super::parent::{uncut_by_user, uncut_by_workspace};
+use crate::audit::{NewLine, Trail};
 use crate::error::StoreError;
 use crate::schema::{audit, tokens};
 
@@ -56,13 +57,14 @@ impl<T, L, P> RunQueryDsl<PgConnection> for Minting<T, L, P> {}
 /// parent is not live any more.
 pub(crate) fn mint(
     connection: &mut PgConnection,
+    trail: &Trail,
     permit: &Permit,
     new: NewToken,
     parent: TokenId,
     event: &AuditEvent,
 ) -> Result<(), StoreError> {
     let row = super::row_for(permit, NewToken { parent: Some(parent), ..new })?;
-    let line = crate::audit::line(event, permit.at());
+    let line = NewLine::new(event, permit.at(), 1, trail);
     let token = diesel::insert_into(tokens::table).values(&row);
     let line = diesel::insert_into(audit::table).values(&line);
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
@@ -78,6 +80,8 @@ pub(crate) fn mint(
             Minting { token, line, live_parent }.execute(connection)
         }
     };
+    // Also after a failure: it may have happened although its answer was lost.
+    trail.written();
     match done {
         Ok(_) => Ok(()),
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)) if info.message() == "division by zero" => {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::thread;
 
+use diesel::connection::{Instrumentation, InstrumentationEvent};
 use tok_model::audit::{Action, Actor, AuditEvent, Outcome, Source};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
@@ -20,7 +21,11 @@ fn record(world: &World, uses: &[Use]) -> Result<(), StoreError> {
 
 /// A use of a token by somebody at this second, from an address whose last part says which.
 fn used(token: &Token, second: i64, host: u8) -> Use {
-    let source = Source { address: Some(IpAddr::from([192, 0, 2, host])), uid: None, agent: Some("git/2.47.3".into()) };
+    let source = Source {
+        address: Some(IpAddr::from([192, 0, 2, host])),
+        agent: Some("git/2.47.3".into()),
+        ..Source::default()
+    };
     let actor = Actor {
         user: None,
         token: Some(token.id),
@@ -106,11 +111,10 @@ fn nothing_used_is_nothing_written() {
 fn a_batch_larger_than_a_statement_is_written_whole() {
     let world = World::new();
     let (_, made) = user_with_token(&world, "ann");
-    // 19 values a line, of which PostgreSQL takes 65,535 in one statement.
-    let uses: Vec<Use> = (0..4001).map(|second| used(&made.token, second, 1)).collect();
+    let uses: Vec<Use> = (0..20_001).map(|second| used(&made.token, second, 1)).collect();
     record(&world, &uses).unwrap();
-    assert_eq!(world.count("SELECT count(*) AS number FROM audit WHERE action = 'token.use'"), 4001);
-    assert_eq!(last_use(&world, made.token.id).unwrap().0, at(4000));
+    assert_eq!(world.count("SELECT count(*) AS number FROM audit WHERE action = 'token.use'"), 20_001);
+    assert_eq!(last_use(&world, made.token.id).unwrap().0, at(20_000));
 }
 
 #[test]
@@ -132,6 +136,68 @@ fn the_last_use_moves_once_a_minute_and_never_back() {
     // Of one batch the last counts, wherever in it it stands.
     record(&world, &[used(&made.token, 400, 6), used(&made.token, 500, 7), used(&made.token, 450, 8)]).unwrap();
     assert_eq!(last_use(&world, id), Some((at(500), "192.0.2.7".to_owned())));
+}
+
+thread_local! {
+    /// The statements that this thread has begun, of those that change something.
+    static STATEMENTS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Notes each statement in [`STATEMENTS`]. Each test has a thread of its own, and so its own.
+#[expect(clippy::unnecessary_wraps, reason = "the form that diesel asks for")]
+fn note_statements() -> Option<Box<dyn Instrumentation>> {
+    Some(Box::new(|event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let text = query.to_string().trim_start().to_owned();
+            STATEMENTS.with_borrow_mut(|statements| statements.push(text));
+        }
+    }))
+}
+
+#[test]
+fn ten_thousand_uses_are_two_statements() {
+    diesel::connection::set_default_instrumentation(note_statements).unwrap();
+    let world = World::new();
+    let ann = world.user("ann");
+    let tokens: Vec<Token> = (0..20).map(|_| world.mint(&world.local(ann), session(ann), 0).token).collect();
+    let uses: Vec<Use> = (0..10_000).map(|n| used(&tokens[usize::try_from(n).unwrap() % 20], n, 1)).collect();
+    // With the pool's connections made before, whichever thread made them.
+    record(&world, &uses[..1]).unwrap();
+    STATEMENTS.take();
+    record(&world, &uses).unwrap();
+    let statements = STATEMENTS.take();
+    let changes: Vec<&String> =
+        statements.iter().filter(|text| !["BEGIN", "COMMIT"].contains(&text.as_str())).collect();
+    assert_eq!(changes.len(), 2, "{statements:#?}");
+    assert_eq!(world.count("SELECT count(*) AS number FROM audit WHERE action = 'token.use'"), 10_001);
+    for (number, token) in (0..).zip(&tokens) {
+        assert_eq!(last_use(&world, token.id).unwrap().0, at(9_980 + number));
+    }
+}
+
+#[test]
+fn a_use_without_a_repository_leaves_the_last_one_that_was_used() {
+    let world = World::new();
+    let (_, made) = user_with_token(&world, "ann");
+    let last = || {
+        let LastUse { at, repo, agent, .. } = now(&world, made.token.id).last_use.unwrap();
+        (at, repo, agent)
+    };
+    let mut fetch = used(&made.token, 100, 1);
+    fetch.event = fetch.event.repo("ann/app".parse().unwrap());
+    let agent = Some("git/2.47.3".to_owned());
+    record(&world, &[fetch.clone()]).unwrap();
+    assert_eq!(last(), (at(100), Some("ann/app".to_owned()), agent.clone()));
+    let mut call = used(&made.token, 200, 1);
+    call.event.actor.source.agent = Some("tok/1".to_owned());
+    record(&world, &[call.clone()]).unwrap();
+    assert_eq!(last(), (at(200), Some("ann/app".to_owned()), Some("tok/1".to_owned())));
+    // Within a batch it is the last that had one.
+    let (mut lib, mut later) = (fetch.clone(), call.clone());
+    lib.event = lib.event.repo("ann/lib".parse().unwrap());
+    (lib.at, later.at) = (at(290), at(300));
+    record(&world, &[later, lib, fetch]).unwrap();
+    assert_eq!(last(), (at(300), Some("ann/lib".to_owned()), Some("tok/1".to_owned())));
 }
 
 #[test]
@@ -238,7 +304,7 @@ fn a_manager_sees_all_and_others_what_is_theirs() {
     assert_eq!(own(world.holder(anns.digest)), own(world.local(ann)));
     assert_eq!(own(world.local(bob)), "by bob, bob to ann, to ann's token, ann/app, ann/apple");
     // A filter narrows and never widens.
-    let bobs = Filter { user: Some(bob), oldest_first: true, ..Filter::default() };
+    let bobs = Filter { users: vec![bob], oldest_first: true, ..Filter::default() };
     let permit = permit(&world.local(ann), Need::OwnAudit, at(100));
     assert_eq!(details(&read(&world, &permit, &bobs, 100)), ["bob to ann"]);
 }
@@ -268,11 +334,11 @@ fn the_trail_is_filtered() {
     let of_token = |made: &Made| Filter { token: Some(made.token.id), ..all() };
     assert_eq!(shown(of_token(&anns)), "to ann's token, with ann's token, with its child");
     assert_eq!(shown(of_token(&bobs)), "");
-    assert_eq!(shown(Filter { user: Some(ann), ..all() }), "by ann, bob to ann, with ann's token, with its child");
-    assert_eq!(shown(Filter { user: Some(bob), ..all() }), "by bob, bob to ann, to ann's token, ann/app, ann/apple");
+    assert_eq!(shown(Filter { users: vec![ann], ..all() }), "by ann, bob to ann, with ann's token, with its child");
+    assert_eq!(shown(Filter { users: vec![bob], ..all() }), "by bob, bob to ann, to ann's token, ann/app, ann/apple");
     assert_eq!(shown(Filter { repo: Some("ann/app".parse().unwrap()), ..all() }), "ann/app");
     assert_eq!(shown(Filter { since: Some(at(70)), ..all() }), "with ann's token, with its child, by nobody");
-    assert_eq!(shown(Filter { since: Some(at(71)), user: Some(ann), ..all() }), "with its child");
+    assert_eq!(shown(Filter { since: Some(at(71)), users: vec![ann], ..all() }), "with its child");
 }
 
 #[test]

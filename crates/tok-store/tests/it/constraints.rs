@@ -47,7 +47,9 @@ const GOOD: &str = "
     UPDATE users SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'ann';
     UPDATE workspaces SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'acme';
 
-    INSERT INTO audit (at, action, outcome, actor_name, detail, times) VALUES (now(), '', 'done', '', '', 1);";
+    INSERT INTO audit (at, action, outcome, actor_name, detail, times, chain, number, mac)
+        VALUES (now(), '', 'done', '', '', 1, '00000000-0000-4000-8000-000000000031', 1, sha256(''));
+    UPDATE audit_seals SET pepper_id = 1;";
 
 /// What must refuse which statement.
 const BAD: &[(&str, &str)] = &[
@@ -131,10 +133,32 @@ const BAD: &[(&str, &str)] = &[
     ("idempotency_key_check", "UPDATE idempotency SET key = ''"),
     ("idempotency_key_check", "UPDATE idempotency SET key = key || 'k'"),
     ("idempotency_request_check", "UPDATE idempotency SET request = substr(request, 2)"),
-    ("audit_pkey", "INSERT INTO audit OVERRIDING SYSTEM VALUE SELECT * FROM audit"),
+    ("audit_pkey", "INSERT INTO audit SELECT * FROM audit"),
     ("audit_outcome_check", "UPDATE audit SET outcome = 'maybe'"),
     ("audit_times_check", "UPDATE audit SET times = 0"),
+    ("audit_mac_check", "UPDATE audit SET mac = substr(mac, 2)"),
+    ("audit_whole", "UPDATE audit SET mac = NULL"),
+    ("audit_seals_pkey", "INSERT INTO audit_seals SELECT * FROM audit_seals"),
+    ("audit_seals_number_check", "UPDATE audit_seals SET number = -1, kind = 'prune'"),
+    ("audit_seals_kind_check", "UPDATE audit_seals SET kind = 'close', number = 1"),
+    ("audit_seals_lines_check", "UPDATE audit_seals SET lines = -1"),
+    ("audit_seals_digest_check", "UPDATE audit_seals SET digest = substr(digest, 2)"),
+    ("audit_seals_previous_check", "UPDATE audit_seals SET previous = substr(previous, 2)"),
+    ("audit_seals_hash_check", "UPDATE audit_seals SET hash = substr(hash, 2)"),
+    ("audit_seals_opened", "UPDATE audit_seals SET number = 1"),
+    ("audit_seals_opened", "UPDATE audit_seals SET kind = 'prune'"),
+    ("audit_seals_lines_whole", "UPDATE audit_seals SET lines = 1"),
+    ("audit_seals_lines_whole", "UPDATE audit_seals SET month = '2026-11'"),
+    ("audit_seals_lines_whole", "UPDATE audit_seals SET number = 1, kind = 'lines'"),
 ];
+
+/// A month of the trail has the constraints of the trail, under names of its own.
+fn of_the_whole_trail(constraint: &str) -> String {
+    match constraint.strip_prefix("audit_default_").or_else(|| constraint.strip_prefix("audit_2027_01_")) {
+        Some(rest) => format!("audit_{rest}"),
+        None => constraint.to_owned(),
+    }
+}
 
 /// A database with the good rows, and the connection that made them.
 fn world() -> (World, PgConnection) {
@@ -169,7 +193,8 @@ fn what_no_code_of_ours_writes_is_refused_by_the_constraint_for_it() {
         connection.batch_execute("BEGIN").unwrap();
         match attempt(&mut connection, statement) {
             Some((_, information)) => {
-                assert_eq!(information.constraint_name(), Some(*constraint), "{statement}: {}", information.message());
+                let name = information.constraint_name().map(of_the_whole_trail);
+                assert_eq!(name.as_deref(), Some(*constraint), "{statement}: {}", information.message());
             }
             None => accepted.push(statement),
         }
@@ -183,10 +208,11 @@ fn no_constraint_is_without_a_case() {
     let (_world, mut connection) = world();
     let every = "SELECT conname AS line FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
                  WHERE c.relnamespace = 'public'::regnamespace AND k.contype IN ('c', 'u', 'p', 'x')
+                   AND NOT c.relispartition
                    AND c.relname <> '__diesel_schema_migrations'
                  UNION SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
                  JOIN pg_class t ON t.oid = i.indrelid
-                 WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace
+                 WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace AND NOT t.relispartition
                    AND t.relname <> '__diesel_schema_migrations'";
     let every: BTreeSet<String> = lines(&mut connection, every).into_iter().collect();
     let tried: BTreeSet<String> = BAD.iter().map(|(constraint, _)| (*constraint).to_owned()).collect();
@@ -228,7 +254,8 @@ fn what_must_be_there_cannot_be_left_out() {
     let required = "SELECT table_name::text, column_name::text, ''::text AS constraint_name
                     FROM information_schema.columns
                     WHERE table_schema = 'public' AND is_nullable = 'NO' AND is_identity = 'NO'
-                      AND table_name <> '__diesel_schema_migrations'";
+                      AND table_name <> '__diesel_schema_migrations'
+                      AND NOT (SELECT relispartition FROM pg_class WHERE oid = quote_ident(table_name)::regclass)";
     let required: Vec<Column> = diesel::sql_query(required).load(&mut connection).unwrap();
     assert!(required.len() >= 30);
     for Column { table_name: table, column_name: column, .. } in required {

@@ -6,6 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test, with its line")]
 
 mod audit;
+mod audit_chain;
+mod audit_follow;
+mod audit_months;
 mod catalogue;
 mod constraints;
 mod corrupt;

@@ -8,10 +8,11 @@ use secrecy::SecretString;
 use tok_model::audit::{Action, Actor, AuditEvent};
 use tok_model::decide::Need;
 use tok_model::id::{UserId, WorkspaceId};
+use tok_model::secret::{Pepper, PepperId, Peppers};
 use tok_store::embedded::{Cluster, ClusterOptions, DATABASE};
 use tok_store::{MigrateError, Store, StoreError, WriteTx, migrate, tokens, users};
 
-use crate::world::{CONNECTIONS, World, at, connect, permit, rng, server, session};
+use crate::world::{CONNECTIONS, World, at, connect, permit, rng, server, session, writing};
 
 /// Makes a user, whose name nobody else has.
 fn make(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
@@ -233,7 +234,8 @@ fn a_database_that_is_stopped_is_an_outage_until_it_is_back() {
     migrate(&url).unwrap();
     let secret = SecretString::from(url.as_str());
     // Patience that a test has, too.
-    let store = Store::connect(&secret, 2, Duration::from_millis(200)).unwrap();
+    let peppers = Peppers::only(Pepper::random(PepperId(1), &mut rng()));
+    let store = writing(Store::connect(&secret, 2, Duration::from_millis(200)).unwrap(), &peppers);
     use_all(&store, 2).unwrap();
 
     cluster.stop();
@@ -248,6 +250,6 @@ fn a_database_that_is_stopped_is_an_outage_until_it_is_back() {
     let cluster = Cluster::start(options).unwrap();
     assert_eq!(cluster.url(DATABASE), url, "the same data, the same address");
     connect(&url, 1).unwrap().ping().unwrap();
-    let store = Store::connect(&secret, 2, Duration::from_secs(10)).unwrap();
+    let store = writing(Store::connect(&secret, 2, Duration::from_secs(10)).unwrap(), &peppers);
     store.write(|tx| tx.commit(event(), at(0))).unwrap();
 }

@@ -16,7 +16,7 @@ use tok_store::embedded::{Cluster, ClusterOptions, DATABASE};
 use tok_store::tokens::{NewToken, StoredSecret, by_digests, create};
 use tok_store::{migrate, peppers, users};
 
-use crate::world::{at, connect, git, permit, personal, rng, server, session, workspace_token};
+use crate::world::{at, connect, git, permit, personal, rng, server, session, workspace_token, writing};
 
 /// Which of these texts stand in some file below `directory`. grep reads a hundred times faster than a debug build would.
 fn found(directory: &Path, texts: &BTreeSet<String>) -> BTreeSet<String> {
@@ -44,8 +44,8 @@ fn no_text_of_a_token_comes_to_rest() {
     let cluster = Cluster::start(ClusterOptions::new(data.path())).unwrap();
     let url = cluster.url(DATABASE);
     migrate(&url).unwrap();
-    let store = connect(&url, 2).unwrap();
     let pepper_file = Peppers::only(Pepper::random(PepperId(1), &mut rng()));
+    let store = writing(connect(&url, 2).unwrap(), &pepper_file);
     let (ann, acme) = (UserId::random(&mut rng()), WorkspaceId::random(&mut rng()));
     let event = || AuditEvent::done(Action::TokenCreate, Actor::daemon());
     store

@@ -69,7 +69,7 @@ fn what_is_dropped_never_was() {
 #[test]
 fn what_is_dropped_costs_no_connection() {
     let world = World::new();
-    let store = crate::world::connect(world.database.url(), 1).unwrap();
+    let store = crate::world::writing(crate::world::connect(world.database.url(), 1).unwrap(), &world.peppers);
     let backends = || {
         lines(
             &mut world.raw(),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
@@ -16,7 +17,7 @@ use tok_model::audit::{Action, Actor, AuditEvent, Source};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Bearer, Caller, MintRequest, Need, OwnerNow, Permit, decide};
 use tok_model::grant::Grant;
-use tok_model::id::{TokenId, UserId, WorkspaceId};
+use tok_model::id::{ChainId, TokenId, UserId, WorkspaceId};
 use tok_model::kind::{Permission, Role};
 use tok_model::secret::{Digest, Pepper, PepperId, Peppers, Plaintext};
 use tok_model::token::{Owner, Token};
@@ -59,6 +60,13 @@ pub fn database() -> TestDatabase {
 /// A store on the database at `url`, with `connections` connections; it waits ten seconds for one of them.
 pub fn connect(url: &str, connections: u32) -> Result<Store, StoreError> {
     Store::connect(&SecretString::from(url), connections, Duration::from_secs(10))
+}
+
+/// The same store with a chain of its own in the trail, so that it can write. Chains begin one after the other.
+pub fn writing(store: Store, peppers: &Peppers) -> Store {
+    static OPENED: AtomicI64 = AtomicI64::new(0);
+    let second = at(OPENED.fetch_add(1, Ordering::Relaxed));
+    store.open_trail(peppers, ChainId::random(&mut rng()), second).unwrap()
 }
 
 /// root on the local socket: administers the server without being a user of it.
@@ -110,8 +118,8 @@ pub fn session(owner: UserId) -> MintRequest {
 impl World {
     pub fn new() -> Self {
         let database = database();
-        let store = connect(database.url(), CONNECTIONS).unwrap();
         let peppers = Peppers::only(Pepper::random(PepperId(1), &mut rng()));
+        let store = writing(connect(database.url(), CONNECTIONS).unwrap(), &peppers);
         let world = Self { store, peppers, database };
         world.change(|tx| tok_store::peppers::register(tx, &world.peppers, PepperId(1), at(0))).unwrap();
         world
@@ -171,7 +179,7 @@ impl World {
     /// A user on the local socket, with the authority that the database gives them now.
     pub fn local(&self, user: UserId) -> Caller {
         let now = self.store.read(|tx| tok_store::users::now(tx, user)).unwrap().unwrap();
-        let source = Source { uid: Some(1000), agent: Some("git/2.47.3".to_owned()), address: None };
+        let source = Source { uid: Some(1000), agent: Some("git/2.47.3".to_owned()), ..Source::default() };
         Caller { bearer: Bearer::LocalPeer { manager: false }, owner: OwnerNow::User(Arc::new(now)), source }
     }
 
@@ -179,7 +187,7 @@ impl World {
     pub fn holder(&self, digest: Digest) -> Caller {
         let mut found = self.store.read(|tx| tok_store::tokens::by_digests(tx, &[digest])).unwrap();
         let (_, token, owner) = found.pop().unwrap();
-        let source = Source { address: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))), uid: None, agent: None };
+        let source = Source { address: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))), ..Source::default() };
         Caller { bearer: Bearer::Token(Arc::new(token)), owner, source }
     }
 

@@ -87,6 +87,14 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
+/// Prints one JSON value on a line of its own, for whoever reads them as they come.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, value).map_err(io::Error::from)?;
+    writeln!(stdout)?;
+    Ok(stdout.flush()?)
+}
+
 /// Prints text on stdout, piece by piece, so that a secret need not be copied into a larger text.
 pub(crate) fn text(pieces: &[&str]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();

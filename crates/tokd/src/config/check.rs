@@ -10,7 +10,9 @@ use tok_model::clock::{Lifetime, Period};
 use tok_model::policy::{Lifetimes, Policy};
 use tok_model::url::Origin;
 
-use super::{ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, TlsFiles, Tokens, file};
+use super::{
+    Audit, ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, TlsFiles, Tokens, file,
+};
 
 /// Wrong tokens and secrets from one source in a minute, when nobody says otherwise.
 pub(super) const FAILED_LOGINS: u32 = 120;
@@ -267,6 +269,25 @@ fn lifetimes(
         return Err(ConfigError::value(format!("{section}.idle_lifetime"), why));
     }
     Ok(lifetimes)
+}
+
+/// Of the audit trail: more than a year, so that what happens once a year can be compared with last year's.
+pub(super) fn default_retention() -> Option<Period> {
+    Period::from_seconds(400 * 86_400)
+}
+
+pub(super) fn audit(file: &file::Audit) -> Result<Audit, ConfigError> {
+    let retention = match file.retention.as_deref() {
+        None => default_retention(),
+        Some("forever") => None,
+        Some(text) => Some(text.parse::<Period>().map_err(|why| {
+            ConfigError::value("audit.retention", format!("takes a duration such as \"400d\", or \"forever\": {why}"))
+        })?),
+    };
+    if retention.is_some_and(|period| period.seconds() < 86_400) {
+        return Err(ConfigError::value("audit.retention", "takes at least a day"));
+    }
+    Ok(Audit { retention })
 }
 
 pub(super) fn log(file: file::Log) -> Result<Log, ConfigError> {

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) ipc: Ipc,
     pub(super) git: Git,
     pub(super) tokens: Tokens,
+    pub(super) audit: Audit,
     pub(super) log: Log,
 }
 
@@ -92,6 +93,12 @@ pub(super) struct Kind {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) retention: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
     pub(super) format: Option<String>,
     pub(super) level: Option<String>,
@@ -141,6 +148,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("tokens.session", "default_lifetime"),
     ("tokens.session", "max_lifetime"),
     ("tokens.session", "idle_lifetime"),
+    ("audit", "retention"),
     ("log", "format"),
     ("log", "level"),
 ];

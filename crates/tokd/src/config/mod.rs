@@ -18,7 +18,7 @@ use tok_model::url::Origin;
 
 use crate::temporary::Given;
 
-use check::{absolute, bounded, default_git_lifetime, default_lifetime, secret_file};
+use check::{absolute, bounded, default_git_lifetime, default_lifetime, default_retention, secret_file};
 use file::File;
 
 /// Where the file is when nobody says otherwise.
@@ -82,6 +82,8 @@ pub struct Config {
     pub git: Option<Git>,
     /// Lifetimes.
     pub tokens: Tokens,
+    /// The audit trail.
+    pub audit: Audit,
     /// Logging.
     pub log: Log,
     /// Temporary tokens, which no file of configuration has.
@@ -172,6 +174,13 @@ pub struct Tokens {
     pub kinds: Policy,
 }
 
+/// The audit trail.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit {
+    /// How long its lines are kept at least; `None` is for ever.
+    pub retention: Option<Period>,
+}
+
 /// Logging.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -242,6 +251,7 @@ impl Config {
             ipc: check::ipc(&file.ipc)?,
             git: check::git(file.git)?,
             tokens: check::tokens(&file.tokens)?,
+            audit: check::audit(&file.audit)?,
             log: check::log(file.log)?,
             data,
             temporary: Vec::new(),
@@ -282,6 +292,7 @@ impl Config {
                     idle: Lifetime::Never,
                 }),
             },
+            audit: Audit { retention: default_retention() },
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
             temporary: Vec::new(),
         }
@@ -313,6 +324,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.server.listen.port(), 2);
         assert_eq!(config.git.unwrap().max_processes, 3);
+        let kept = |text| parse(text, &[]).unwrap().audit.retention.map(Period::seconds);
+        assert_eq!(kept(""), Some(400 * 86_400));
+        assert_eq!(kept("[audit]\nretention = \"90d\""), Some(90 * 86_400));
+        assert_eq!(kept("[audit]\nretention = \"forever\""), None);
         assert!(matches!(parse("", &[("DATABASE_URL", "postgres://x")]).unwrap().store, StoreChoice::Postgres { .. }));
     }
 
@@ -338,6 +353,8 @@ mod tests {
             ("[tokens]\nidle_lifetime = \"10m\"", &[], "1h"),
             ("[tokens.git]\nmax_lifetime = \"8d\"", &[], "git"),
             ("", &[("TOKD_TOKENS_SESSION_IDLE_LIFETIME", "x")], "tokens.session.idle_lifetime"),
+            ("[audit]\nretention = \"soon\"", &[], "audit.retention"),
+            ("[audit]\nretention = \"12h\"", &[], "at least a day"),
             ("[ipc]\nmode = \"999\"", &[], "octal"),
             ("[log]\nformat = \"xml\"", &[], "xml"),
             ("", &[("TOKD_LISTEN", "x")], "TOKD_LISTEN"),

@@ -129,12 +129,16 @@ impl Service {
     }
 
     /// The same if it can be said without asking the database, as it usually can; else what is to be looked up.
-    pub fn caller_at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, Refusal>, Unknown> {
+    pub fn caller_at_once(
+        &self,
+        presented: Presented,
+        source: Source,
+    ) -> Result<Result<Caller, Refusal>, Box<Unknown>> {
         Ok(self.at_once(presented, source)?.or_else(|(missing, source)| self.nobody(missing, source)))
     }
 
     /// What can be said at once. Nothing is counted.
-    fn at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, (Missing, Source)>, Unknown> {
+    fn at_once(&self, presented: Presented, source: Source) -> Result<Result<Caller, (Missing, Source)>, Box<Unknown>> {
         let text = match presented {
             Presented::Nothing => return Ok(Ok(Caller::anonymous(source))),
             Presented::NotOurs => return Ok(Err((Missing::Unknown, source))),
@@ -142,14 +146,14 @@ impl Service {
             Presented::Other(stranger) => {
                 return match self.stranger_at_once(stranger, &source) {
                     Ok(found) => Ok(found.map_err(|missing| (missing, source))),
-                    Err(stranger) => Err(Unknown { presented: Sought::Other(stranger), source }),
+                    Err(stranger) => Err(Box::new(Unknown { presented: Sought::Other(stranger), source })),
                 };
             }
         };
         let digest = text.digest(self.peppers.current());
         match self.verdicts.token(&digest) {
             Some(facts) => Ok(Ok(facts.of_caller(source))),
-            None => Err(Unknown { presented: Sought::Token { text, digest }, source }),
+            None => Err(Box::new(Unknown { presented: Sought::Token { text, digest }, source })),
         }
     }
 
@@ -157,7 +161,7 @@ impl Service {
     /// use.
     pub async fn look_up_caller(
         &self,
-        unknown: Unknown,
+        unknown: Box<Unknown>,
         wanted: Option<(&RepoPath, RepoRight)>,
     ) -> Result<Result<Caller, Refusal>, StoreError> {
         match self.look_up(&unknown).await? {
@@ -309,6 +313,7 @@ impl Service {
 
     /// The refusal of what is no token, or, if there were too many of them from there, of any more.
     pub(super) fn unknown_token(&self, source: &Source) -> Refusal {
+        self.uses.count_unknown();
         let wait = self.failures.note(source, Instant::now());
         wait.map_or(Rule::UnknownToken, Rule::Throttled).into()
     }
@@ -322,14 +327,19 @@ impl Service {
         agent: Option<String>,
     ) -> Result<Caller, Fault> {
         let manager = uid == 0 || uid == self.place.own_uid;
-        let source = Source { address: None, uid: Some(uid), agent };
+        let mut source = Source { uid: Some(uid), agent, ..Source::default() };
         let key = (uid, acting_as.clone());
         let (user, own) = match self.verdicts.peer(&key) {
             Some(PeerFacts { user, own }) => (Some(user), own),
             None => self.look_up_peer(key, manager).await?,
         };
+        // The trail names both: whose authority it was, and who really acted.
+        if acting_as.is_some() && acting_as != own {
+            source.behind = Some(own.as_ref().map_or_else(|| format!("uid {uid}"), ToString::to_string));
+        }
         match acting_as {
             Some(name) if !manager && own.as_ref() != Some(&name) => {
+                self.note_acting_refused(source, &name);
                 Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
                     .hint("leave out --as and TOK_USER, or run this as root"))
             }
@@ -382,7 +392,7 @@ impl Service {
         if matches!(presented, Presented::Nothing) {
             return self.caller_by_peer(uid, acting_as, agent).await;
         }
-        let source = Source { address: None, uid: Some(uid), agent };
+        let source = Source { uid: Some(uid), agent, ..Source::default() };
         self.caller_by_presented(presented, acting_as, source, rotating).await
     }
 
@@ -421,7 +431,8 @@ impl Service {
         match decide(&caller, Need::Server, self.now()) {
             Ok(_) => {}
             Err(refusal) if refusal.class() == Class::Unauthenticated => return Err(refusal.into_fault()),
-            Err(_) => {
+            Err(refusal) => {
+                self.note_refusal(&caller, &Need::Server, &refusal);
                 return Err(Fault::new(FaultCode::Forbidden, format!("only a manager may act as {name}"))
                     .hint("leave out --as and TOK_USER, or use a manager's token in TOK_TOKEN"));
             }
@@ -429,8 +440,10 @@ impl Service {
         let wanted = name.clone();
         let user = self.run(move |store| store.read(|tx| tok_store::users::now_by_name(tx, &wanted))).await?;
         let user = user.ok_or_else(|| nobody_named(&name))?;
+        // The trail names both: whose authority it was, and who really acted.
+        let source = Source { behind: Some(caller.actor().describe()), ..caller.source };
         let bearer = Bearer::Acting { by: Arc::new(caller.bearer) };
-        Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source: caller.source })
+        Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source })
     }
 }
 

@@ -215,13 +215,18 @@ impl Service {
 
     /// The workspaces that the caller may see: every one for managers, else those they are members of.
     pub async fn list_workspaces(&self, caller: &Caller, page: PageAsk) -> Result<PageOf<WorkspaceRecord>, Fault> {
-        let found = match (self.permit(caller, Need::Server), caller.user()) {
-            (Ok(permit), _) => self.run(move |store| store.read(|tx| tok_store::workspaces::list(tx, &permit))).await?,
-            (Err(_), Some(user)) => {
+        let found = match (self.may(caller, Need::Server), caller.user()) {
+            (Some(permit), _) => {
+                self.run(move |store| store.read(|tx| tok_store::workspaces::list(tx, &permit))).await?
+            }
+            (None, Some(user)) => {
                 let permit = self.permit(caller, Need::Profile { user: user.id })?;
                 self.run(move |store| store.read(|tx| tok_store::workspaces::list_of(tx, &permit))).await?
             }
-            (Err(fault), None) => return Err(fault),
+            (None, None) => {
+                let permit = self.permit(caller, Need::Server)?;
+                self.run(move |store| store.read(|tx| tok_store::workspaces::list(tx, &permit))).await?
+            }
         };
         let mut rows = Vec::with_capacity(found.len());
         for workspace in found {

@@ -6,6 +6,7 @@ mod git;
 mod identity;
 mod import;
 mod passwords;
+mod refused;
 mod server;
 mod strangers;
 mod tokens;
@@ -127,11 +128,21 @@ impl Service {
         self.clock.now()
     }
 
-    /// Asks the one decision, for an operation that answers with a [`Fault`].
+    /// Asks the one decision, for an operation that answers with a [`Fault`]. A "no" is written down: ask only for what is
+    /// the answer, and [`may`](Self::may) where it is not.
     fn permit(&self, caller: &Caller, need: Need) -> Result<Permit, Fault> {
-        let permit = decide(caller, need, self.now()).map_err(IntoFault::into_fault)?;
+        let wanted = need.clone();
+        let permit = decide(caller, need, self.now()).map_err(|refusal| {
+            self.note_refusal(caller, &wanted, &refusal);
+            refusal.into_fault()
+        })?;
         self.uses.note_temporary(permit.actor(), permit.at());
         Ok(permit)
+    }
+
+    /// The same for an operation that has another way if the answer is no.
+    fn may(&self, caller: &Caller, need: Need) -> Option<Permit> {
+        decide(caller, need, self.now()).ok()
     }
 
     async fn run<T: Send + 'static>(

@@ -34,7 +34,8 @@ struct Column {
     whole: bool,
 }
 
-/// Ordinary tables and the columns of their primary keys. Diesel's own table is not ours to query.
+/// Tables and the columns of their primary keys. Diesel's own table is not ours to query, and a partition is queried by way
+/// of its table.
 const TABLES: &str = "
     SELECT c.relname::text AS name,
            array(SELECT a.attname::text
@@ -44,7 +45,7 @@ const TABLES: &str = "
                  WHERE p.conrelid = c.oid AND p.contype = 'p'
                  ORDER BY k.place) AS key
     FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
       AND c.relname <> '__diesel_schema_migrations'";
 
 /// The columns of a table, in their order.
@@ -96,23 +97,11 @@ pub fn generate(connection: &mut PgConnection) -> Result<String, Unprintable> {
     Ok(text + &same_query(&names))
 }
 
-/// `allow_tables_to_appear_in_same_query!` for these tables, on one line or filling as many as it takes.
+/// `allow_tables_to_appear_in_same_query!` for these tables, on one line or one line each.
 pub fn same_query(names: &[String]) -> String {
     let open = "diesel::allow_tables_to_appear_in_same_query!(";
     let line = format!("{open}{});", names.join(", "));
-    if line.len() <= WIDTH {
-        return line + "\n";
-    }
-    let mut filled = vec![String::new()];
-    for (at, name) in names.iter().enumerate() {
-        let item = if at + 1 < names.len() { format!("{name},") } else { name.clone() };
-        match filled.last_mut() {
-            Some(line) if line.is_empty() => *line = format!("    {item}"),
-            Some(line) if line.len() + 1 + item.len() <= WIDTH => line.extend([" ", &item]),
-            _ => filled.push(format!("    {item}")),
-        }
-    }
-    format!("{open}\n{}\n);\n", filled.join("\n"))
+    if line.len() <= WIDTH { line + "\n" } else { format!("{open}\n    {}\n);\n", names.join(",\n    ")) }
 }
 
 impl Column {

@@ -37,9 +37,20 @@ struct ListEvents {
     /// What happened at this moment or later (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<String>,
+    /// What happened before this moment (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<String>,
+    /// This act, as in `token.create`.
+    action: Option<String>,
+    /// What ended so: `done` or `refused`.
+    outcome: Option<String>,
     /// In the order in which it happened, instead of the newest first.
     #[serde(default)]
     oldest_first: bool,
+    /// In the order in which it was written, for whoever asks again and again with `next_cursor`, which is always there
+    /// then: each line comes exactly once. Begins with `since`, or else with the last `page_size` lines.
+    #[serde(default)]
+    follow: bool,
 }
 
 /// A page of the trail.
@@ -71,7 +82,11 @@ async fn list(
         user: optional("user", &asked.user.unwrap_or_default())?,
         repository: optional("repository", &asked.repository.unwrap_or_default())?,
         since: asked.since.map(|since| parsed("since", &since)).transpose()?,
+        until: asked.until.map(|until| parsed("until", &until)).transpose()?,
+        action: optional("action", &asked.action.unwrap_or_default())?,
+        outcome: optional("outcome", &asked.outcome.unwrap_or_default())?,
         oldest_first: asked.oldest_first,
+        follow: asked.follow,
     };
     filter.reference()?;
     let page = PageAsk::from_wire(asked.page_size.unwrap_or(0), asked.cursor.unwrap_or_default());

@@ -205,7 +205,8 @@ async fn rotate(
     MaybeSaid(asked): MaybeSaid<RotateToken>,
 ) -> Answer<Response> {
     let key = idempotency_key(&headers, asked.idempotency_key)?;
-    let Calling(caller) = Calling::of(&api, &headers, peer, key.as_deref()).await?;
+    let Calling(caller) =
+        Calling::of(&api, &headers, peer, "POST /v1/tokens/{}/rotate".to_owned(), key.as_deref()).await?;
     let rotation = Rotation {
         reference: reference.to_string(),
         grace: asked.grace,

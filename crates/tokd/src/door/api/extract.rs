@@ -49,38 +49,82 @@ impl FromRequestParts<Api> for Calling {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let peer = Peer::from_request_parts(parts, api).await?;
-        Self::of(api, &parts.headers, peer, None).await
+        let operation = operation(parts.method.as_str(), parts.uri.path());
+        Self::of(api, &parts.headers, peer, operation, None).await
     }
 }
 
 impl Calling {
-    /// Who calls with these headers. `rotating` is the idempotency key of a rotation, if the call is one: whoever repeats
+    /// Who calls this with these headers. `rotating` is the idempotency key of a rotation, if the call is one: whoever repeats
     /// it may present what the first one gave up.
     pub(super) async fn of(
         api: &Api,
         headers: &HeaderMap,
         Peer(peer): Peer,
+        operation: String,
         rotating: Option<&str>,
     ) -> Result<Self, Problem> {
         let acting_as = acting_as(headers)?;
         let source = api.proxies.source(headers, peer);
-        let caller = api.service.caller_remote(headers, acting_as, source, rotating).await?;
+        let mut caller = api.service.caller_remote(headers, acting_as, source, rotating).await?;
+        caller.source.operation = Some(operation);
+        api.service.note_call(&caller);
         api.service.recognise(&caller)?;
         Ok(Self(caller))
     }
 
     /// Who calls, or nobody, if that cannot be told from what they presented.
-    pub(super) async fn or_nobody(api: &Api, headers: &HeaderMap, peer: Peer) -> Result<Caller, Problem> {
+    pub(super) async fn or_nobody(
+        api: &Api,
+        headers: &HeaderMap,
+        peer: Peer,
+        operation: &str,
+    ) -> Result<Caller, Problem> {
         let nobody = Caller::anonymous(api.proxies.source(headers, peer.0));
         if matches!(authorization(headers), Presented::Nothing) {
             return Ok(nobody);
         }
-        match Self::of(api, headers, peer, None).await {
+        match Self::of(api, headers, peer, operation.to_owned(), None).await {
             Ok(Self(caller)) => Ok(caller),
             Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => Ok(nobody),
             Err(problem) => Err(problem),
         }
     }
+}
+
+/// What of a path is the name of something, and not a word that somebody put there.
+const WORDS: &[&str] = &[
+    "v1",
+    "oauth2",
+    "tokens",
+    "users",
+    "workspaces",
+    "members",
+    "repositories",
+    "audit",
+    "verify",
+    "whoami",
+    "scopes",
+    "server",
+    "status",
+    "check",
+    "explain",
+    "rotate",
+    "restore",
+    "import",
+    "disable",
+    "enable",
+    "password",
+    "introspect",
+    "revoke",
+];
+
+/// What is called, as the audit trail says it: `DELETE /v1/tokens/{}`. What was put into the path stays out of it, which
+/// might be a token by mistake.
+fn operation(method: &str, path: &str) -> String {
+    let word = |segment| if WORDS.contains(&segment) { segment } else { "{}" };
+    let path: Vec<&str> = path.trim_matches('/').split('/').take(8).map(word).collect();
+    format!("{method} /{}", path.join("/"))
 }
 
 fn acting_as(headers: &HeaderMap) -> Result<Option<UserName>, Problem> {

@@ -80,7 +80,7 @@ async fn revoke(State(api): State<Api>, peer: Peer, headers: HeaderMap, mut form
             .field("token_type_hint")
             .hint("leave it out, or say access_token"));
     }
-    let caller = Calling::or_nobody(&api, &headers, peer).await?;
+    let caller = Calling::or_nobody(&api, &headers, peer, "POST /oauth2/revoke").await?;
     match api.service.revoke_secret(&caller, &SecretString::from(&*text), None).await {
         Ok(_) => Ok(StatusCode::OK),
         // To the caller it makes no difference (RFC 7009 section 2.2).

@@ -1,8 +1,8 @@
 //! The audit trail.
 
-use tok_api::convert::{AuditFilter, PageAsk};
+use tok_api::convert::{AuditFilter, PageAsk, TrailCheck};
 use tok_api::wire::v1;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use v1::audit_service_server::AuditService;
 
 use super::{Door, Reply};
@@ -15,7 +15,9 @@ impl AuditService for Door {
         Ok(Response::new(self.service.list_audit(&caller, filter, page).await?.into()))
     }
 
-    async fn verify(&self, _: Request<v1::VerifyTrailRequest>) -> Reply<v1::VerifyTrailReply> {
-        Err(Status::unimplemented("not in this version"))
+    async fn verify(&self, request: Request<v1::VerifyTrailRequest>) -> Reply<v1::VerifyTrailReply> {
+        let caller = self.caller(&request).await?;
+        let check = TrailCheck::try_from(request.into_inner())?;
+        Ok(Response::new(self.service.verify_trail(&caller, check).await?.into()))
     }
 }

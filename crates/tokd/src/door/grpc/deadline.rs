@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 
-/// Longer than any call takes; what is asked for beyond is as good as this.
-pub(super) const LONGEST: Duration = Duration::from_secs(300);
+/// Longer than any call takes, also one that verifies a long audit trail; what is asked for beyond is as good as this.
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// `grpc-timeout`: one to eight digits and a unit (gRPC over HTTP/2, "Timeout"). What cannot be read is no deadline.
 pub(super) fn of(headers: &HeaderMap) -> Duration {

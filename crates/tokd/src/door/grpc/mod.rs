@@ -48,6 +48,18 @@ pub struct GrpcDoor {
     routes: Routes,
 }
 
+/// Which method is called, as in `TokenService/Create`: what the audit trail says of the call.
+#[derive(Debug, Clone)]
+struct Operation(String);
+
+impl Operation {
+    /// From a request's path, `/tok.v1.TokenService/Create`.
+    fn of(path: &str) -> Self {
+        let method = path.trim_start_matches('/');
+        Self(method.strip_prefix("tok.v1.").unwrap_or(method).to_owned())
+    }
+}
+
 #[derive(Clone)]
 struct Door {
     service: Arc<Service>,
@@ -104,7 +116,9 @@ impl GrpcDoor {
     }
 
     /// One call, for as long as its caller waits.
-    async fn call(&self, request: hyper::Request<Incoming>) -> hyper::Response<tonic::body::Body> {
+    async fn call(&self, mut request: hyper::Request<Incoming>) -> hyper::Response<tonic::body::Body> {
+        let operation = Operation::of(request.uri().path());
+        request.extensions_mut().insert(operation);
         let deadline = deadline::of(request.headers());
         let answering = self.routes.clone().oneshot(request.map(tonic::body::Body::new));
         match tokio::time::timeout(deadline, answering).await {
@@ -167,13 +181,19 @@ impl Door {
                     .and_then(|name| parsed("tok-as", name))?,
             ),
         };
-        if let Some(peer) = request.extensions().get::<PeerCredentials>() {
-            return Ok(self.service.caller_local(peer.uid, headers, acting_as, agent(headers), key).await?);
-        }
-        let RemotePeer(peer) =
-            request.extensions().get::<RemotePeer>().ok_or_else(|| Status::internal("a connection without a peer"))?;
-        let source = self.proxies.source(headers, *peer);
-        Ok(self.service.caller_remote(headers, acting_as, source, key).await?)
+        let mut caller = if let Some(peer) = request.extensions().get::<PeerCredentials>() {
+            self.service.caller_local(peer.uid, headers, acting_as, agent(headers), key).await?
+        } else {
+            let RemotePeer(peer) = request
+                .extensions()
+                .get::<RemotePeer>()
+                .ok_or_else(|| Status::internal("a connection without a peer"))?;
+            let source = self.proxies.source(headers, *peer);
+            self.service.caller_remote(headers, acting_as, source, key).await?
+        };
+        caller.source.operation = request.extensions().get().map(|Operation(name)| name.clone());
+        self.service.note_call(&caller);
+        Ok(caller)
     }
 }
 

@@ -22,7 +22,7 @@ impl Proxies {
     /// not one. What stands further left was written by the client. An entry that cannot be read leaves the address
     /// unknown, which no address limit of a token is met by; it never makes the proxy's own address the client's.
     pub fn source(&self, headers: &HeaderMap, peer: SocketAddr) -> Source {
-        Source { address: self.address(headers, peer.ip().to_canonical()), uid: None, agent: agent(headers) }
+        Source { address: self.address(headers, peer.ip().to_canonical()), agent: agent(headers), ..Source::default() }
     }
 
     fn address(&self, headers: &HeaderMap, peer: IpAddr) -> Option<IpAddr> {

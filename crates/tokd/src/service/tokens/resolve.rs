@@ -102,15 +102,15 @@ impl Service {
         let mut reached = vec![self.own_tokens(caller, &need)?];
         let maintained = caller.user().into_iter().flat_map(|user| user.memberships.values());
         reached.extend(maintained.filter_map(|place| {
-            let permit = self.permit(caller, need(Owner::Workspace(place.workspace)));
-            permit.ok().filter(|permit| *permit.need() != Need::Server)
+            let permit = self.may(caller, need(Owner::Workspace(place.workspace)));
+            permit.filter(|permit| *permit.need() != Need::Server)
         }));
         let mut found = Vec::new();
         for permit in reached {
             found.push(self.find(permit, reference.clone(), finder).await?);
         }
         if found.iter().all(|(_, tokens)| tokens.is_empty())
-            && let Ok(server) = self.permit(caller, Need::Server)
+            && let Some(server) = self.may(caller, Need::Server)
         {
             found.push(self.find(server, reference.clone(), finder).await?);
         }
