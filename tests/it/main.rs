@@ -10,6 +10,7 @@ mod api_changes;
 mod api_endings;
 mod api_limits;
 mod api_oauth;
+mod api_secrets;
 mod audit_trail;
 mod authority;
 mod both_ways;

@@ -9,9 +9,11 @@ use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::route::Routes;
 use tok_model::scope::ScopeSet;
+use utoipa::ToSchema;
 
 use super::field::{given, optional, parsed};
 use super::json;
+use super::schema;
 use super::token_draft::{labels, routes};
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -126,7 +128,7 @@ impl TryFrom<v1::ImportTokensRequest> for NewImport {
 }
 
 /// What became of one entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImportedLine {
     /// The line it stands on, or for JSON which of the entries it is; counted from 1.
     pub line: u32,
@@ -134,11 +136,13 @@ pub struct ImportedLine {
     pub name: String,
     /// In one word.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = schema::ImportOutcomeWord)]
     pub outcome: ImportOutcome,
     /// Why, for people.
     pub detail: String,
     /// The token, if one was made or was here already.
     #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<String>, format = Uuid, required)]
     pub token_id: Option<TokenId>,
 }
 
@@ -168,7 +172,7 @@ impl TryFrom<v1::ImportedLine> for ImportedLine {
 }
 
 /// What became of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImportReport {
     /// Each entry, in the order of the file.
     pub lines: Vec<ImportedLine>,

@@ -1,5 +1,6 @@
 //! The words of the JSON interfaces as their OpenAPI document describes them, taken from the model's own lists.
 
+use tok_model::import::ImportOutcome;
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::token::{SecretForm, Standing};
 use utoipa::openapi::RefOr;
@@ -40,6 +41,8 @@ word_schemas! {
     TokenStateWord, "TokenState": Standing;
     /// How the secret of a token came to be, and so how it is presented.
     SecretFormWord, "SecretForm": SecretForm;
+    /// What became of an entry.
+    ImportOutcomeWord, "ImportOutcome": ImportOutcome;
     /// A member's role in a workspace. Each includes the ones before it.
     RoleWord, "Role": Role;
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use hyper::header::{HeaderValue, IF_MATCH, LOCATION};
 use hyper::{HeaderMap, StatusCode};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::PermissionWord;
 use tok_api::convert::{CheckedChange, CheckedRotation, Rotation, TokenChange, TokenRecord, optional};
@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Calling, MaybeSaid, Peer, Said, Segment, said};
+use super::extract::{Calling, MaybeSaid, Peer, Said, SecretText, Segment, said};
 use super::problem::Problem;
 use super::tokens::{idempotency_key, lifetime};
 use super::{Answer, Api, reply};
@@ -169,6 +169,9 @@ struct RotateToken {
     expires: Option<String>,
     /// The same in hours; 0 is never.
     ttl_hours: Option<u32>,
+    /// A new secret of one's own choice, for a token whose secret was chosen.
+    #[schema(value_type = Option<String>, format = Password)]
+    secret: Option<SecretText>,
     /// As the header `Idempotency-Key`.
     idempotency_key: Option<String>,
 }
@@ -212,7 +215,7 @@ async fn rotate(
         grace: asked.grace,
         expires: lifetime(asked.expires, asked.ttl_hours)?,
         idempotency_key: key,
-        secret: None,
+        secret: asked.secret.map(|secret| SecretString::from(&*secret)),
     };
     let rotation = CheckedRotation::try_from(v1::RotateTokenRequest::from(rotation))?;
     let rotated = api.service.rotate_token(&caller, rotation).await?;

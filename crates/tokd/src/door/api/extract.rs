@@ -12,7 +12,7 @@ use hyper::{HeaderMap, StatusCode};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use tok_api::convert::parsed;
+use tok_api::convert::{LARGEST_IMPORT, parsed};
 use tok_api::fault::Fault;
 use tok_model::decide::Caller;
 use tok_model::name::UserName;
@@ -23,6 +23,8 @@ use crate::service::{Presented, authorization};
 
 /// The largest body.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
+/// The same for what carries a file: as JSON each of its bytes may take two.
+const LARGEST_BODY_WITH_FILE: usize = 2 * LARGEST_IMPORT + LARGEST_BODY;
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// For whom a manager acts, as `--as` of the command line.
@@ -158,6 +160,19 @@ impl<T: DeserializeOwned> FromRequest<Api> for Said<T> {
     }
 }
 
+/// The same where one field is a whole file.
+pub(super) struct SaidAtLength<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for SaidAtLength<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        check_type(request.headers(), &["application/json"])?;
+        let bytes = Zeroizing::new(body_within(request.into_body(), LARGEST_BODY_WITH_FILE).await?.to_vec());
+        read_json(&bytes).map(Self)
+    }
+}
+
 /// The same where all fields, and so the body, may be left out.
 pub(super) struct MaybeSaid<T>(pub T);
 
@@ -287,11 +302,15 @@ fn bad_path(rejection: axum::extract::rejection::PathRejection) -> Problem {
 
 /// Reads a whole body, within [`LARGEST_BODY`] and [`BODY_PATIENCE`].
 async fn body(body: Body) -> Result<Bytes, Problem> {
-    let collecting = Limited::new(body, LARGEST_BODY).collect();
+    body_within(body, LARGEST_BODY).await
+}
+
+async fn body_within(body: Body, most: usize) -> Result<Bytes, Problem> {
+    let collecting = Limited::new(body, most).collect();
     match tokio::time::timeout(BODY_PATIENCE, collecting).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::new("too_large", format!("a request's body has at most {LARGEST_BODY} bytes"))
+            Err(Problem::new("too_large", format!("the body of this request has at most {most} bytes"))
                 .hint("send less at a time"))
         }
         Ok(Err(_)) => {

@@ -10,6 +10,7 @@ mod changes;
 mod endings;
 mod explain;
 mod extract;
+mod imports;
 mod metadata;
 mod oauth;
 mod openapi;
@@ -109,6 +110,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(changes::routes())
         .merge(endings::routes())
         .merge(explain::routes())
+        .merge(imports::routes())
         .merge(users::routes())
         .merge(workspaces::routes())
         .merge(audit::routes())

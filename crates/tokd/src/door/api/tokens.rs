@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode, Uri};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::{PermissionWord, TokenKindWord, TokenStateWord};
 use tok_api::convert::{CheckedToken, NewToken, PageAsk, RevokedToken, TokenDraft, TokenFilter, TokenRecord, optional};
@@ -78,6 +78,11 @@ struct CreateToken {
     /// How often it may be used; not said or 0 is any number of times.
     #[serde(default)]
     max_uses: Option<u64>,
+    /// A secret of one's own choice instead of one that tok makes. It is presented as HTTP Basic with the token's name as
+    /// the user name, so that name must be free, and the secret hard to guess.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Password)]
+    secret: Option<SecretText>,
     /// As the header `Idempotency-Key`.
     #[serde(default)]
     idempotency_key: Option<String>,
@@ -124,7 +129,7 @@ async fn create(
         labels: said.labels,
         max_uses: said.max_uses,
         idempotency_key,
-        secret: None,
+        secret: said.secret.map(|secret| SecretString::from(&*secret)),
     };
     let new = NewToken::try_from(v1::CreateTokenRequest::from(draft))?;
     let made = api.service.create_token(&caller, new).await?;

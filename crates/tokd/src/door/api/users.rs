@@ -6,14 +6,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use hyper::{StatusCode, Uri};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tok_api::convert::{MembershipRecord, NewUser, UserRecord, parsed};
+use tok_api::convert::{MembershipRecord, NewUser, PasswordChange, UserRecord, parsed};
 use tok_model::name::UserName;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Asked, Calling, Said, Segment};
+use super::extract::{Asked, Calling, Said, SecretText, Segment};
 use super::{Answer, Api, reply};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -22,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(show, delete))
         .routes(routes!(disable))
         .routes(routes!(enable))
+        .routes(routes!(set_password))
 }
 
 /// Whom to make.
@@ -187,4 +189,39 @@ async fn enable(
     Segment(name): Segment<UserName>,
 ) -> Answer<Json<UserReply>> {
     Ok(Json(UserReply { user: api.service.set_user_enabled(&caller, name, true).await? }))
+}
+
+/// A password to be set or taken away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SetPassword {
+    /// The new one; null takes it away. Never logged, and kept as an argon2id hash.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(value_type = Option<String>, format = Password, required)]
+    password: Option<SecretText>,
+    /// The one until now; managers need not say it for others.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Password)]
+    current: Option<SecretText>,
+}
+
+/// Set or take away a password
+///
+/// One's own, or for managers anybody's.
+#[utoipa::path(
+    put, path = "/v1/users/{name}/password", operation_id = "setPassword", tag = "users",
+    params(("name" = String, Path, description = "Login name.")),
+    request_body(content = SetPassword, content_type = "application/json"),
+    responses((status = 200, description = "The user.", body = UserReply))
+)]
+async fn set_password(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Segment(name): Segment<UserName>,
+    Said(said): Said<SetPassword>,
+) -> Answer<Json<UserReply>> {
+    let text =
+        |secret: Option<SecretText>| secret.filter(|text| !text.is_empty()).map(|text| SecretString::from(&*text));
+    let change = PasswordChange { user: Some(name), password: text(said.password), current: text(said.current) };
+    Ok(Json(UserReply { user: api.service.set_password(&caller, change).await? }))
 }
