@@ -99,6 +99,27 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/oauth2/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a token by its text (RFC 7009)
+         * @description Holding the token is enough: the caller need not authenticate, and one who does only has their name in the trail. A token
+         *     that is not known, or has ended, is answered alike.
+         */
+        post: operations["revokeSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -113,6 +134,26 @@ export type paths = {
         get: operations["listEvents"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain a verdict
+         * @description By the function that decides each request, without needing the secret.
+         */
+        post: operations["explain"];
         delete?: never;
         options?: never;
         head?: never;
@@ -218,6 +259,51 @@ export type paths = {
         delete: operations["revokeToken"];
         options?: never;
         head?: never;
+        /**
+         * Change a token
+         * @description To narrow it takes the right to change it; to widen it takes the authority to make such a token anew. Takes effect on its
+         *     next use.
+         */
+        patch: operations["modifyToken"];
+        trace?: never;
+    };
+    "/v1/tokens/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo a revocation
+         * @description Brings back what one act ended, for 15 minutes after it.
+         */
+        post: operations["restoreToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tokens/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate a token
+         * @description Makes a successor with the same authority. To present the old one after its grace is reuse, which ends the whole family.
+         */
+        post: operations["rotateToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
         patch?: never;
         trace?: never;
     };
@@ -235,6 +321,46 @@ export type paths = {
          * @description Whose it is and what it may do now. Holding the text is the right to ask.
          */
         post: operations["checkToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tokens/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import tokens of another system
+         * @description By value or by hash. The answer says of each entry what became of it.
+         */
+        post: operations["importTokens"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tokens/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke every live token of a selection
+         * @description As one act, which can be undone as one.
+         */
+        post: operations["revokeTokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -323,6 +449,26 @@ export type paths = {
          * @description For managers.
          */
         post: operations["enableUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/{name}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set or take away a password
+         * @description One's own, or for managers anybody's.
+         */
+        put: operations["setPassword"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -437,8 +583,15 @@ export type components = {
     schemas: {
         /** @description One management act or one use of a token. */
         AuditRecord: {
+            /** @description Who really did it, when they acted as `actor_user`: a login name, or `uid 1000`. */
+            acted_by: string | null;
             /** @description What was done, as in `token.create` or `token.use`. */
             action: string;
+            /**
+             * Format: uuid
+             * @description The token it was done with; for a use it is `token_id`, too.
+             */
+            actor_token_id: string | null;
             /**
              * Format: int32
              * @description Their user ID on the daemon's machine, if they came by the local socket.
@@ -455,10 +608,12 @@ export type components = {
             at: string;
             /** @description One line for people. */
             detail: string | null;
-            /** @description `upload-pack` or `receive-pack`. */
+            /** @description `upload-pack` or `receive-pack`; nothing for calls of the API. */
             git_command: string | null;
             /** @description Grows with time within one daemon's trail. */
             id: string;
+            /** @description The call of the API, as in `TokenService/Create`. */
+            operation: string | null;
             /** @description How it ended: `done` or `refused`. */
             outcome: string;
             /**
@@ -470,6 +625,11 @@ export type components = {
             repository: string | null;
             /** @description The user it was done to. */
             subject_user: string | null;
+            /**
+             * Format: int32
+             * @description How many uses, alike in everything else and close in time, this line stands for.
+             */
+            times: number;
             /**
              * Format: uuid
              * @description The token it was done with or to.
@@ -504,9 +664,9 @@ export type components = {
              * Format: uri
              * @description Where tokens are revoked (RFC 7009).
              */
-            revocation_endpoint?: string | null;
+            revocation_endpoint: string;
             /** @description How its callers authenticate: holding the token is enough. */
-            revocation_endpoint_auth_methods_supported?: string[] | null;
+            revocation_endpoint_auth_methods_supported: string[];
             /** @description Every scope. */
             scopes_supported: string[];
         };
@@ -578,6 +738,12 @@ export type components = {
              */
             scopes?: string[];
             /**
+             * Format: password
+             * @description A secret of one's own choice instead of one that tok makes. It is presented as HTTP Basic with the token's name as
+             *     the user name, so that name must be free, and the secret hard to guess.
+             */
+            secret?: string | null;
+            /**
              * Format: int32
              * @description The same in hours; 0 is `never`. One of the two.
              */
@@ -638,6 +804,112 @@ export type components = {
             /** @description What to ask for the next page with; null: this was the last. */
             next_cursor: string | null;
         };
+        /** @description What is asked. Nothing said is: whether the caller's own token is good at all. */
+        Explain: {
+            act?: components["schemas"]["RepoRight"] | null;
+            /** @description From which address; from where the caller calls, if it is not said. */
+            address?: string | null;
+            /**
+             * Format: date-time
+             * @description When (RFC 3339); now, if it is not said.
+             */
+            at?: string | null;
+            /** @description About which token: ID, ID prefix or token prefix, never its text; not said: about the caller as they are. */
+            reference?: string | null;
+            /** @description As in `acme/app`; not said: only whether the token is good at all. */
+            repository?: string | null;
+        };
+        /** @description One link of the authority rule. */
+        ExplainStep: {
+            /** @description What was found. */
+            detail: string;
+            /** @description `live`, `kind`, `scopes`, `routes` or `owner`. */
+            link: string;
+            /** @description Whether it lets pass. */
+            passed: boolean;
+        };
+        /** @description The answer, by the function that decides each request. */
+        Explanation: {
+            /** @description Whether it may. */
+            allowed: boolean;
+            /** @description What would change it. */
+            hint: string | null;
+            /** @description The same as a sentence. */
+            reason: string;
+            /** @description The rule that decides, as a word that does not change; `allowed` if none says no. */
+            rule: string;
+            /** @description Each link of the authority rule in the order in which it is asked, up to the one that says no. */
+            steps: components["schemas"]["ExplainStep"][];
+            token: components["schemas"]["TokenRecord"] | null;
+        };
+        /** @description What became of one entry. */
+        ImportedLine: {
+            /** @description Why, for people. */
+            detail: string;
+            /**
+             * Format: int32
+             * @description The line it stands on, or for JSON which of the entries it is; counted from 1.
+             */
+            line: number;
+            /** @description What the token is called; empty if the entry could not be read that far. */
+            name: string;
+            /** @description In one word. */
+            outcome: components["schemas"]["ImportOutcome"];
+            /**
+             * Format: uuid
+             * @description The token, if one was made or was here already.
+             */
+            token_id: string | null;
+        };
+        /**
+         * @description What became of an entry.
+         * @enum {string}
+         */
+        ImportOutcome: "imported" | "skipped" | "refused";
+        /** @description What became of a file. */
+        ImportReport: {
+            /**
+             * Format: int32
+             * @description How many tokens were made (or would be, in a dry run).
+             */
+            imported: number;
+            /** @description Each entry, in the order of the file. */
+            lines: components["schemas"]["ImportedLine"][];
+            /**
+             * Format: int32
+             * @description How many could not be brought in.
+             */
+            refused: number;
+            /**
+             * Format: int32
+             * @description How many entries are here already.
+             */
+            skipped: number;
+        };
+        /** @description What to bring in. */
+        ImportTokens: {
+            /**
+             * Format: password
+             * @description The file as it is, 1 MiB at most. It may hold secrets, and is never logged or kept.
+             */
+            content: string;
+            /** @description Say what would be brought in, change nothing. */
+            dry_run?: boolean;
+            /** @description For entries that do not say when they end, as when a token is made. */
+            expires?: string | null;
+            /** @description What the content is: `wit`, `githosted`, `reposilite`, `nitro`, `wick` or `htpasswd`. */
+            format: string;
+            /** @description Each token gets these. */
+            labels?: string[];
+            /** @description For personal tokens whose entry has none. */
+            routes?: string[];
+            /** @description For formats without scopes; none: they reach nothing until they are modified. */
+            scopes?: string[];
+            /** @description Whom tokens act for whose entry does not say: a login name. */
+            user?: string | null;
+            /** @description The workspace for formats whose tokens act for one. */
+            workspace?: string | null;
+        };
         /** @description What is said of a token that works. */
         IntrospectedToken: {
             /** @description The server it is for: this one's URL. */
@@ -686,10 +958,19 @@ export type components = {
             token_type_hint?: string;
         };
         /** @description The answer to an introspection (RFC 7662 section 2.2). What is not active says nothing else. */
-        Introspection: (components["schemas"]["IntrospectedToken"] | null) & {
-            /** @description Whether it works now. */
-            active: boolean;
-        };
+        Introspection: {
+            /**
+             * @description Whether it works now.
+             * @enum {boolean}
+             */
+            active: false;
+        } | ({
+            /**
+             * @description Whether it works now.
+             * @enum {boolean}
+             */
+            active: true;
+        } & components["schemas"]["IntrospectedToken"]);
         /** @description A member of a workspace. */
         MemberRecord: {
             /**
@@ -724,6 +1005,41 @@ export type components = {
             role: components["schemas"]["Role"];
             /** @description Where. */
             workspace: string;
+        };
+        /** @description What shall change (RFC 7396): what is not said stays, lists are replaced whole, null takes away. */
+        ModifyToken: {
+            /** @description Networks that it works from; none is anywhere. */
+            allow_cidrs?: string[] | null;
+            /** @description More words on it. */
+            description?: string | null;
+            /** @description When it ends, as when it is made; null is never. A policy's maximum counts from the token's creation. */
+            expires?: string | null;
+            /**
+             * Format: int32
+             * @description Change it only if this is its version; the header `If-Match` says the same.
+             */
+            if_version?: number;
+            /** @description Words it is found by. */
+            labels?: string[] | null;
+            /**
+             * Format: int64
+             * @description How often it may be used, all uses so far counted; null or 0 is any number of times.
+             */
+            max_uses?: number | null;
+            /** @description For people; one printable line. */
+            name?: string;
+            permission?: components["schemas"]["Permission"] | null;
+            /** @description For repo tokens. `repo_allowlist` is the same field. */
+            repos?: string[];
+            /** @description For personal tokens; none is no limit by routes. */
+            routes?: string[] | null;
+            /** @description For personal tokens. */
+            scopes?: string[] | null;
+            /**
+             * Format: int32
+             * @description The same in hours from now; 0 is never.
+             */
+            ttl_hours?: number;
         };
         /** @description How the OAuth forms fail (RFC 6749 section 5.2). */
         OAuthError: {
@@ -789,6 +1105,11 @@ export type components = {
             /** @description Every scope. */
             scopes_supported: string[];
         };
+        /**
+         * @description What somebody does with a repository: `read` to clone and fetch, `write` to push, `admin` for the rest.
+         * @enum {string}
+         */
+        RepoRight: "read" | "write" | "admin";
         /** @description A page of repositories. */
         RepositoryPage: {
             /** @description What to ask for the next page with; null: this was the last. */
@@ -810,6 +1131,31 @@ export type components = {
             /** @description The workspace that owns it. */
             workspace: string;
         };
+        /** @description What was brought back. */
+        RestoredTokens: {
+            /**
+             * Format: int64
+             * @description How many came back, that one among them.
+             */
+            restored: number;
+            /** @description The token that was pointed at, as it is now. */
+            token: components["schemas"]["TokenRecord"];
+        };
+        /** @description What ending many tokens did, or would do. */
+        RevokedMany: {
+            /**
+             * Format: date-time
+             * @description Until when it can be restored; null if it cannot.
+             */
+            restorable_until: string | null;
+            /**
+             * Format: int64
+             * @description How many live tokens ended.
+             */
+            revoked: number;
+            /** @description The newest of them, for people to recognise. */
+            sample: components["schemas"]["TokenRecord"][];
+        };
         /** @description What revoking a token did, or would do. */
         RevokedToken: {
             /** @description It had been revoked before; nothing was changed now. */
@@ -819,6 +1165,8 @@ export type components = {
              * @description How many live tokens minted by it ended with it.
              */
             minted_revoked: number;
+            /** @description A remark for people, as when the reference is also the name of another token. */
+            note?: string | null;
             /**
              * Format: date-time
              * @description Until when it can be restored; null if it cannot.
@@ -827,11 +1175,78 @@ export type components = {
             /** @description The token as it is now. */
             token: components["schemas"]["TokenRecord"];
         };
+        /** @description The form of a revocation. Other parameters are ignored. */
+        RevokeForm: {
+            /**
+             * Format: password
+             * @description The token to be revoked.
+             */
+            token: string;
+            /** @description `access_token`, or `refresh_token`: every token is looked up alike. */
+            token_type_hint?: string;
+        };
+        /** @description Which tokens shall end: at least one thing must be said that chooses among them, and a token must fit each that is. */
+        RevokeTokens: {
+            /** @description Everybody's, where neither user, workspace nor parent says whose; for managers. */
+            all_users?: boolean;
+            /** @description Say what it would be, change nothing. */
+            dry_run?: boolean;
+            kind?: components["schemas"]["TokenKind"] | null;
+            /** @description Those with this label. */
+            label?: string | null;
+            /**
+             * Format: date-time
+             * @description Those made before this moment (RFC 3339). With a user or a workspace and nothing else it is a cut-off: one row, at
+             *     once, for any number of tokens.
+             */
+            minted_before?: string | null;
+            /** @description Those that were never used. */
+            never_used?: boolean;
+            /** @description This token and all that were made through it, at any remove: ID, ID prefix or token prefix. */
+            parent?: string | null;
+            /** @description Why, for the record and for whoever asks later; one printable line. */
+            reason?: string | null;
+            /** @description Those that act for this user. */
+            user?: string | null;
+            /** @description Those that act for this workspace. */
+            workspace?: string | null;
+        };
         /**
          * @description A member's role in a workspace. Each includes the ones before it.
          * @enum {string}
          */
         Role: "reader" | "writer" | "maintainer";
+        /** @description A token that was just rotated. */
+        RotatedToken: {
+            /** @description The old one, as it is now. */
+            predecessor: components["schemas"]["TokenRecord"];
+            /** @description The text of the successor. Never to be seen again. */
+            secret: string;
+            /** @description The successor. */
+            token: components["schemas"]["TokenRecord"];
+        };
+        /** @description How a token shall be given a successor. All of it may be left out, and so may the body. */
+        RotateToken: {
+            /** @description When the successor ends, as when a token is made; not said is as long from now as the old one was made for. */
+            expires?: string | null;
+            /**
+             * @description How long the old one works beside the new one, as in `10m`, until the new one is first used; at most 7 days. Not
+             *     said is not at all.
+             */
+            grace?: string | null;
+            /** @description As the header `Idempotency-Key`. */
+            idempotency_key?: string | null;
+            /**
+             * Format: password
+             * @description A new secret of one's own choice, for a token whose secret was chosen.
+             */
+            secret?: string | null;
+            /**
+             * Format: int32
+             * @description The same in hours; 0 is never.
+             */
+            ttl_hours?: number | null;
+        };
         /** @description A scope and what it is for. */
         ScopeRecord: {
             /** @description One line for people. */
@@ -902,6 +1317,19 @@ export type components = {
         SetMember: {
             /** @description Which place they have. */
             role: components["schemas"]["Role"];
+        };
+        /** @description A password to be set or taken away. */
+        SetPassword: {
+            /**
+             * Format: password
+             * @description The one until now; managers need not say it for others.
+             */
+            current?: string | null;
+            /**
+             * Format: password
+             * @description The new one; null takes it away. Never logged, and kept as an argon2id hash.
+             */
+            password: string | null;
         };
         /** @description A user and where they belong. */
         ShownUser: {
@@ -1455,13 +1883,53 @@ export interface operations {
             503: components["responses"]["OAuthError"];
         };
     };
+    revokeSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["RevokeForm"];
+            };
+        };
+        responses: {
+            /** @description It does not work any more, if it ever did. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["OAuthError"];
+            401: components["responses"]["OAuthError"];
+            403: components["responses"]["OAuthError"];
+            408: components["responses"]["OAuthError"];
+            413: components["responses"]["OAuthError"];
+            415: components["responses"]["OAuthError"];
+            429: components["responses"]["OAuthError"];
+            500: components["responses"]["OAuthError"];
+            503: components["responses"]["OAuthError"];
+        };
+    };
     listEvents: {
         parameters: {
             query?: {
+                /** @description This act, as in `token.create`. */
+                action?: string;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
+                /**
+                 * @description In the order in which it was written, for whoever asks again and again with `next_cursor`, which is always there
+                 *     then: each line comes exactly once. Begins with `since`, or else with the last `page_size` lines.
+                 */
+                follow?: boolean;
                 /** @description In the order in which it happened, instead of the newest first. */
                 oldest_first?: boolean;
+                /** @description What ended so: `done` or `refused`. */
+                outcome?: string;
                 /** @description Rows at most; more than 1000 is cut to that. */
                 page_size?: number;
                 /** @description What touched this repository, as in `acme/app`. */
@@ -1470,6 +1938,8 @@ export interface operations {
                 since?: string;
                 /** @description What this token did or suffered: its ID, at least 4 characters of it, or its token prefix. */
                 token?: string;
+                /** @description What happened before this moment (RFC 3339). */
+                until?: string;
                 /** @description What this user did: a login name. */
                 user?: string;
             };
@@ -1497,6 +1967,43 @@ export interface operations {
             401: components["responses"]["Problem401"];
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    explain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Explain"];
+            };
+        };
+        responses: {
+            /** @description Whether it may, and the rule that decides. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
             429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
             503: components["responses"]["Problem503"];
@@ -1764,6 +2271,134 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    modifyToken: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Change it only if its version is this one, as in `"3"`. */
+                "If-Match"?: string | null;
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`). */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModifyToken"];
+                "application/merge-patch+json": components["schemas"]["ModifyToken"];
+            };
+        };
+        responses: {
+            /** @description The token as it is now. */
+            200: {
+                headers: {
+                    /** @description Its version. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenRecord"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    restoreToken: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`). */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The token, and how many came back with it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestoredTokens"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    rotateToken: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A retry with the same key and the same request leaves exactly one live token. 1 to 255 printable ASCII characters, in quotation marks or not. */
+                "Idempotency-Key"?: string | null;
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`). */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RotateToken"] | null;
+            };
+        };
+        responses: {
+            /** @description The successor and, this once, its text. */
+            201: {
+                headers: {
+                    /** @description The successor's version. */
+                    ETag?: string;
+                    /** @description Its address. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedToken"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
     checkToken: {
         parameters: {
             query?: never;
@@ -1793,6 +2428,80 @@ export interface operations {
             401: components["responses"]["Problem401"];
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    importTokens: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportTokens"];
+            };
+        };
+        responses: {
+            /** @description What became of each entry. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    revokeTokens: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeTokens"];
+            };
+        };
+        responses: {
+            /** @description What was done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevokedMany"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
@@ -2009,6 +2718,47 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             409: components["responses"]["Problem409"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    setPassword: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description Login name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPassword"];
+            };
+        };
+        responses: {
+            /** @description The user. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserReply"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
             429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
             503: components["responses"]["Problem503"];
