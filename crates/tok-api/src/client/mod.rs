@@ -263,10 +263,10 @@ impl Client {
 // Without a deadline: each call brings its own.
 fn endpoint(url: &str) -> Result<Endpoint, Fault> {
     let broken = |error: &dyn fmt::Display| Fault::new(FaultCode::Internal, error);
-    Ok(Endpoint::from_shared(url.to_owned())
+    Endpoint::from_shared(url.to_owned())
         .map_err(|error| broken(&error))?
         .user_agent(concat!("tok/", env!("CARGO_PKG_VERSION")))
-        .map_err(|error| broken(&error))?)
+        .map_err(|error| broken(&error))
 }
 
 /// The one message that an answer is about.

@@ -81,6 +81,7 @@ pub fn list(
 }
 
 /// Which part of the tokens is read.
+#[derive(Clone, Copy)]
 enum Range {
     /// Of whatever kind was asked for.
     All,

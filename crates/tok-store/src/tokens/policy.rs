@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::revoke::{Act, CUT, Found, OWNERS, end_as};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::schema::{idempotency, tokens};
 
 /// The most tokens that one transaction changes.
 const BATCH: i64 = 5000;
@@ -108,7 +109,6 @@ pub fn purge_git(store: &Store, kept: TimeDelta, now: Timestamp) -> Result<u64, 
             if ids.is_empty() {
                 return Ok(0);
             }
-            use crate::schema::{idempotency, tokens};
             diesel::delete(idempotency::table.filter(idempotency::token_id.eq_any(&ids))).execute(tx.connection())?;
             let gone = diesel::delete(tokens::table.filter(tokens::id.eq_any(&ids))).execute(tx.connection())?;
             let words = format!("{gone} git tokens that ended more than {} days ago were removed", kept.num_days());
