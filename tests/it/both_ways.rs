@@ -132,8 +132,14 @@ const STORY: &[Line] = &[
     alice(&["whoami"]).with("unknown").fails(3),
     alice(&["whoami", "--as", "carol"]).fails(4),
     // What happened, and the end of somebody.
-    root(&["audit", "--limit", "50", "--user", "alice"]).twice(),
-    alice(&["audit", "--limit", "5"]),
+    // Uses are counted by the batch they were written in, which differs from run to run; acts are not.
+    root(&["audit", "--limit", "50", "--user", "alice", "--action", "token.create"]).twice(),
+    alice(&["audit", "--limit", "5", "--action", "token.revoke"]),
+    root(&["audit", "--outcome", "refused", "--action", "token.create"]),
+    alice(&["audit", "verify"]).fails(4),
+    root(&["audit", "verify", "--chain", "00000000-0000-4000-8000-000000000000"]).alike(),
+    root(&["server", "status"]).alike(),
+    root(&["server", "config"]).alike(),
     root(&["user", "delete", "carol", "--dry-run"]).twice(),
     root(&["user", "delete", "carol"]).fails(2),
     root(&["user", "delete", "carol", "--force"]),

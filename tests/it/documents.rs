@@ -434,7 +434,7 @@ fn reposilite_a_secret_of_ones_own_comes_from_a_file_or_stdin() {
     from_file("root").ok();
     let refs = |name: &str| environment.send(&Request::refs("acme/app", "git-upload-pack").basic(name, secret)).status;
     assert_eq!((refs("root"), refs("other")), (200, 401));
-    from_file("root").fails(1).says(&["root"]);
+    from_file("root").fails(1).says(&["choose another name"]);
     let by_stdin = environment.tok(&["token", "create", "other", "--secret-stdin"]).acting_as("alice");
     by_stdin.clone().input("short\n").fails(2);
     by_stdin.clone().input("").fails(2).says(&["stdin is empty"]);

@@ -262,7 +262,8 @@ mod tests {
         fill();
         uses.put_back(batch);
         assert_eq!(times(), [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 6]);
-        assert_eq!((uses.waiting().count, uses.waiting().refused), (11, 1));
+        let waiting = uses.waiting();
+        assert_eq!((waiting.count, waiting.refused), (11, 1));
     }
 
     #[test]

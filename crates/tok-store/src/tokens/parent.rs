@@ -36,7 +36,9 @@ pub(super) fn parent_kept_live() -> _ {
 /// Whom the token shall act for exists, and if that is a workspace, its maker is still a maintainer of it (or a manager);
 /// nobody changes that before this transaction is over.
 pub(super) fn owner_keeps(tx: &mut WriteTx<'_>, permit: &Permit) -> Result<(), StoreError> {
-    let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
+    let (Need::Mint(request) | Need::Import(request)) = permit.need() else {
+        return Err(StoreError::Permit("making a token"));
+    };
     let gone = |what: &str| StoreError::Conflict { what: what.to_owned() };
     let workspace = match request.owner {
         Owner::User(id) => {

@@ -20,15 +20,15 @@ use crate::output::{Table, count, safe};
 /// Examples:
 ///
 ///     $ tok audit verify
-///     $ tok audit verify --output json | jq -r '.chains[] | "\(.chain):\(.head)"' > heads
-///     $ tok audit verify $(sed 's/^/--head /' heads)
+///     $ tok audit verify --output json
+///     $ tok audit verify --head 0f9b3c1e-6a57-4b21-9d0a-5d1a4f6f7e10:HASH
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct VerifyArgs {
     /// Only this chain
     #[arg(long, value_name = "CHAIN")]
     chain: Option<ChainId>,
-    /// A head that was printed earlier, which must still be there [repeatable]
+    /// A head that was printed earlier, which must still be there; can be repeated
     #[arg(long = "head", value_name = "CHAIN:HASH")]
     heads: Vec<NotedHead>,
 }

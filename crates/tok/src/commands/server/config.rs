@@ -16,7 +16,7 @@ use crate::output::{Named, safe};
 /// Examples:
 ///
 ///     $ tok server config
-///     $ tok server config --output json | jq -r '.config["server.public_url"]'
+///     $ tok server config --output json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ConfigArgs {}

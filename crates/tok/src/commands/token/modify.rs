@@ -22,7 +22,7 @@ use crate::output::{Named, safe};
 ///
 ///     $ tok token modify 1b4e28ba --scopes repo:read --description "reads only"
 ///     $ tok token modify tokpat_a1b2 --add-scopes user:read --remove-scopes repo:write
-///     $ tok token modify 1b4e28ba --expires 2027-01-31 --route 'acme/*:r' --label ci,team=web
+///     $ tok token modify 1b4e28ba --expires 2027-01-31 --route "acme/*:r" --label ci,team=web
 ///     $ tok token modify 1b4e28ba --permission read --if-version 3
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

@@ -34,7 +34,8 @@ pub(super) async fn by_reference(context: &mut Context, references: Vec<String>,
     for plan in planned {
         let id = plan.token.id.to_string();
         match context.client().await?.revoke_token(id, reason.clone(), false).await {
-            Ok(done) => revoked.push(done),
+            // By now the ID is plain; what the reference could have meant besides was said of the plan.
+            Ok(done) => revoked.push(RevokedToken { note: done.note.or(plan.note), ..done }),
             Err(fault) => {
                 // What is done is done, and has to be known.
                 report(context, "Revoked", &revoked)?;
