@@ -129,6 +129,11 @@ fn every_key_is_documented_and_every_line_of_the_config_is_valid_when_uncommente
     let page = fs::read_to_string(workspace().join("packaging/man/tokd.toml.5")).expect("a man page");
     // What it says about files holds for those of the scratch root.
     fs::write(root.at("/etc/tok/database-url"), "postgresql:///tok\n").expect("a file");
+    fs::create_dir_all(root.at("/etc/tok/tls")).expect("a directory");
+    let authority = Authority::new(&root.at("/etc/tok/tls"));
+    authority.issue(&["localhost"]);
+    fs::rename(authority.certificate(), root.at("/etc/tok/tls/fullchain.pem")).expect("a certificate");
+    fs::rename(authority.key(), root.at("/etc/tok/tls/privkey.pem")).expect("a key");
     let here = |text: &str| text.replace("\"/etc/tok/", &format!("\"{}/", root.at("/etc/tok").display()));
     root.check_config(&shipped).expect("the shipped configuration is all right");
 
@@ -145,6 +150,11 @@ fn every_key_is_documented_and_every_line_of_the_config_is_valid_when_uncommente
         };
         let mut lines: Vec<&str> = shipped.lines().collect();
         lines[number] = setting;
+        if section == "server.tls" {
+            // The two make sense together alone.
+            let pair = |line: &&mut &str| line.starts_with("#certificate = ") || line.starts_with("#key = ");
+            lines.iter_mut().filter(pair).for_each(|line| *line = &line[1..]);
+        }
         root.check_config(&here(&lines.join("\n"))).unwrap_or_else(|said| panic!("{setting}: {said}"));
         let key = setting.split(' ').next().expect("a key");
         assert!(page.contains(&format!("\n.It Ic {key}")), "tokd.toml.5 lacks {section}.{key}");
