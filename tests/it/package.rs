@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use tempfile::TempDir;
+use tok_tests::tls::Authority;
 
 /// Making a cluster takes a second; a busy machine takes some more.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -45,7 +45,7 @@ use crate::tx::{ReadTx, WriteTx};
 use cutoff::Side;
 use line::{clamp_descendants, end_descendants, end_git_descendants, locked, parents_end};
 use parent::{owner_keeps, parent_kept_live, parents_owner_keeps};
-use revoke::{end, live_children};
+use revoke::{end, live_children, live_line};
 use row::{GrantColumns, TokenRow};
 
 /// What the decision about a token lets somebody do with tokens: whose they may touch.

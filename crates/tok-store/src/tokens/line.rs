@@ -4,16 +4,17 @@ use diesel::prelude::*;
 use tok_model::clock::Timestamp;
 use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
-use tok_model::token::Token;
+use tok_model::token::TokenState;
 use uuid::Uuid;
 
-use super::{OwnedRow, as_kept, end, live_children, with_owner_names};
+use super::{OwnedRow, as_kept, end, live_children, live_line, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::{ReadTx, WriteTx};
 
 /// A token, locked together with its parent and its line, in the order of IDs, as whoever ends tokens does: two that meet
-/// here cannot wait for each other.
+/// here cannot wait for each other. Whoever is making a token through one of them is waited for, and what they make is
+/// seen afterwards: a weaker lock would let it get away.
 pub(super) fn locked(tx: &mut WriteTx<'_>, id: TokenId) -> Result<Option<OwnedRow>, StoreError> {
     let parent: Option<Option<Uuid>> =
         tokens::table.find(id.as_uuid()).select(tokens::parent_id).first(tx.connection()).optional()?;
@@ -21,15 +22,20 @@ pub(super) fn locked(tx: &mut WriteTx<'_>, id: TokenId) -> Result<Option<OwnedRo
     let mut line = descendants(tx, id)?;
     line.push(id.as_uuid());
     line.extend(parent);
-    let rows = tokens::table.filter(tokens::id.eq_any(line)).order(tokens::id).select(tokens::id).for_no_key_update();
+    let rows = tokens::table.filter(tokens::id.eq_any(line)).order(tokens::id).select(tokens::id).for_update();
     rows.load::<Uuid>(tx.connection())?;
     Ok(with_owner_names().filter(tokens::id.eq(id.as_uuid())).first::<OwnedRow>(tx.connection()).optional()?)
 }
 
-/// When the token that another was made through ends by itself; nothing made through it outlives it.
+/// When the token that another was made through ends by itself; nothing made through it outlives it. A conflict if it was
+/// revoked: what had run out by then was left as it was, and whoever read the clock before that must not prolong it now.
 pub(super) fn parents_end(tx: &mut ReadTx<'_>, parent: Option<TokenId>) -> Result<Option<Timestamp>, StoreError> {
     let Some(parent) = parent else { return Ok(None) };
-    Ok(super::by_id(tx, parent)?.as_ref().and_then(Token::ends_at))
+    let Some(parent) = super::by_id(tx, parent)? else { return Ok(None) };
+    match &parent.state {
+        TokenState::Revoked { .. } => Err(super::parent_revoked()),
+        TokenState::Live | TokenState::Rotated { .. } => Ok(parent.ends_at()),
+    }
 }
 
 /// The live tokens made through a token, at any remove.
@@ -44,7 +50,7 @@ fn descendants(tx: &mut ReadTx<'_>, of: TokenId) -> Result<Vec<Uuid>, StoreError
     Ok(all)
 }
 
-/// Ends all that was made through a token, and leaves the token.
+/// Ends all that was made through a token, at any remove, and did not run out before; leaves the token.
 pub(super) fn end_descendants(
     tx: &mut WriteTx<'_>,
     of: TokenId,
@@ -52,8 +58,9 @@ pub(super) fn end_descendants(
     reason: &str,
     at: Timestamp,
 ) -> Result<Vec<(TokenId, String)>, StoreError> {
-    let children = live_children(tx, &[of.as_uuid()])?;
-    end(tx, children, by, Some(reason), at)
+    let mut line = live_line(tx, &[of.as_uuid()], at, false)?;
+    line.retain(|id| *id != of.as_uuid());
+    end(tx, line, by, Some(reason), at)
 }
 
 /// Ends the git tokens made through a token, at any remove: they are made anew as soon as git wants one.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::TokenId;
@@ -183,7 +183,8 @@ fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u
                AND (t.local_uid IS NULL OR NOT EXISTS ( \
                     SELECT FROM tokens o WHERE o.user_id = t.user_id AND o.local_uid = t.local_uid \
                         AND o.revoked_at IS NULL)) AS may, \
-             coalesce(p.revoked_at IS NULL AND coalesce(p.created_at >= pu.cutoff_before, true) \
+             coalesce(p.revoked_at IS NULL AND coalesce(p.grace_ends_at > $3, true) \
+               AND coalesce(p.created_at >= pu.cutoff_before, true) \
                AND coalesce(p.created_at >= pw.cutoff_before, true), true) AS parent_lives \
          FROM tokens t \
          LEFT JOIN users u ON u.id = t.user_id LEFT JOIN workspaces w ON w.id = t.workspace_id \
@@ -194,6 +195,7 @@ fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u
     )
     .bind::<SqlUuid, _>(ending.act)
     .bind::<Timestamptz, _>(ending.at)
+    .bind::<Timestamptz, _>(now)
     .load(tx.connection())?;
     let back = reviving(&ended);
     if back.is_empty() {
@@ -208,7 +210,28 @@ fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u
             tokens::modified_at.eq(now),
         ))
         .execute(tx.connection())?;
+    outlive_no_parent(tx, &back)?;
     Ok(done as u64)
+}
+
+/// What came back ends no later than what it was made through, which may have been shortened or given a successor while it
+/// was away.
+fn outlive_no_parent(tx: &mut WriteTx<'_>, back: &[Uuid]) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "WITH RECURSIVE back (id) AS (SELECT unnest($1)), \
+         line (id, ends, gives_up) AS ( \
+             SELECT t.id, least(t.expires_at, p.expires_at, p.grace_ends_at), t.grace_ends_at \
+             FROM back JOIN tokens t ON t.id = back.id JOIN tokens p ON p.id = t.parent_id \
+             WHERE p.id NOT IN (SELECT id FROM back) \
+             UNION ALL SELECT t.id, least(t.expires_at, line.ends, line.gives_up), t.grace_ends_at \
+             FROM line JOIN tokens t ON t.parent_id = line.id JOIN back ON back.id = t.id \
+         ) \
+         UPDATE tokens SET expires_at = line.ends FROM line \
+         WHERE tokens.id = line.id AND tokens.expires_at IS DISTINCT FROM line.ends",
+    )
+    .bind::<Array<SqlUuid>, _>(back)
+    .execute(tx.connection())?;
+    Ok(())
 }
 
 /// Of what one act ended, what can live again: parents before children.

@@ -282,7 +282,7 @@ pub(super) fn end_as(
 
 /// Of these and what was made through them, what nobody ended: these themselves, and the others if they did not run out.
 /// Found in one statement, however deep, and locked if it shall be.
-fn live_line(tx: &mut ReadTx<'_>, ids: &[Uuid], at: Timestamp, lock: bool) -> Result<Vec<Uuid>, StoreError> {
+pub(super) fn live_line(tx: &mut ReadTx<'_>, ids: &[Uuid], at: Timestamp, lock: bool) -> Result<Vec<Uuid>, StoreError> {
     let locked = if lock { "FOR UPDATE OF tokens" } else { "" };
     // A git token mints nothing: those that ran out, which are many, need not be looked behind.
     let statement = format!(

@@ -195,7 +195,7 @@ fn in_grace_before(tx: &mut WriteTx<'_>, token: &Token, at: Timestamp) -> Result
         .filter(tokens::id.ne(token.id.as_uuid()))
         .order(tokens::id)
         .select((tokens::id, tokens::shown_prefix))
-        .for_no_key_update()
+        .for_update()
         .load(tx.connection())?;
     if in_grace.is_empty() {
         return Ok(Vec::new());

@@ -4,11 +4,12 @@ use proptest::prelude::*;
 use tok_model::audit::Actor;
 use tok_model::decide::Need;
 use tok_model::id::{TokenId, UserId};
-use tok_model::token::{Owner, Token, TokenState};
+use tok_model::kind::Permission;
+use tok_model::token::{Owner, Standing, Token, TokenState};
 use tok_store::StoreError;
 use tok_store::tokens::{self, Claim, Counted, FirstUse, Key};
 
-use crate::world::{Made, World, at, permit, personal, server};
+use crate::world::{Made, World, at, git, permit, personal, server};
 
 /// Something that happens, to the token of this number (of those there are).
 #[derive(Debug, Clone)]
@@ -65,14 +66,15 @@ impl Known {
 struct Model(Vec<Known>);
 
 impl Model {
-    fn end_line(&mut self, of: usize, itself: bool) {
+    /// What was made through a token ends with it, unless it ran out before: that stays what it is, and nobody's to change.
+    fn end_line(&mut self, of: usize, itself: bool, now: i64) {
         if itself {
             self.0[of].revoked = true;
         }
         let children: Vec<usize> =
             (0..self.0.len()).filter(|child| self.0[*child].parent == Some(of) && !self.0[*child].revoked).collect();
         for child in children {
-            self.end_line(child, true);
+            self.end_line(child, self.0[child].ends.is_none_or(|end| end > now), now);
         }
     }
 
@@ -91,7 +93,7 @@ impl Model {
         if !token.revoked && token.rotated.is_some_and(|(_, grace)| grace <= now) {
             for other in (0..self.0.len()).filter(|other| self.0[*other].family == token.family).collect::<Vec<_>>() {
                 if !self.0[other].revoked {
-                    self.end_line(other, true);
+                    self.end_line(other, true, now);
                 }
             }
             return false;
@@ -108,7 +110,7 @@ impl Model {
                     && !self.0[old].revoked
                 {
                     self.0[old].rotated = Some((successor, now));
-                    self.end_line(old, false);
+                    self.end_line(old, false, now);
                 }
                 before = self.0[old].predecessor;
             }
@@ -208,7 +210,7 @@ proptest! {
                             parent: old.parent, predecessor: Some(which), used: false, ..fresh(old.family)
                         });
                         model.0[which].rotated = Some((successor, now + grace));
-                        if grace == 0 { model.end_line(which, false) } else { model.clamp_line(which, now + grace) }
+                        if grace == 0 { model.end_line(which, false, now) } else { model.clamp_line(which, now + grace) }
                     }
                 }
                 Act::Mint(which) => {
@@ -230,7 +232,7 @@ proptest! {
                     let id = real.made[which].token.id;
                     let ended = world.change(|tx| tokens::revoke(tx, &server(at(now)), id, None));
                     prop_assert_eq!(ended.is_ok(), !model.0[which].revoked);
-                    model.end_line(which, true);
+                    model.end_line(which, true, now);
                 }
             }
             for (which, known) in model.0.iter().enumerate() {
@@ -241,6 +243,111 @@ proptest! {
                 prop_assert_eq!(!token.first_use_due, known.used);
             }
         }
+    }
+}
+
+#[test]
+fn an_alarm_ends_what_lives_at_any_remove_and_what_had_run_out_stays_so() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let request = |ends| personal(ann, "repo:read,token:write", ends);
+    let first = world.mint(&world.local(ann), request(None), 0);
+    let child = world.mint(&world.holder(first.digest), request(None), 1);
+    let grandchild = world.mint(&world.holder(child.digest), request(None), 1);
+    let mut real = Real { world: &world, ann, made: vec![first, child, grandchild] };
+    // The child's successor and the grandchild end when the first's grace does, and that is over when the child is presented.
+    assert!(real.rotate(0, 1, 1) && real.rotate(1, 1, 1));
+    assert!(!real.present(1, 2));
+    let standing = |real: &Real<'_>, now| {
+        (0..real.made.len()).map(|which| real.current(which).standing(at(now))).collect::<Vec<_>>()
+    };
+    let (active, revoked, expired) = (Standing::Active, Standing::Revoked, Standing::Expired);
+    assert_eq!(standing(&real, 2), [revoked, revoked, expired, active, revoked], "the last is of the child's family");
+    // Whoever looked at the clock before that brings nothing back.
+    let grandchild = real.current(2);
+    let changes = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(1));
+    let wider = permit(&world.local(ann), Need::Mint(request(Some(90))), at(1));
+    let mut shape = tokens::Shape::of(&grandchild);
+    shape.reach.expires_at = Some(at(90));
+    let late = |tx: &mut tok_store::WriteTx<'_>| {
+        tokens::modify(tx, &changes, grandchild.id, grandchild.version, &shape, Some(&wider))
+    };
+    assert!(matches!(world.change(late), Err(StoreError::Conflict { .. })));
+    assert!(!real.rotate(2, 60, 1));
+    assert_eq!(standing(&real, 2)[2], expired);
+}
+
+#[test]
+fn what_successors_of_children_made_ends_with_the_first_and_with_the_alarm() {
+    for alarm in [false, true] {
+        let world = World::new();
+        let ann = world.user("ann");
+        let request = || personal(ann, "repo:read,token:write", None);
+        let first = world.mint(&world.local(ann), request(), 0);
+        let mut real = Real { world: &world, ann, made: vec![first] };
+        assert!(real.rotate(0, 60, 1) && real.present(1, 2), "the first has given up its place");
+        let child = world.mint(&world.holder(real.made[1].digest), request(), 3);
+        real.made.push(child);
+        assert!(real.rotate(2, 0, 4) && real.present(3, 5));
+        let grandchild = world.mint(&world.holder(real.made[3].digest), request(), 6);
+        let git = world.mint(&world.holder(grandchild.digest), git(ann, "ann/app", Permission::Read, 600), 6);
+        real.made.extend([grandchild, git]);
+        assert_eq!(real.current(3).parent, Some(real.made[1].token.id), "a successor keeps the parent");
+        if alarm {
+            assert!(!real.present(0, 7));
+        } else {
+            let id = real.made[1].token.id;
+            world.change(|tx| tokens::revoke(tx, &server(at(7)), id, None)).unwrap();
+        }
+        let ended: Vec<bool> =
+            (0..6).map(|which| matches!(real.current(which).state, TokenState::Revoked { .. })).collect();
+        assert_eq!(ended, [alarm, true, true, true, true, true]);
+    }
+}
+
+#[test]
+fn a_token_that_is_being_made_through_one_that_is_given_up_ends_with_it() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let old = world.mint(&world.local(ann), personal(ann, "repo:read,token:write", None), 0);
+    let making = permit(&world.holder(old.digest), Need::Mint(personal(ann, "repo:read", None)), at(1));
+    let successor = permit(&world.local(ann), Need::Mint(personal(ann, "repo:read,token:write", None)), at(2));
+    let rotate = || {
+        let (_, row) = world.draft(&successor, "successor");
+        world.change(|tx| tokens::rotate(tx, &successor, old.token.id, row, at(2), None))
+    };
+    let (made, rotated) = std::thread::scope(|scope| {
+        let mut rotating = None;
+        let made = world.change(|tx| {
+            let made = tokens::create(tx, &making, world.draft(&making, "just in time").1)?;
+            rotating = Some(scope.spawn(rotate));
+            world.until_waiting(1);
+            Ok(made)
+        });
+        (made.unwrap(), rotating.unwrap().join().unwrap().unwrap())
+    });
+    assert_eq!(rotated.ended, [(made.id, made.shown_prefix)]);
+}
+
+#[test]
+fn what_comes_back_does_not_outlive_what_was_given_up_meanwhile() {
+    let world = World::new();
+    let ann = world.user("ann");
+    for (grace, end) in [(0, None), (30, Some(at(32)))] {
+        let old = world.mint(&world.local(ann), personal(ann, "repo:read,token:write", None), 0);
+        let child = world.mint(&world.holder(old.digest), personal(ann, "repo:read,token:write", None), 0);
+        let grandchild = world.mint(&world.holder(child.digest), personal(ann, "repo:read", None), 0);
+        let mut real = Real { world: &world, ann, made: vec![old, child, grandchild] };
+        let id = real.made[1].token.id;
+        world.change(|tx| tokens::revoke(tx, &server(at(1)), id, None)).unwrap();
+        assert!(real.rotate(0, grace, 2));
+        let back = world.change(|tx| tokens::restore(tx, &server(at(3)), id));
+        let Some(end) = end else {
+            assert!(matches!(back, Err(StoreError::Conflict { .. })), "{back:?}");
+            continue;
+        };
+        assert_eq!(back.unwrap().count, 2);
+        assert_eq!([1, 2].map(|which| real.current(which).expires_at), [Some(end), Some(end)]);
     }
 }
 
