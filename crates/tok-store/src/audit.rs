@@ -44,7 +44,7 @@ pub struct Line {
 // A statement with DEFAULT in it is another one for each row, and never a prepared one; what is None here is NULL.
 #[derive(Insertable)]
 #[diesel(table_name = audit, treat_none_as_default_value = false)]
-pub(crate) struct NewLine<'e> {
+pub(crate) struct NewLine {
     at: Timestamp,
     action: &'static str,
     outcome: &'static str,
@@ -62,12 +62,12 @@ pub(crate) struct NewLine<'e> {
     workspace: Option<String>,
     repo: Option<String>,
     command: Option<String>,
-    detail: &'e str,
+    detail: String,
     times: i32,
 }
 
-impl<'e> NewLine<'e> {
-    fn new(event: &'e AuditEvent, at: Timestamp, times: i32) -> Self {
+impl NewLine {
+    fn new(event: &AuditEvent, at: Timestamp, times: i32) -> Self {
         let actor = &event.actor;
         Self {
             at,
@@ -87,31 +87,27 @@ impl<'e> NewLine<'e> {
             workspace: event.workspace.as_ref().map(ToString::to_string),
             repo: event.repo.as_ref().map(ToString::to_string),
             command: event.command.clone(),
-            detail: &event.detail,
+            detail: event.detail.clone(),
             times,
         }
     }
 }
 
 /// An event as the line that a mint inserts with its token.
-pub(crate) fn line(event: &AuditEvent, at: Timestamp) -> NewLine<'_> {
+pub(crate) fn line(event: &AuditEvent, at: Timestamp) -> NewLine {
     NewLine::new(event, at, 1)
 }
-
-/// The most lines that one statement carries: 19 columns each, and PostgreSQL takes 65,535 values.
-const LINES_A_STATEMENT: usize = 1000;
 
 pub(crate) fn append<'e>(
     tx: &mut ReadTx<'_>,
     events: impl IntoIterator<Item = (&'e AuditEvent, Timestamp, i32)>,
 ) -> Result<(), StoreError> {
-    let lines: Vec<NewLine<'_>> = events.into_iter().map(|(event, at, times)| NewLine::new(event, at, times)).collect();
-    for lines in lines.chunks(LINES_A_STATEMENT) {
-        match lines {
-            // By far the most frequent, and so worth a prepared statement of its own.
-            [line] => diesel::insert_into(audit::table).values(line).execute(tx.connection())?,
-            lines => diesel::insert_into(audit::table).values(lines).execute(tx.connection())?,
-        };
+    let lines: Vec<NewLine> = events.into_iter().map(|(event, at, times)| NewLine::new(event, at, times)).collect();
+    let mut rest = lines.as_slice();
+    while !rest.is_empty() {
+        rest = crate::batch::first_rows!(rest, |some| {
+            diesel::insert_into(audit::table).values(some).execute(tx.connection())?;
+        });
     }
     Ok(())
 }

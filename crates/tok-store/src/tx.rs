@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
-use tok_model::audit::AuditEvents;
+use tok_model::audit::{AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 
 use crate::error::StoreError;
@@ -64,8 +64,16 @@ impl<'c> WriteTx<'c> {
         Ok(())
     }
 
-    pub(crate) fn commit_times(mut self, events: &AuditEvents, at: Timestamp, times: i32) -> Result<(), StoreError> {
-        crate::audit::append(&mut self.read, events.as_slice().iter().map(|event| (event, at, times)))?;
+    pub(crate) fn commit_times(self, events: &AuditEvents, at: Timestamp, times: i32) -> Result<(), StoreError> {
+        self.commit_lines(events.as_slice().iter().map(|event| (event, at, times)))
+    }
+
+    /// For several changes that take effect together: each has its own lines, with their times.
+    pub(crate) fn commit_lines<'e>(
+        mut self,
+        lines: impl IntoIterator<Item = (&'e AuditEvent, Timestamp, i32)>,
+    ) -> Result<(), StoreError> {
+        crate::audit::append(&mut self.read, lines)?;
         self.open = false;
         <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection)?;
         Ok(())

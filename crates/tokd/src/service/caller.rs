@@ -138,10 +138,8 @@ impl Service {
     async fn look_up(&self, unknown: &Unknown) -> Result<Option<Facts>, StoreError> {
         let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| unknown.text.digest(pepper)).collect();
-        let found =
-            self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
-        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(None) };
-        let facts = Facts { token: Arc::new(token), owner };
+        let Some(found) = self.executor.look_up(digests).await? else { return Ok(None) };
+        let facts = Facts { token: found.token, owner: found.owner };
         if !facts.token.needs_the_store() {
             self.verdicts.remember_token(unknown.digest, facts.clone(), asked);
         }

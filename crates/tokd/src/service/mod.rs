@@ -18,7 +18,9 @@ use tok_api::fault::Fault;
 use tok_model::clock::{Clock, Timestamp};
 use tok_model::decide::{Caller, Need, Permit, decide};
 use tok_model::secret::Peppers;
+use tok_model::token::Token;
 use tok_model::url::Origin;
+use tok_store::tokens::Mint;
 use tok_store::{Store, StoreError};
 
 use crate::config::Tokens;
@@ -124,6 +126,11 @@ impl Service {
     /// Asks the one decision, for an operation that answers with a [`Fault`].
     fn permit(&self, caller: &Caller, need: Need) -> Result<Permit, Fault> {
         decide(caller, need, self.now()).map_err(IntoFault::into_fault)
+    }
+
+    /// Makes a token, with its line in the trail.
+    async fn mint(&self, mint: Mint) -> Result<Token, Fault> {
+        self.executor.mint(mint).await.map_err(IntoFault::into_fault)
     }
 
     async fn run<T: Send + 'static>(

@@ -12,7 +12,7 @@ use tok_model::id::TokenId;
 use tok_model::name::WorkspaceName;
 use tok_model::secret::Plaintext;
 use tok_model::token::{Owner, Token};
-use tok_store::tokens::{Key, NewToken as NewRow};
+use tok_store::tokens::{Key, Mint, NewToken as NewRow};
 use tok_store::{StoreError, WriteTx};
 
 use super::idempotency::claimed;
@@ -42,7 +42,13 @@ impl Service {
             parent: caller.token().map(|token| token.id),
             local_uid: None,
         };
-        let token = self.run(move |store| store.write(|tx| make(tx, &permit, row, key.as_ref()))).await??;
+        let token = match key {
+            Some(key) => self.run(move |store| store.write(|tx| make(tx, &permit, row, &key))).await??,
+            None => {
+                let event = created(&permit, &row);
+                self.mint(Mint { permit, new: row, event }).await?
+            }
+        };
         Ok(CreatedToken { secret: SecretString::from(text.reveal()), token: TokenRecord::of(&token, now) })
     }
 
@@ -118,29 +124,24 @@ impl Service {
     }
 }
 
+/// What the trail says of a new token.
+fn created(permit: &Permit, row: &NewRow) -> AuditEvent {
+    AuditEvent::done(Action::TokenCreate, permit.actor().clone()).token(row.id, &row.shown_prefix).detail(format!(
+        "{} token {:?}",
+        kind_of(permit),
+        row.name
+    ))
+}
+
 /// The token, what a retry replaces by it, and their trail: together, or not at all.
-fn make(
-    mut tx: WriteTx<'_>,
-    permit: &Permit,
-    row: NewRow,
-    key: Option<&Key>,
-) -> Result<Result<Token, Fault>, StoreError> {
-    let created = |token: &Token| {
-        AuditEvent::done(Action::TokenCreate, permit.actor().clone())
-            .token(token.id, &token.shown_prefix)
-            .detail(format!("{} token {:?}", token.kind(), token.name))
-    };
-    let Some(key) = key else {
-        let token = tok_store::tokens::create(&mut tx, permit, row)?;
-        tx.commit(created(&token), permit.at())?;
-        return Ok(Ok(token));
-    };
+fn make(mut tx: WriteTx<'_>, permit: &Permit, row: NewRow, key: &Key) -> Result<Result<Token, Fault>, StoreError> {
     let replaced = match claimed(tok_store::tokens::claim(&mut tx, key, &permit.actor().describe(), permit.at())?) {
         Ok(replaced) => replaced,
         Err(fault) => return Ok(Err(fault)),
     };
+    let event = created(permit, &row);
     let token = tok_store::tokens::create_under_key(&mut tx, permit, row, key)?;
-    tx.commit(AuditEvents::new(created(&token), replaced.map(|replaced| replaced.event(permit))), permit.at())?;
+    tx.commit(AuditEvents::new(event, replaced.map(|replaced| replaced.event(permit))), permit.at())?;
     Ok(Ok(token))
 }
 
