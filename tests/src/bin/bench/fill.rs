@@ -40,7 +40,7 @@ pub(crate) fn known(environment: &Environment, model: &str, count: usize) -> Vec
     let mut texts = Vec::with_capacity(count);
     for number in 0..count {
         let token = Plaintext::mint(TokenKind::Personal, &mut UnwrapErr(SysRng));
-        let digest: String = token.digest(pepper).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hexadecimal(token.digest(pepper).as_bytes());
         writeln!(file, "{}\t\\\\x{digest}\t{}", number % USERS + 1, token.shown_prefix()).expect("there is room");
         texts.push(token.reveal().to_owned());
     }
@@ -57,6 +57,11 @@ pub(crate) fn known(environment: &Environment, model: &str, count: usize) -> Vec
     environment.execute("DROP TABLE known; ANALYZE");
     fs::remove_file(path).expect("it was there");
     texts
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Makes so many tokens of this user that nobody knows the texts of, all like `model`, a millisecond after one another.
@@ -90,7 +95,7 @@ fn copies(environment: &Environment, model: &str, source: &str, columns: &[(&str
     environment.execute(&format!(
         "INSERT INTO tokens ({}) SELECT {}
          FROM (SELECT * FROM tokens WHERE shown_prefix = '{prefix}' AND parent_id IS NULL LIMIT 1) AS model,
-              {source}, LATERAL (SELECT gen_random_uuid() AS id, source) AS made",
+              {source}, LATERAL (SELECT gen_random_uuid() AS id, source AS made_of) AS made",
         names.join(", "),
         values.collect::<Vec<_>>().join(", "),
     ));
