@@ -142,7 +142,8 @@ fn every_key_is_documented_and_every_line_of_the_config_is_valid_when_uncommente
     for (number, line) in shipped.lines().enumerate() {
         if let Some(name) = line.strip_prefix('[') {
             name.trim_end_matches(']').clone_into(&mut section);
-            documented.insert((String::new(), section.clone()));
+            let (within, name) = section.rsplit_once('.').unwrap_or(("", &section));
+            documented.insert((within.to_owned(), name.to_owned()));
         }
         // "#key = value", as opposed to "# words".
         let Some(setting) = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))

@@ -53,6 +53,26 @@ impl StoreError {
         Self::Unavailable { what: what.into(), source: Some(Box::new(source)) }
     }
 
+    /// The same failure for another of those who waited for one statement.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Unavailable { what, .. } => Self::Unavailable { what: what.clone(), source: None },
+            Self::Conflict { what } => Self::Conflict { what: what.clone() },
+            Self::NotFound { what } => Self::NotFound { what: what.clone() },
+            Self::Corrupt { table, id, why } => Self::Corrupt { table, id: id.clone(), why: why.clone() },
+            Self::Permit(what) => Self::Permit(what),
+            Self::NoTrail => Self::NoTrail,
+            Self::Statement(error) => Self::Statement(DieselError::QueryBuilderError(error.to_string().into())),
+        }
+    }
+
+    /// Whether there is no connection to be had now, so that nobody else needs to try.
+    pub fn no_connection(&self) -> bool {
+        let Self::Unavailable { source: Some(source), .. } = self else { return false };
+        self.lost_connection() || source.is::<r2d2::Error>()
+    }
+
     /// Whether the connection it happened on is no longer good.
     pub(crate) fn lost_connection(&self) -> bool {
         let Self::Unavailable { source: Some(source), .. } = self else { return false };

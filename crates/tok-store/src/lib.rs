@@ -4,6 +4,7 @@
 //! [`Permit`](tok_model::decide::Permit) and act on what it allows.
 
 pub mod audit;
+mod batch;
 pub mod embedded;
 mod error;
 mod migrate;

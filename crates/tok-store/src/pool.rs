@@ -9,15 +9,14 @@ use diesel::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use diesel::{Connection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use tok_model::audit::AuditEvent;
 use tok_model::clock::Timestamp;
-use tok_model::decide::Permit;
-use tok_model::id::{ChainId, TokenId};
+use tok_model::id::ChainId;
 use tok_model::secret::Peppers;
+use tok_model::token::Token;
 
 use crate::audit::{Pruned, Trail};
 use crate::error::StoreError;
-use crate::tokens::NewToken;
+use crate::tokens::Mint;
 use crate::tx::{ReadTx, WriteTx};
 
 /// How a connection waits and gives up. Set on each connection, so that no forgotten lock holds a thread for ever.
@@ -130,21 +129,26 @@ impl Store {
         work(tx)
     }
 
-    /// Makes a token through a parent that has to be live, and writes that down: one statement, committed by itself. The
-    /// token is the permit's, as with [`tokens::create`](crate::tokens::create).
-    pub fn mint(&self, permit: &Permit, new: &NewToken, parent: TokenId, event: &AuditEvent) -> Result<(), StoreError> {
+    /// Makes a token and writes that down; nothing is made if its parent, where it has one, was ended. The token is the
+    /// permit's, as with [`tokens::create`](crate::tokens::create). A try whose answer was lost may be repeated: it makes
+    /// one token.
+    pub fn mint(&self, mint: &Mint) -> Result<Token, StoreError> {
         let (mut connection, trail) = (self.checkout()?, self.trail()?);
-        match crate::tokens::mint(&mut connection, trail, permit, new.clone(), parent, event) {
+        match crate::tokens::mint(&mut connection, trail, mint) {
             Err(error) if error.lost_connection() => {}
-            done => return done,
+            done => return made_before(&mut connection, mint, done),
         }
         drop(connection);
-        // Its answer was lost, so it may have happened. If so, the same ID cannot be made again, and that says so.
         let mut connection = self.living_checkout()?;
-        match crate::tokens::mint(&mut connection, trail, permit, new.clone(), parent, event) {
-            Err(StoreError::Conflict { what }) if what.contains("tokens_pkey") => Ok(()),
-            done => done,
-        }
+        let done = crate::tokens::mint(&mut connection, trail, mint);
+        made_before(&mut connection, mint, done)
+    }
+
+    /// Makes several tokens with one commit, each as [`mint`](Self::mint) does; what one of them rests on, and is there no
+    /// more, refuses only that one. The answers are in the order of `mints`. After an error none was made, but if the
+    /// connection was lost: then each can be tried again by itself.
+    pub fn mint_together(&self, mints: &[&Mint]) -> Result<Vec<Result<Token, StoreError>>, StoreError> {
+        self.write(|tx| crate::tokens::mint_together(tx, mints))
     }
 
     /// One round trip to the database, as proof that it answers.
@@ -165,5 +169,19 @@ impl Store {
             }
         }
         self.checkout()
+    }
+}
+
+/// A try whose answer was lost may have happened. If so, the same ID cannot be made again, which says so.
+fn made_before(
+    connection: &mut PgConnection,
+    mint: &Mint,
+    done: Result<Token, StoreError>,
+) -> Result<Token, StoreError> {
+    match done {
+        Err(StoreError::Conflict { what }) if what.contains("tokens_pkey") => {
+            crate::tokens::made_before(connection, mint)?.ok_or(StoreError::Conflict { what })
+        }
+        done => done,
     }
 }

@@ -5,6 +5,7 @@ mod cutoff;
 mod idempotency;
 mod line;
 mod list;
+mod lookup;
 mod made_by;
 mod mint;
 mod modify;
@@ -18,7 +19,7 @@ mod uses;
 
 use diesel::prelude::*;
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Need, OwnerNow, Permit};
+use tok_model::decide::{Need, Permit};
 use tok_model::id::{TokenId, UserId};
 use tok_model::label::Label;
 use tok_model::secret::{Digest, PepperId};
@@ -29,8 +30,10 @@ pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, prese
 pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
+pub use lookup::{Found, by_digests, look_up, owner_now};
 pub(crate) use made_by::end_made_by;
-pub(crate) use mint::mint;
+pub use mint::Mint;
+pub(crate) use mint::{made_before, mint, mint_together};
 pub use modify::{Modified, Shape, made_by_the_daemon, modify};
 pub use policy::{Clamp, clamp, end_idle, purge_git};
 pub use restore::{Restored, UNDO_WINDOW, restorable, restore};
@@ -94,36 +97,6 @@ pub struct NewToken {
     pub parent: Option<TokenId>,
     /// For a session that the local socket opens: the user ID it is the login of.
     pub local_uid: Option<u32>,
-}
-
-/// Looks up what was presented, with its owner as of now. Several at once; what is not found is not in the answer. One
-/// row that cannot be understood is an error for all of them.
-pub fn by_digests(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Vec<(Digest, Token, OwnerNow)>, StoreError> {
-    let wanted: Vec<&[u8]> = digests.iter().map(|d| d.as_bytes().as_slice()).collect();
-    let rows = with_owner_names().filter(tokens::digest.eq_any(wanted)).load::<OwnedRow>(tx.connection())?;
-    rows.into_iter()
-        .map(|owned| {
-            let bytes = owned.0.digest.as_deref().unwrap_or_default();
-            let bytes: [u8; 32] = bytes.try_into().map_err(|_| StoreError::Corrupt {
-                table: "tokens",
-                id: owned.0.id.to_string(),
-                why: "its digest has not 32 bytes".to_owned(),
-            })?;
-            let token = into_token(owned)?;
-            let owner = owner_now(tx, &token)?;
-            Ok((Digest::from_bytes(bytes), token, owner))
-        })
-        .collect()
-}
-
-/// Who stands behind a token, as of now.
-pub fn owner_now(tx: &mut ReadTx<'_>, token: &Token) -> Result<OwnerNow, StoreError> {
-    Ok(match token.owner {
-        Owner::User(id) => {
-            crate::users::now(tx, id)?.map_or(OwnerNow::Nobody, |user| OwnerNow::User(std::sync::Arc::new(user)))
-        }
-        Owner::Workspace(id) => crate::workspaces::now(tx, id, token.creator.user)?.unwrap_or(OwnerNow::Nobody),
-    })
 }
 
 /// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's. A conflict if its parent was

@@ -1,6 +1,6 @@
 //! Users.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -66,18 +66,37 @@ fn name(text: &str, id: Uuid) -> Result<UserName, StoreError> {
 
 /// A user as they are now, with their role everywhere; `None` if there is none (any more).
 pub fn now(tx: &mut ReadTx<'_>, id: UserId) -> Result<Option<UserNow>, StoreError> {
-    let row = users::table
-        .filter(users::id.eq(id.as_uuid()))
+    all_now(tx, &BTreeSet::from([id]))?.remove(&id).transpose()
+}
+
+/// Several users as they are now, by one statement. Whoever is not (any more) is not in the answer; a row that cannot be
+/// understood is an error for its own user.
+pub(crate) fn all_now(
+    tx: &mut ReadTx<'_>,
+    ids: &BTreeSet<UserId>,
+) -> Result<BTreeMap<UserId, Result<UserNow, StoreError>>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+    // A line for each role, or one without for whoever has none.
+    let roles = members::table.inner_join(
+        workspaces::table.on(members::workspace_id.eq(workspaces::id).and(workspaces::deleted_at.is_null())),
+    );
+    let lines: Vec<(UserRow, Option<Role>)> = users::table
+        .left_join(roles.on(members::user_id.eq(users::id)))
+        .filter(users::id.eq_any(ids))
         .filter(users::deleted_at.is_null())
-        .select(UserRow::as_select())
-        .first(tx.connection())
-        .optional()?;
-    row.map(|row| with_roles(tx, &row)).transpose()
+        .select((UserRow::as_select(), (workspaces::id, workspaces::name, members::role).nullable()))
+        .load(tx.connection())?;
+    let mut users: BTreeMap<Uuid, (UserRow, Vec<Role>)> = BTreeMap::new();
+    for (user, role) in lines {
+        users.entry(user.id).or_insert_with(|| (user, Vec::new())).1.extend(role);
+    }
+    Ok(users.into_iter().map(|(id, (user, roles))| (UserId::from_uuid(id), user_now(&user, &roles))).collect())
 }
 
 /// The same by login name, in whatever case it was typed.
 pub fn now_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserNow>, StoreError> {
-    row_by_name(tx, name)?.map(|row| with_roles(tx, &row)).transpose()
+    let Some(row) = row_by_name(tx, name)? else { return Ok(None) };
+    now(tx, UserId::from_uuid(row.id))
 }
 
 fn row_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserRow>, StoreError> {
@@ -89,15 +108,12 @@ fn row_by_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<UserRow>, 
         .optional()?)
 }
 
-fn with_roles(tx: &mut ReadTx<'_>, row: &UserRow) -> Result<UserNow, StoreError> {
-    let rows: Vec<(Uuid, String, String)> = members::table
-        .inner_join(workspaces::table.on(members::workspace_id.eq(workspaces::id)))
-        .filter(members::user_id.eq(row.id))
-        .filter(workspaces::deleted_at.is_null())
-        .select((workspaces::id, workspaces::name, members::role))
-        .load(tx.connection())?;
+/// A workspace's ID and name, and the role there.
+type Role = (Uuid, String, String);
+
+fn user_now(row: &UserRow, roles: &[Role]) -> Result<UserNow, StoreError> {
     let corrupt = |table, id: Uuid, why: String| StoreError::Corrupt { table, id: id.to_string(), why };
-    let memberships: BTreeMap<WorkspaceName, Membership> = rows
+    let memberships: BTreeMap<WorkspaceName, Membership> = roles
         .iter()
         .map(|(id, workspace, role)| {
             let workspace = workspace

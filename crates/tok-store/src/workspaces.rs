@@ -1,9 +1,11 @@
 //! Workspaces and their members.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Need, OwnerNow, Permit};
+use tok_model::decide::{Need, Permit};
 use tok_model::id::{TokenId, UserId, WorkspaceId};
 use tok_model::kind::Role;
 use tok_model::name::{NameError, UserName, WorkspaceName};
@@ -73,13 +75,23 @@ fn living() -> _ {
         ))
 }
 
-/// The workspace that a token acts for, if it (still) exists; `maker` made the token.
-pub(crate) fn now(tx: &mut ReadTx<'_>, id: WorkspaceId, maker: Option<UserId>) -> Result<Option<OwnerNow>, StoreError> {
-    let row: Option<Row> = living().filter(workspaces::id.eq(id.as_uuid())).first(tx.connection()).optional()?;
-    let found = row.map(into_workspace).transpose()?;
-    let maker = maker.map(|maker| crate::users::now(tx, maker)).transpose()?.flatten();
-    let disabled_maker = maker.filter(|user| !user.enabled).map(|user| user.name);
-    Ok(found.map(|workspace| OwnerNow::Workspace { id, name: workspace.name, disabled_maker }))
+/// The names of those of these workspaces that (still) exist, by one statement. A row that cannot be understood is an
+/// error for its own workspace.
+pub(crate) fn names_now(
+    tx: &mut ReadTx<'_>,
+    ids: &BTreeSet<WorkspaceId>,
+) -> Result<BTreeMap<WorkspaceId, Result<WorkspaceName, StoreError>>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+    let rows: Vec<(Uuid, String)> = workspaces::table
+        .filter(workspaces::id.eq_any(ids))
+        .filter(workspaces::deleted_at.is_null())
+        .select((workspaces::id, workspaces::name))
+        .load(tx.connection())?;
+    let read = |(id, name): (Uuid, String)| {
+        let name = name.parse().map_err(|error: NameError| corrupt("workspaces", id, &error));
+        (WorkspaceId::from_uuid(id), name)
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// A workspace by name; `None` if there is none. Says nothing that a decision about it would hide: ask that first.

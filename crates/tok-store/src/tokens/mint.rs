@@ -1,23 +1,40 @@
-//! A token and its trail in one statement: what a mint costs is one round trip and one write to the disk.
+//! Tokens and their trail, committed together: a git token in one statement, several that wait in one transaction.
 //!
-//! The statement is a transaction of its own. It does what [`create`](super::create) and
-//! [`WriteTx::commit`](crate::WriteTx::commit) do, no less: the rows, the check that the parent is live, and the line of
-//! the trail all happen, or none of them does.
+//! Either way does what [`create`](super::create) and [`WriteTx::commit`](crate::WriteTx::commit) do, no less: the row,
+//! the checks of what it rests on, and the line of the trail all happen, or none of them does.
+
+use std::collections::BTreeMap;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use tok_model::audit::AuditEvent;
+use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
-use tok_model::id::TokenId;
-use tok_model::token::Owner;
+use tok_model::kind::TokenKind;
+use tok_model::token::{Owner, Token};
+use uuid::Uuid;
 
-use super::NewToken;
-use super::parent::{uncut_by_user, uncut_by_workspace};
+use super::parent::{Kept, kept_parents, uncut_by_user, uncut_by_workspace};
+use super::row::TokenRow;
+use super::{NewToken, owner_names, parent_revoked, row_for};
 use crate::audit::{NewLine, Trail};
 use crate::error::StoreError;
 use crate::schema::{audit, tokens};
+use crate::tx::{ReadTx, WriteTx};
+
+/// A token to be made, with what the trail shall say of it.
+#[derive(Debug)]
+pub struct Mint {
+    /// What allows it: grant, owner, expiry and addresses are the permit's.
+    pub permit: Permit,
+    /// The rest of the token. Its parent, if it has one, has to be live when it is made.
+    pub new: NewToken,
+    /// The line of the trail.
+    pub event: AuditEvent,
+}
 
 /// Two inserts and the check. A parent that is not live makes the check divide by zero, which undoes all of it:
 /// PostgreSQL has no other way to refuse a statement from within.
@@ -34,13 +51,13 @@ where
     P: QueryFragment<Pg>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("WITH token AS (");
+        out.push_sql("WITH token (user_name, workspace_name) AS (");
         self.token.walk_ast(out.reborrow())?;
         out.push_sql("), line AS (");
         self.line.walk_ast(out.reborrow())?;
-        out.push_sql(") SELECT 1 / count(*) FROM (");
+        out.push_sql(") SELECT user_name, workspace_name, 1 / (SELECT count(*) FROM (");
         self.live_parent.walk_ast(out.reborrow())?;
-        out.push_sql(") AS parent");
+        out.push_sql(") AS parent) FROM token");
         Ok(())
     }
 }
@@ -51,42 +68,135 @@ impl<T, L, P> QueryId for Minting<T, L, P> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
+impl<T, L, P> Query for Minting<T, L, P> {
+    type SqlType = (Nullable<Text>, Nullable<Text>, BigInt);
+}
+
 impl<T, L, P> RunQueryDsl<PgConnection> for Minting<T, L, P> {}
 
-/// Makes the token that `permit` allows, through `parent`, and writes `event` down. A conflict, and nothing made, if the
-/// parent is not live any more.
-pub(crate) fn mint(
-    connection: &mut PgConnection,
-    trail: &Trail,
-    permit: &Permit,
-    new: NewToken,
-    parent: TokenId,
-    event: &AuditEvent,
-) -> Result<(), StoreError> {
-    let row = super::row_for(permit, NewToken { parent: Some(parent), ..new })?;
-    let line = NewLine::new(event, permit.at(), 1, trail);
-    let token = diesel::insert_into(tokens::table).values(&row);
+impl Mint {
+    /// The owner that this acts for, and the token it is made through, if it is a git token made through one: whoever
+    /// mints for git acts for the same owner as that token, so that what it rests on is the token alone.
+    fn for_git(&self) -> Option<(Owner, Uuid)> {
+        let Need::Mint(request) = self.permit.need() else { return None };
+        let parent = self.new.parent.filter(|_| request.grant.kind() == TokenKind::Git)?;
+        Some((request.owner, parent.as_uuid()))
+    }
+}
+
+/// Makes one token: a git token by one statement, any other by a transaction. A conflict, and nothing made, if what it
+/// rests on is not there any more.
+pub(crate) fn mint(connection: &mut PgConnection, trail: &Trail, mint: &Mint) -> Result<Token, StoreError> {
+    let Some((owner, parent)) = mint.for_git() else {
+        let mut tx = WriteTx::begin(connection, trail)?;
+        let token = super::create(&mut tx, &mint.permit, mint.new.clone())?;
+        tx.commit(mint.event.clone(), mint.permit.at())?;
+        return Ok(token);
+    };
+    let row = row_for(&mint.permit, mint.new.clone())?;
+    let line = NewLine::new(&mint.event, mint.permit.at(), 1, trail);
+    let token = diesel::insert_into(tokens::table).values(&row).returning(owner_names());
     let line = diesel::insert_into(audit::table).values(&line);
-    let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("making a token")) };
     let outlives = tokens::grace_ends_at.is_null().or(tokens::grace_ends_at.ge(row.expires_at)).assume_not_null();
-    // Whoever mints for git acts for the same owner as the token they do it through.
-    let done = match request.owner {
+    let done: QueryResult<(Option<String>, Option<String>, i64)> = match owner {
         Owner::User(_) => {
-            let live_parent = uncut_by_user(parent.as_uuid()).filter(outlives).for_key_share();
-            Minting { token, line, live_parent }.execute(connection)
+            let live_parent = uncut_by_user(parent).filter(outlives).for_key_share();
+            Minting { token, line, live_parent }.get_result(connection)
         }
         Owner::Workspace(_) => {
-            let live_parent = uncut_by_workspace(parent.as_uuid()).filter(outlives).for_key_share();
-            Minting { token, line, live_parent }.execute(connection)
+            let live_parent = uncut_by_workspace(parent).filter(outlives).for_key_share();
+            Minting { token, line, live_parent }.get_result(connection)
         }
     };
     // Also after a failure: it may have happened although its answer was lost.
     trail.written();
     match done {
-        Ok(_) => Ok(()),
+        Ok((user, workspace, _)) => row.into_token(user.or(workspace).unwrap_or_default()),
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)) if info.message() == "division by zero" => {
-            Err(super::parent_revoked())
+            Err(parent_revoked())
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The token that an earlier try of this mint has made.
+pub(crate) fn made_before(connection: &mut PgConnection, mint: &Mint) -> Result<Option<Token>, StoreError> {
+    super::by_id(&mut ReadTx::new(connection), mint.new.id)
+}
+
+/// Makes several tokens with one commit; the answers are in the order of `mints`. What is there no more of what one rests
+/// on (the token it is made through, whom it acts for, its maker's place there) refuses only that one. If the whole fails,
+/// nothing was made.
+pub(crate) fn mint_together(
+    mut tx: WriteTx<'_>,
+    mints: &[&Mint],
+) -> Result<Vec<Result<Token, StoreError>>, StoreError> {
+    let rows: Vec<_> = mints.iter().map(|mint| row_for(&mint.permit, mint.new.clone())).collect();
+    // Owners before tokens, as whoever ends tokens goes.
+    let owners = Kept::of(&mut tx, mints.iter().filter(|mint| mint.for_git().is_none()).map(|mint| &mint.permit))?;
+    let parents = kept_parents(&mut tx, rows.iter().flatten().filter_map(|row| row.parent_id).collect())?;
+    let (mut made, mut lines) = (Vec::with_capacity(mints.len()), Vec::with_capacity(mints.len()));
+    let mut refused = Vec::with_capacity(mints.len());
+    for (mint, row) in mints.iter().zip(rows) {
+        refused.push(match row.and_then(|row| allowed(mint, row, &owners, &parents)) {
+            Ok(row) => {
+                made.push(row);
+                lines.push((&mint.event, mint.permit.at(), 1));
+                None
+            }
+            Err(why) => Some(why),
+        });
+    }
+    if !made.is_empty() {
+        let names = insert(&mut tx, &made)?;
+        tx.commit_lines(lines)?;
+        let mut made = made.into_iter().zip(names);
+        return Ok(refused
+            .into_iter()
+            .map(|refused| match refused {
+                Some(why) => Err(why),
+                None => {
+                    let (row, (user, workspace)) = made.next().ok_or(StoreError::Statement(DieselError::NotFound))?;
+                    row.into_token(user.or(workspace).unwrap_or_default())
+                }
+            })
+            .collect());
+    }
+    // Nothing is changed, so nothing is written down.
+    Ok(refused.into_iter().flatten().map(Err).collect())
+}
+
+/// The row, if what it rests on is there.
+fn allowed(
+    mint: &Mint,
+    row: TokenRow,
+    owners: &Kept,
+    parents: &BTreeMap<Uuid, Option<Timestamp>>,
+) -> Result<TokenRow, StoreError> {
+    if mint.for_git().is_none() {
+        owners.keep(&mint.permit)?;
+    }
+    match row.parent_id {
+        Some(parent) if !parents.get(&parent).is_some_and(|grace| outlives(*grace, &row)) => Err(parent_revoked()),
+        _ => Ok(row),
+    }
+}
+
+/// Whether a parent that was given up for a successor, if it was, is there for as long as what is made through it.
+fn outlives(grace_ends_at: Option<Timestamp>, row: &TokenRow) -> bool {
+    grace_ends_at.is_none_or(|grace| row.expires_at.is_some_and(|end| grace >= end))
+}
+
+type Names = (Option<String>, Option<String>);
+
+/// Inserts these rows, and gives the names of their owners in the same order.
+fn insert(tx: &mut WriteTx<'_>, mut rows: &[TokenRow]) -> Result<Vec<Names>, StoreError> {
+    let mut names: Vec<Names> = Vec::with_capacity(rows.len());
+    while !rows.is_empty() {
+        rows = crate::batch::first_rows!(rows, |some| {
+            let inserted = diesel::insert_into(tokens::table).values(some).returning(owner_names());
+            names.append(&mut inserted.get_results(tx.connection())?);
+        });
+    }
+    Ok(names)
 }

@@ -1,7 +1,10 @@
 //! What a token that is being made rests on, at the moment at which that happens: the token that it is made through, and
 //! whom it is to act for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use diesel::prelude::*;
+use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::kind::Role;
 use tok_model::token::Owner;
@@ -36,67 +39,169 @@ pub(super) fn parent_kept_live() -> _ {
 /// Whom the token shall act for exists, and if that is a workspace, its maker is still a maintainer of it (or a manager);
 /// nobody changes that before this transaction is over.
 pub(super) fn owner_keeps(tx: &mut WriteTx<'_>, permit: &Permit) -> Result<(), StoreError> {
-    let (Need::Mint(request) | Need::Import(request)) = permit.need() else {
-        return Err(StoreError::Permit("making a token"));
-    };
-    let gone = |what: &str| StoreError::Conflict { what: what.to_owned() };
-    let workspace = match request.owner {
-        Owner::User(id) => {
-            let row = users::table.find(id.as_uuid()).filter(users::deleted_at.is_null());
-            let found = row.select(users::id).for_share().first::<Uuid>(tx.connection()).optional()?;
-            return found.map(drop).ok_or_else(|| gone("the user that the token was to act for was just deleted"));
+    Kept::of(tx, std::iter::once(permit))?.keep(permit)
+}
+
+/// Of those for whom tokens are to be made, and of those who make them, what is there and stays so before this
+/// transaction is over: by as few statements as one of them takes, each of which locks in the order of IDs.
+pub(super) struct Kept {
+    users: BTreeSet<Uuid>,
+    workspaces: BTreeSet<Uuid>,
+    managers: BTreeSet<Uuid>,
+    /// Workspace and maintainer.
+    maintainers: BTreeSet<(Uuid, Uuid)>,
+}
+
+impl Kept {
+    pub(super) fn of<'p>(tx: &mut WriteTx<'_>, permits: impl Iterator<Item = &'p Permit>) -> Result<Self, StoreError> {
+        let (mut users, mut workspaces, mut makers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for permit in permits {
+            let (Need::Mint(request) | Need::Import(request)) = permit.need() else { continue };
+            match request.owner {
+                Owner::User(id) => _ = users.insert(id.as_uuid()),
+                Owner::Workspace(id) => {
+                    workspaces.insert(id.as_uuid());
+                    makers.extend(permit.actor().user.as_ref().map(|(maker, _)| maker.as_uuid()));
+                }
+            }
         }
-        Owner::Workspace(id) => id.as_uuid(),
-    };
-    let row = workspaces::table.find(workspace).filter(workspaces::deleted_at.is_null());
-    row.select(workspaces::id)
-        .for_share()
-        .first::<Uuid>(tx.connection())
-        .optional()?
-        .ok_or_else(|| gone("the workspace that the token was to act for was just deleted"))?;
-    let Some((maker, _)) = &permit.actor().user else { return Ok(()) };
-    let manager = users::table.find(maker.as_uuid()).filter(users::deleted_at.is_null()).filter(users::manager);
-    if manager.select(users::id).for_share().first::<Uuid>(tx.connection()).optional()?.is_some() {
-        return Ok(());
+        let users = kept_users(tx, users)?;
+        let workspaces = kept_workspaces(tx, workspaces)?;
+        let managers = kept_managers(tx, makers.clone())?;
+        let maintainers = kept_maintainers(tx, &workspaces, &makers - &managers)?;
+        Ok(Self { users, workspaces, managers, maintainers })
     }
-    let place = members::table.find((workspace, maker.as_uuid())).filter(members::role.eq(Role::Maintainer.as_str()));
-    let kept = place.select(members::user_id).for_share().first::<Uuid>(tx.connection()).optional()?;
-    kept.map(drop).ok_or_else(|| gone("you are no maintainer of that workspace any more"))
+
+    /// Whether the token that this permit allows can be made.
+    pub(super) fn keep(&self, permit: &Permit) -> Result<(), StoreError> {
+        let (Need::Mint(request) | Need::Import(request)) = permit.need() else {
+            return Err(StoreError::Permit("making a token"));
+        };
+        let kept = |kept: bool, otherwise: &str| {
+            if kept { Ok(()) } else { Err(StoreError::Conflict { what: otherwise.to_owned() }) }
+        };
+        let workspace = match request.owner {
+            Owner::User(id) => {
+                let there = self.users.contains(&id.as_uuid());
+                return kept(there, "the user that the token was to act for was just deleted");
+            }
+            Owner::Workspace(id) => id.as_uuid(),
+        };
+        let there = self.workspaces.contains(&workspace);
+        kept(there, "the workspace that the token was to act for was just deleted")?;
+        let Some((maker, _)) = &permit.actor().user else { return Ok(()) };
+        let maker = maker.as_uuid();
+        let may = self.managers.contains(&maker) || self.maintainers.contains(&(workspace, maker));
+        kept(may, "you are no maintainer of that workspace any more")
+    }
+}
+
+fn kept_users(tx: &mut WriteTx<'_>, ids: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    let rows = users::table.filter(users::id.eq_any(listed(ids))).filter(users::deleted_at.is_null());
+    let kept = rows.order(users::id).select(users::id).for_share().load::<Uuid>(tx.connection())?;
+    Ok(kept.into_iter().collect())
+}
+
+fn kept_workspaces(tx: &mut WriteTx<'_>, ids: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    let rows = workspaces::table.filter(workspaces::id.eq_any(listed(ids))).filter(workspaces::deleted_at.is_null());
+    let kept = rows.order(workspaces::id).select(workspaces::id).for_share().load::<Uuid>(tx.connection())?;
+    Ok(kept.into_iter().collect())
+}
+
+fn kept_managers(tx: &mut WriteTx<'_>, makers: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+    if makers.is_empty() {
+        return Ok(makers);
+    }
+    let rows = users::table.filter(users::id.eq_any(listed(makers))).filter(users::deleted_at.is_null());
+    let managers = rows.filter(users::manager).order(users::id).select(users::id).for_share();
+    Ok(managers.load::<Uuid>(tx.connection())?.into_iter().collect())
+}
+
+fn kept_maintainers(
+    tx: &mut WriteTx<'_>,
+    workspaces: &BTreeSet<Uuid>,
+    makers: BTreeSet<Uuid>,
+) -> Result<BTreeSet<(Uuid, Uuid)>, StoreError> {
+    if workspaces.is_empty() || makers.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let places = members::table
+        .filter(members::workspace_id.eq_any(listed(workspaces.clone())))
+        .filter(members::user_id.eq_any(listed(makers)))
+        .filter(members::role.eq(Role::Maintainer.as_str()))
+        .order((members::workspace_id, members::user_id))
+        .select((members::workspace_id, members::user_id))
+        .for_share();
+    Ok(places.load::<(Uuid, Uuid)>(tx.connection())?.into_iter().collect())
+}
+
+fn listed(ids: BTreeSet<Uuid>) -> Vec<Uuid> {
+    ids.into_iter().collect()
 }
 
 /// No cut-off of its owner ended this parent; nobody makes one before this transaction is over.
 pub(super) fn parents_owner_keeps(tx: &mut WriteTx<'_>, parent: Uuid) -> Result<(), StoreError> {
-    let of_user = uncut_by_user(parent).for_key_share().first::<Uuid>(tx.connection()).optional()?;
-    let kept = match of_user {
-        Some(id) => Some(id),
-        None => uncut_by_workspace(parent).for_key_share().first::<Uuid>(tx.connection()).optional()?,
-    };
-    kept.map(drop).ok_or_else(parent_revoked)
+    let kept = kept_parents(tx, BTreeSet::from([parent]))?;
+    kept.contains_key(&parent).then_some(()).ok_or_else(parent_revoked)
+}
+
+/// Those of these tokens that are live and that no cut-off of their owner ended, with the end of those that were given up
+/// for a successor; nobody ends them before this transaction is over. Locked in the order of IDs, as by whoever ends
+/// tokens.
+pub(super) fn kept_parents(
+    tx: &mut WriteTx<'_>,
+    mut wanted: BTreeSet<Uuid>,
+) -> Result<BTreeMap<Uuid, Option<Timestamp>>, StoreError> {
+    let mut kept: BTreeMap<Uuid, Option<Timestamp>> = BTreeMap::new();
+    if !wanted.is_empty() {
+        let of_users = of_uncut_users().filter(tokens::id.eq_any(listed(wanted.clone()))).order(tokens::id);
+        let of_users = of_users.select((tokens::id, tokens::grace_ends_at)).for_key_share();
+        kept.extend(of_users.load::<(Uuid, Option<Timestamp>)>(tx.connection())?);
+        wanted.retain(|parent| !kept.contains_key(parent));
+    }
+    if !wanted.is_empty() {
+        let of_workspaces = of_uncut_workspaces().filter(tokens::id.eq_any(listed(wanted))).order(tokens::id);
+        let of_workspaces = of_workspaces.select((tokens::id, tokens::grace_ends_at)).for_key_share();
+        kept.extend(of_workspaces.load::<(Uuid, Option<Timestamp>)>(tx.connection())?);
+    }
+    Ok(kept)
 }
 
 /// This token of a user, if it is live and no cut-off of the user ended it. The user comes first, and so is locked first.
 #[diesel::dsl::auto_type(no_type_alias)]
 pub(super) fn uncut_by_user(parent: Uuid) -> _ {
-    let after =
-        users::cutoff_before.is_null().or(users::cutoff_before.le(tokens::created_at.nullable()).assume_not_null());
-    users::table
-        .inner_join(tokens::table.on(tokens::user_id.eq(users::id.nullable())))
-        .filter(tokens::id.eq(parent))
-        .filter(tokens::revoked_at.is_null())
-        .filter(after)
-        .select(tokens::id)
+    of_uncut_users().filter(tokens::id.eq(parent)).select(tokens::id)
 }
 
 /// This token of a workspace, if it is live and no cut-off of the workspace ended it.
 #[diesel::dsl::auto_type(no_type_alias)]
 pub(super) fn uncut_by_workspace(parent: Uuid) -> _ {
+    of_uncut_workspaces().filter(tokens::id.eq(parent)).select(tokens::id)
+}
+
+#[diesel::dsl::auto_type]
+fn of_uncut_users() -> _ {
+    let after =
+        users::cutoff_before.is_null().or(users::cutoff_before.le(tokens::created_at.nullable()).assume_not_null());
+    users::table
+        .inner_join(tokens::table.on(tokens::user_id.eq(users::id.nullable())))
+        .filter(tokens::revoked_at.is_null())
+        .filter(after)
+}
+
+#[diesel::dsl::auto_type]
+fn of_uncut_workspaces() -> _ {
     let after = workspaces::cutoff_before
         .is_null()
         .or(workspaces::cutoff_before.le(tokens::created_at.nullable()).assume_not_null());
     workspaces::table
         .inner_join(tokens::table.on(tokens::workspace_id.eq(workspaces::id.nullable())))
-        .filter(tokens::id.eq(parent))
         .filter(tokens::revoked_at.is_null())
         .filter(after)
-        .select(tokens::id)
 }

@@ -30,14 +30,14 @@ fn verify(store: &Store) -> Vec<ChainReport> {
 }
 
 #[track_caller]
-fn intact(store: &Store) -> Vec<ChainReport> {
+pub fn intact(store: &Store) -> Vec<ChainReport> {
     let reports = verify(store);
     assert!(reports.iter().all(|report| report.fault.is_none()), "{reports:#?}");
     reports
 }
 
 /// What is wrong, of the chains at which something is.
-fn faults(store: &Store) -> Vec<String> {
+pub fn faults(store: &Store) -> Vec<String> {
     verify(store).into_iter().filter_map(|report| report.fault).collect()
 }
 

@@ -23,7 +23,7 @@ fn ends(world: &World, user: UserId, now: i64) -> Permit {
     permit(&world.local(user), Need::EndTokens { owner: Owner::User(user) }, at(now))
 }
 
-fn act() -> Uuid {
+pub fn act() -> Uuid {
     TokenId::random(&mut rng()).as_uuid()
 }
 
@@ -167,12 +167,10 @@ fn a_cut_off_is_one_row_and_every_reader_sees_it() {
     };
     conflict(through(old[3].token.id), "revoked");
     conflict(
-        world.store.mint(
-            &late,
-            &world.draft(&late, "l").1,
-            old[3].token.id,
-            &crate::world::done(tok_model::audit::Action::TokenMint, &late),
-        ),
+        world.store.mint(&world.asked(
+            permit(&caller, Need::Mint(git(ann, "ann/app", Permission::Read, 700)), at(101)),
+            Some(old[3].token.id),
+        )),
         "revoked",
     );
     through(young.token.id).unwrap();
@@ -243,15 +241,15 @@ fn a_token_that_is_being_made_while_its_owner_is_cut_off_does_not_survive() {
     // The cut-off is first: whoever waits for it learns that the parent ended.
     let other = world.mint(&world.local(ann), personal(ann, "all", None), 3);
     let late = permit(&world.holder(other.digest), Need::Mint(git(ann, "ann/app", Permission::Read, 600)), at(4));
-    let event = || crate::world::done(tok_model::audit::Action::TokenMint, &late);
+    let asked = permit(&world.holder(other.digest), Need::Mint(git(ann, "ann/app", Permission::Read, 600)), at(4));
+    let asked = world.asked(asked, Some(other.token.id));
     thread::scope(|scope| {
         let makers = world
             .change(|tx| {
                 cut_off(tx, &server(at(5)), Owner::User(ann), at(5), None, act())?;
                 let creates =
                     scope.spawn(|| world.change(|tx| create(tx, &late, world.draft(&late, "late").1)).map(drop));
-                let mints =
-                    scope.spawn(|| world.store.mint(&late, &world.draft(&late, "late").1, other.token.id, &event()));
+                let mints = scope.spawn(|| world.store.mint(&asked).map(drop));
                 world.until_waiting(2);
                 Ok([creates, mints])
             })

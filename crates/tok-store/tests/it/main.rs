@@ -23,6 +23,7 @@ mod revoke;
 mod rotate;
 mod schema;
 mod secrecy;
+mod together;
 mod tokens;
 mod transactions;
 mod world;

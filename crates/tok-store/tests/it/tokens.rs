@@ -14,7 +14,7 @@ use tok_model::scope::RepoRight;
 use tok_model::secret::PepperId;
 use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use tok_store::StoreError;
-use tok_store::tokens::{Filter, StoredSecret, by_digests, create, find, list, local_session, revoke};
+use tok_store::tokens::{Filter, Mint, StoredSecret, by_digests, create, find, list, local_session, revoke};
 
 use crate::world::{World, at, git, permit, personal, root, server, session, workspace_token};
 
@@ -410,7 +410,8 @@ fn a_token_minted_in_one_statement_is_the_same_as_any_and_needs_a_live_parent() 
         let permit = permit(&caller, Need::Mint(git(ann, "ann/app", Permission::Write, 600)), at(now));
         let (text, row) = world.draft(&permit, "git write ann/app");
         let event = AuditEvent::done(Action::TokenMint, permit.actor().clone()).token(row.id, &row.shown_prefix);
-        (text.digest(world.peppers.current()), world.store.mint(&permit, &row, parent.id, &event))
+        let new = tok_store::tokens::NewToken { parent: Some(parent.id), ..row };
+        (text.digest(world.peppers.current()), world.store.mint(&Mint { permit, new, event }))
     };
     let (digest, done) = mint(1);
     done.unwrap();

@@ -22,7 +22,7 @@ use tok_model::kind::{Permission, Role};
 use tok_model::secret::{Digest, Pepper, PepperId, Peppers, Plaintext};
 use tok_model::token::{Owner, Token};
 use tok_store::testdb::TestDatabase;
-use tok_store::tokens::{NewToken, StoredSecret};
+use tok_store::tokens::{Mint, NewToken, StoredSecret};
 use tok_store::{Store, StoreError};
 
 /// How many connections a world's store has.
@@ -209,6 +209,13 @@ impl World {
             local_uid: None,
         };
         (text, row)
+    }
+
+    /// The same as the store is asked for it when others wait, too: through this parent, and with its line in the trail.
+    pub fn asked(&self, permit: Permit, parent: Option<TokenId>) -> Mint {
+        let (_, row) = self.draft(&permit, "asked for");
+        let event = done(Action::TokenMint, &permit).token(row.id, &row.shown_prefix);
+        Mint { permit, new: NewToken { parent, ..row }, event }
     }
 
     /// Makes the token that a permit allows, through the token that its maker used.

@@ -205,10 +205,8 @@ impl Service {
         };
         let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| text.digest(pepper)).collect();
-        let found =
-            self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
-        let Some((_, token, owner)) = found.into_iter().next() else { return Ok(Err(Missing::Unknown)) };
-        let facts = Facts { token: Arc::new(self.dated(token)), owner };
+        let Some(found) = self.executor.look_up(digests).await? else { return Ok(Err(Missing::Unknown)) };
+        let facts = Facts { token: Arc::new(self.dated(Arc::unwrap_or_clone(found.token))), owner: found.owner };
         if !facts.token.needs_the_store() {
             self.verdicts.remember_token(digest, facts.clone(), asked);
         }

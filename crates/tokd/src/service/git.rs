@@ -16,7 +16,7 @@ use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, PepperId, Plaintext};
 use tok_model::token::{Owner, Token};
-use tok_store::tokens::{NewToken, StoredSecret};
+use tok_store::tokens::{Mint, NewToken, StoredSecret};
 use tok_store::{StoreError, WriteTx};
 
 use super::{Service, rng};
@@ -181,12 +181,11 @@ impl Service {
 
     fn local_login(&self, caller: &Caller, owner: Owner, uid: u32) -> Result<Parent, Fault> {
         let session = MintRequest { owner, grant: Grant::Session, expires_at: None, allow_from: Vec::new() };
-        let permit = Box::new(self.permit(caller, Need::Mint(session))?);
+        let permit = self.permit(caller, Need::Mint(session))?;
         let (text, pepper) = (Plaintext::mint(TokenKind::Session, &mut rng()), self.peppers.current());
         let name = format!("local login of {}", caller.source.describe());
         let row = NewToken { local_uid: Some(uid), ..row(&text, pepper.id(), text.digest(pepper), name) };
-        let row = Box::new(row);
-        Ok(Parent::LocalLogin { uid, permit, row })
+        Ok(Parent::LocalLogin(Box::new(LocalLogin { uid, permit, row })))
     }
 
     /// Mints, and says through which token.
@@ -213,7 +212,15 @@ impl Service {
         let digest = text.digest(pepper);
         let row = row(&text, pepper.id(), digest, format!("git {} {}", wish.permission, wish.repo));
         let repo = wish.repo.clone();
-        let made = self.run(move |store| mint_under(store, &permit, parent, row, &repo)).await?;
+        let made = match parent {
+            Parent::Token(parent) => {
+                let made = made(&row, parent);
+                let event = minted(&permit, &row, parent, &repo);
+                self.mint(Mint { permit, new: NewToken { parent: Some(parent), ..row }, event }).await?;
+                made
+            }
+            Parent::LocalLogin(login) => self.run(move |store| mint_under(store, &permit, login, row, &repo)).await?,
+        };
         let shown = &made.shown_prefix;
         tracing::info!(token.id = %made.id, user = %caller.remote_user(), repo = %wish.repo, right = %wish.permission, "Minted {shown}… to {} {}", wish.permission, wish.repo);
         Ok((GitToken { text, digest, id: made.id, expires_at }, made.parent))
@@ -288,11 +295,14 @@ fn git_owner(caller: &Caller) -> Result<Owner, Fault> {
 enum Parent {
     Token(TokenId),
     /// The session that stands for the local user's login; made if there is none.
-    LocalLogin {
-        uid: u32,
-        permit: Box<Permit>,
-        row: Box<NewToken>,
-    },
+    LocalLogin(Box<LocalLogin>),
+}
+
+/// The session that stands for a local user's login, if it has to be made.
+struct LocalLogin {
+    uid: u32,
+    permit: Permit,
+    row: NewToken,
 }
 
 fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewToken {
@@ -317,29 +327,26 @@ struct Made {
     parent: TokenId,
 }
 
+fn made(new: &NewToken, parent: TokenId) -> Made {
+    Made { id: new.id, shown_prefix: new.shown_prefix.clone(), parent }
+}
+
 /// Token, if need be the login it is made through, and their trail: together, or not at all.
 fn mint_under(
     store: &tok_store::Store,
     permit: &Permit,
-    parent: Parent,
+    login: Box<LocalLogin>,
     mut new: NewToken,
     repo: &RepoPath,
 ) -> Result<Made, StoreError> {
-    let made = |new: &NewToken, parent| Made { id: new.id, shown_prefix: new.shown_prefix.clone(), parent };
-    let (uid, login_permit, login) = match parent {
-        Parent::Token(parent) => {
-            store.mint(permit, &new, parent, &minted(permit, &new, parent, repo))?;
-            return Ok(made(&new, parent));
-        }
-        Parent::LocalLogin { uid, permit, row } => (uid, permit, row),
-    };
+    let LocalLogin { uid, permit: login_permit, row: login } = *login;
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("minting")) };
     let owner = request.owner;
     store.write(|mut tx| {
         let (parent, opened) = match tok_store::tokens::local_session(&mut tx, owner, uid)? {
             Some(session) => (session.id, None),
             None => {
-                let session = tok_store::tokens::create(&mut tx, &login_permit, *login)?;
+                let session = tok_store::tokens::create(&mut tx, &login_permit, login)?;
                 let event = AuditEvent::done(Action::SessionOpen, login_permit.actor().clone())
                     .token(session.id, &session.shown_prefix)
                     .detail(session.name);

@@ -22,7 +22,9 @@ use tok_api::fault::Fault;
 use tok_model::clock::{Clock, Timestamp};
 use tok_model::decide::{Caller, Need, Permit, decide};
 use tok_model::secret::Peppers;
+use tok_model::token::Token;
 use tok_model::url::Origin;
+use tok_store::tokens::Mint;
 use tok_store::{Store, StoreError};
 
 use crate::config::Tokens;
@@ -143,6 +145,11 @@ impl Service {
     /// The same for an operation that has another way if the answer is no.
     fn may(&self, caller: &Caller, need: Need) -> Option<Permit> {
         decide(caller, need, self.now()).ok()
+    }
+
+    /// Makes a token, with its line in the trail.
+    async fn mint(&self, mint: Mint) -> Result<Token, Fault> {
+        self.executor.mint(mint).await.map_err(IntoFault::into_fault)
     }
 
     async fn run<T: Send + 'static>(

@@ -16,12 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// No answer that is expected here is longer.
 const LARGEST_ANSWER: usize = 4096;
 
-/// What is asked again and again, and how the answer to it looks.
-#[derive(Clone, Debug)]
-pub(crate) struct Question {
-    /// Every byte of the request.
-    pub(crate) request: Vec<u8>,
-    /// How the answer begins.
+/// How an answer looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    /// How it begins.
     pub(crate) begin: &'static [u8],
     /// How it ends, and nowhere else.
     pub(crate) end: &'static [u8],
@@ -43,14 +41,20 @@ impl Load {
     }
 }
 
-/// Asks for `time`, on new connections.
-pub(crate) fn round(address: SocketAddr, question: &Question, time: Duration) -> Load {
+/// Asks for `time`, on so many new connections, each time with every byte of the `next` request.
+pub(crate) fn round<'r>(
+    address: SocketAddr,
+    connections: usize,
+    expected: Answer,
+    mut next: impl FnMut() -> &'r [u8],
+    time: Duration,
+) -> Load {
     let queue = epoll::create(epoll::CreateFlags::CLOEXEC).expect("there are descriptors");
-    let mut connections: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::open(address)).collect();
+    let mut connections: Vec<Connection> = (0..connections).map(|_| Connection::open(address)).collect();
     // The first answer on each connection is not counted: the server has just met it.
     for connection in &mut connections {
-        connection.send(&question.request);
-        connection.meet(question);
+        connection.send(next());
+        connection.meet(expected);
     }
     for (number, connection) in (0..).zip(&connections) {
         epoll::add(&queue, &connection.stream, epoll::EventData::new_u64(number), epoll::EventFlags::IN)
@@ -58,15 +62,15 @@ pub(crate) fn round(address: SocketAddr, question: &Question, time: Duration) ->
     }
     let begin = Instant::now();
     for connection in &mut connections {
-        connection.send(&question.request);
+        connection.send(next());
     }
     let mut answers = 0;
     loop {
         for number in ready(&queue) {
             let connection = &mut connections[number];
-            if connection.receive(question) {
+            if connection.receive(expected) {
                 answers += 1;
-                connection.send(&question.request);
+                connection.send(next());
             }
         }
         let passed = begin.elapsed();
@@ -78,7 +82,7 @@ pub(crate) fn round(address: SocketAddr, question: &Question, time: Duration) ->
 
 /// The numbers of the connections on which something came.
 fn ready(queue: &OwnedFd) -> impl Iterator<Item = usize> {
-    let mut events = Vec::with_capacity(CONNECTIONS);
+    let mut events = Vec::with_capacity(64);
     let patience = Timespec::try_from(PATIENCE).expect("it is short");
     let count = epoll::wait(queue, spare_capacity(&mut events), Some(&patience)).expect("epoll works");
     assert!(count > 0, "the server has not answered for {} s", PATIENCE.as_secs());
@@ -104,13 +108,13 @@ impl Connection {
     }
 
     /// Waits for the first answer; from then on nothing here blocks.
-    fn meet(&mut self, question: &Question) {
-        while !self.receive(question) {}
+    fn meet(&mut self, expected: Answer) {
+        while !self.receive(expected) {}
         self.stream.set_nonblocking(true).expect("a socket can be told");
     }
 
     /// Takes what came, and says whether that ended an answer.
-    fn receive(&mut self, question: &Question) -> bool {
+    fn receive(&mut self, expected: Answer) -> bool {
         let mut chunk = [0; LARGEST_ANSWER];
         match self.stream.read(&mut chunk) {
             Ok(0) => panic!("the server hung up after {:?}", String::from_utf8_lossy(&self.answer)),
@@ -118,13 +122,13 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("the connection broke: {error}"),
         }
-        let known = self.answer.len().min(question.begin.len());
+        let known = self.answer.len().min(expected.begin.len());
         assert!(
-            self.answer[..known] == question.begin[..known],
+            self.answer[..known] == expected.begin[..known],
             "this is not what was expected: {}",
             String::from_utf8_lossy(&self.answer)
         );
-        let whole = self.answer.ends_with(question.end);
+        let whole = self.answer.ends_with(expected.end);
         if whole {
             self.answer.clear();
         }

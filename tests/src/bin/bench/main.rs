@@ -5,15 +5,22 @@
 //! can spoil even these.
 
 mod bare;
+mod ending;
 mod figure;
+mod fill;
+mod first;
 mod helper;
 mod load;
 mod machine;
+mod minting;
+mod pgbench;
 mod process;
 mod rounds;
+mod size;
 mod statistics;
 mod verdict;
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -23,8 +30,9 @@ use tok_tests::binaries;
 use tok_tests::environment::Environment;
 
 use crate::figure::Figure;
+use crate::pgbench::Floor;
 
-const ALL: [u32; 4] = [1, 2, 3, 4];
+const ALL: [u32; 8] = [1, 2, 3, 4, 7, 8, 10, 15];
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -38,7 +46,7 @@ fn main() {
             helper = Some(std::path::absolute(PathBuf::from(path)).expect("there is a working directory"));
         } else {
             let row = argument.to_str().and_then(|text| text.parse().ok()).filter(|row| ALL.contains(row));
-            rows.push(row.unwrap_or_else(|| panic!("{}: only --helper PATH and rows 1 to 4", argument.display())));
+            rows.push(row.unwrap_or_else(|| panic!("{}: only --helper PATH and rows of {ALL:?}", argument.display())));
         }
     }
     let helper = helper.expect("--helper PATH says which helper to measure");
@@ -55,15 +63,24 @@ fn main() {
 
     let mut figures = Vec::new();
     let bench = helper::Bench::new(&environment, &helper);
+    let floor = OnceCell::new();
+    let floor = || floor.get_or_init(|| Floor::new(&environment));
+    let token = |scopes: &str| fill::made(&environment, helper::USER, scopes);
     for row in rows {
-        let figure = match row {
-            1 => bench.kept_token(),
-            2 => bench.minting(),
-            3 => bench.own_store(),
-            _ => verdict::measure(&environment, &bench.git_token()),
+        let measured = match row {
+            1 => vec![bench.kept_token()],
+            2 => vec![bench.minting()],
+            3 => vec![bench.own_store()],
+            4 => vec![verdict::measure(&environment, &bench.git_token())],
+            7 => vec![first::measure(&environment, floor(), &token("repo:read"))],
+            8 => vec![minting::measure(&environment, floor(), &token("repo:read,token:write"))],
+            10 => size::measure(),
+            _ => vec![ending::measure(&environment, &token("repo:read"))],
         };
-        say(&figure.to_text());
-        figures.push(figure);
+        for figure in measured {
+            say(&figure.to_text());
+            figures.push(figure);
+        }
     }
     if write {
         let path = binaries::workspace().join("bench/latest.json");

@@ -5,6 +5,8 @@
 pub(crate) enum Unit {
     /// Thousandths of a second.
     Milliseconds,
+    /// Millionths of a second.
+    Microseconds,
     /// Answers in a second.
     PerSecond,
     /// Microseconds of a processor, for one answer.
@@ -16,6 +18,7 @@ impl Unit {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
             Self::PerSecond => "/s",
             Self::ProcessorMicroseconds => "µs CPU",
         }

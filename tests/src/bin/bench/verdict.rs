@@ -12,7 +12,7 @@ use tok_tests::wait;
 use crate::bare::BareHyper;
 use crate::figure::{Figure, Goal};
 use crate::helper::USER;
-use crate::load::{self, Load, Question};
+use crate::load::{self, Answer, Load};
 use crate::rounds::{Contender, Rounds, interleave};
 use crate::statistics::{Series, Unit};
 
@@ -25,35 +25,28 @@ pub(crate) fn measure(environment: &Environment, token: &str) -> Figure {
     let bare = BareHyper::start();
     // What nginx sends for `auth_request`; both servers get the same bytes but for the port.
     let asked = |address: SocketAddr| {
-        Question {
-        request: format!(
+        format!(
             "GET /authz/git HTTP/1.1\r\nHost: {address}\r\nX-Original-URI: /acme/app.git/info/refs?service=git-upload-pack\r\n\
              X-Original-Method: GET\r\nAuthorization: Basic {}\r\nUser-Agent: git/2.47.3\r\n\r\n",
             STANDARD.encode(format!("{USER}:{token}"))
         )
-        .into_bytes(),
-        begin: b"HTTP/1.1 204 ",
-        end: b"\r\n\r\n",
-    }
     };
+    let verdict = Answer { begin: b"HTTP/1.1 204 ", end: b"\r\n\r\n" };
     // No token, no verdict: what the listener takes of it.
-    let alive = |address: SocketAddr| Question {
-        request: format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes(),
-        begin: b"HTTP/1.1 200 ",
-        end: b"\r\n\r\nok\n",
-    };
-    let contender = |address: SocketAddr, pid: i32, question: Question| -> Contender<'_, (Load, Duration)> {
+    let alive = |address: SocketAddr| format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let healthy = Answer { begin: b"HTTP/1.1 200 ", end: b"\r\n\r\nok\n" };
+    let contender = |address: SocketAddr, pid: i32, request: String, answer| -> Contender<'_, (Load, Duration)> {
         Box::new(move |_| {
             let before = processor_time(pid);
-            let load = load::round(address, &question, ROUND);
+            let load = load::round(address, load::CONNECTIONS, answer, || request.as_bytes(), ROUND);
             (load, processor_time(pid).saturating_sub(before))
         })
     };
     let (here, tokd) = (environment.address(), environment.pid());
     let contenders = vec![
-        contender(bare.address, bare.pid(), asked(bare.address)),
-        contender(here, tokd, asked(here)),
-        contender(here, tokd, alive(here)),
+        contender(bare.address, bare.pid(), asked(bare.address), verdict),
+        contender(here, tokd, asked(here), verdict),
+        contender(here, tokd, alive(here), healthy),
     ];
     let [baseline, ours, listener] = <[_; 3]>::try_from(interleave(ROUNDS, contenders)).expect("one for each");
 

@@ -13,7 +13,7 @@ use tok_model::kind::TokenKind;
 use tok_model::name::WorkspaceName;
 use tok_model::policy::PolicyError;
 use tok_model::token::{Owner, Token};
-use tok_store::tokens::{Key, NewToken as NewRow};
+use tok_store::tokens::{Key, Mint, NewToken as NewRow};
 use tok_store::{StoreError, WriteTx};
 
 use super::idempotency::claimed;
@@ -44,7 +44,12 @@ impl Service {
             parent: caller.token().map(|token| token.id),
             local_uid: None,
         };
-        let token = self.run(move |store| store.write(|tx| make(tx, &permit, row, key.as_ref()))).await??;
+        let token = if key.is_none() && !chosen {
+            let event = created(&permit, &row);
+            self.mint(Mint { permit, new: row, event }).await?
+        } else {
+            self.run(move |store| store.write(|tx| make(tx, &permit, row, key.as_ref()))).await??
+        };
         if chosen {
             // That there was nothing of the kind, and that this secret was nobody's, is no longer so.
             self.verdicts.forget_all();
@@ -111,6 +116,12 @@ pub(super) fn end_refused(why: &PolicyError) -> Fault {
     }
 }
 
+/// What the trail says of a new token.
+fn created(permit: &Permit, row: &NewRow) -> AuditEvent {
+    let detail = format!("{} token {:?}", kind_of(permit), row.name);
+    AuditEvent::done(Action::TokenCreate, permit.actor().clone()).token(row.id, &row.shown_prefix).detail(detail)
+}
+
 /// The token, what a retry replaces by it, and their trail: together, or not at all.
 fn make(
     mut tx: WriteTx<'_>,
@@ -118,14 +129,10 @@ fn make(
     row: NewRow,
     key: Option<&Key>,
 ) -> Result<Result<Token, Fault>, StoreError> {
-    let created = |token: &Token| {
-        AuditEvent::done(Action::TokenCreate, permit.actor().clone())
-            .token(token.id, &token.shown_prefix)
-            .detail(format!("{} token {:?}", token.kind(), token.name))
-    };
+    let event = created(permit, &row);
     let Some(key) = key else {
         let token = tok_store::tokens::create(&mut tx, permit, row)?;
-        tx.commit(created(&token), permit.at())?;
+        tx.commit(event, permit.at())?;
         return Ok(Ok(token));
     };
     let replaced = match claimed(tok_store::tokens::claim(&mut tx, key, &permit.actor().describe(), permit.at())?) {
@@ -133,7 +140,7 @@ fn make(
         Err(fault) => return Ok(Err(fault)),
     };
     let token = tok_store::tokens::create_under_key(&mut tx, permit, row, key)?;
-    tx.commit(AuditEvents::new(created(&token), replaced.map(|replaced| replaced.event(permit))), permit.at())?;
+    tx.commit(AuditEvents::new(event, replaced.map(|replaced| replaced.event(permit))), permit.at())?;
     Ok(Ok(token))
 }
 
