@@ -50,12 +50,13 @@ bench *ARGS: helper
 package *ARGS:
     packaging/build-deb.sh "$@"
 
-# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations, the TypeScript types from docs/openapi.json, docs/openapi.json from the routes
+# Write what is generated anew: docs/cli.md from the CLI, schema.rs from the migrations, the TypeScript types from docs/openapi.json, docs/openapi.json from the routes, docs/permissions.txt from the tests' table
 generate:
     cargo run --locked --package tok -- internal-reference > target/cli.md
     mv target/cli.md docs/cli.md
     TOK_UPDATE=1 cargo test --locked --package tok-store schema
     TOK_UPDATE=1 cargo test --locked --package tokd openapi
+    TOK_UPDATE=1 cargo test --locked --package tok-tests --test it the_committed_table
     cd clients/typescript && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; } && npm run --silent generate
 
 # Write all code in the one format

@@ -35,6 +35,7 @@ mod imports;
 mod kit;
 mod local_users;
 mod main_job;
+mod matrix;
 mod modify;
 mod package;
 mod passwords;

@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 type Whole = http_body::Full;
 
 /// As little of a body as a request needs.
-mod http_body {
+pub(crate) mod http_body {
     use std::convert::Infallible;
     use std::pin::Pin;
     use std::task::{Context, Poll};
@@ -48,7 +48,7 @@ mod http_body {
 }
 
 /// One HTTP/2 connection to the remote address.
-struct Channel {
+pub(crate) struct Channel {
     runtime: Runtime,
     sender: hyper::client::conn::http2::SendRequest<Whole>,
     authority: String,
@@ -56,21 +56,21 @@ struct Channel {
 
 /// What came back.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     http: StatusCode,
-    messages: Vec<Vec<u8>>,
+    pub(crate) messages: Vec<Vec<u8>>,
     /// Headers and trailers.
     metadata: HeaderMap,
 }
 
 impl Answer {
-    fn status(&self) -> u32 {
+    pub(crate) fn status(&self) -> u32 {
         let status = self.metadata.get("grpc-status").unwrap_or_else(|| panic!("no grpc-status: {self:?}"));
         status.to_str().unwrap().parse().unwrap()
     }
 
     /// The `tok.v1.Fault` in the details, as its fields.
-    fn fault(&self) -> BTreeMap<u64, Vec<u8>> {
+    pub(crate) fn fault(&self) -> BTreeMap<u64, Vec<u8>> {
         let packed = self.metadata.get("grpc-status-details-bin").unwrap_or_else(|| panic!("no details: {self:?}"));
         let text = packed.to_str().unwrap().trim_end_matches('=');
         let status = fields(&STANDARD_NO_PAD.decode(text).unwrap());
@@ -85,7 +85,7 @@ impl Answer {
 }
 
 impl Channel {
-    fn open(environment: &Environment) -> Self {
+    pub(crate) fn open(environment: &Environment) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let address: SocketAddr = environment.address();
         let secure = environment.url().starts_with("https");
@@ -105,7 +105,7 @@ impl Channel {
         Self { runtime, sender, authority: environment.host() }
     }
 
-    fn call(&mut self, method: &str, message: &[u8], metadata: &[(&str, &str)]) -> Answer {
+    pub(crate) fn call(&mut self, method: &str, message: &[u8], metadata: &[(&str, &str)]) -> Answer {
         let mut framed = vec![0];
         framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         framed.extend(message);
@@ -124,7 +124,7 @@ impl Channel {
     }
 
     /// One request on a reflection stream, and the first field of its answer that is no echo of it.
-    fn reflect(&mut self, version: &str, request: &[u8], wanted: u64) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn reflect(&mut self, version: &str, request: &[u8], wanted: u64) -> Vec<(u64, Vec<u8>)> {
         let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
         let answer = self.call(&method, request, &[]);
         assert_eq!(answer.status(), 0, "{answer:?}");
@@ -166,14 +166,14 @@ async fn collect(response: Response<Incoming>) -> Answer {
 // ---- protocol buffers, by hand -----------------------------------------------------------------------------------------
 
 /// A field whose value is text or a message.
-fn field(number: u64, value: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u64, value: &[u8]) -> Vec<u8> {
     let mut bytes = varint(number << 3 | 2);
     bytes.extend(varint(value.len() as u64));
     bytes.extend(value);
     bytes
 }
 
-fn varint(mut value: u64) -> Vec<u8> {
+pub(crate) fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
         bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
@@ -184,7 +184,7 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 /// Every field with its bytes; those of a number are its digits.
-fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let key = take_varint(&mut bytes);
@@ -216,22 +216,22 @@ fn take_varint(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-fn each(fields: &[(u64, Vec<u8>)], number: u64) -> Vec<Vec<u8>> {
+pub(crate) fn each(fields: &[(u64, Vec<u8>)], number: u64) -> Vec<Vec<u8>> {
     fields.iter().filter(|(found, _)| *found == number).map(|(_, value)| value.clone()).collect()
 }
 
-fn last(fields: &[(u64, Vec<u8>)], number: u64) -> Vec<u8> {
+pub(crate) fn last(fields: &[(u64, Vec<u8>)], number: u64) -> Vec<u8> {
     each(fields, number).pop().unwrap_or_else(|| panic!("no field {number} in {fields:?}"))
 }
 
-fn text(fields: &[(u64, Vec<u8>)], number: u64) -> String {
+pub(crate) fn text(fields: &[(u64, Vec<u8>)], number: u64) -> String {
     String::from_utf8(last(fields, number)).unwrap()
 }
 
 // ---- reflection ---------------------------------------------------------------------------------------------------------
 
 /// The methods and the messages that a file declares, as `service/method` and full names.
-fn declared(file: &[u8]) -> (Vec<(String, [String; 2])>, Vec<String>) {
+pub(crate) fn declared(file: &[u8]) -> (Vec<(String, [String; 2])>, Vec<String>) {
     let file = fields(file);
     let package = text(&file, 2);
     let mut methods = Vec::new();

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tok_api::convert::{LARGEST_IMPORT, parsed};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::wire::{FILE_DESCRIPTOR_SET, v1};
+use tok_model::audit::Source;
 use tok_model::decide::Caller;
 use tok_model::name::UserName;
 use tokio_util::sync::CancellationToken;
@@ -194,6 +195,24 @@ impl Door {
         caller.source.operation = request.extensions().get().map(|Operation(name)| name.clone());
         self.service.note_call(&caller);
         Ok(caller)
+    }
+
+    /// The same, for what needs no credential: a bad one is as good as none, as it is over HTTP.
+    async fn caller_or_nobody<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        match self.caller(request).await {
+            Err(status) if status.code() == Code::Unauthenticated => {
+                let headers = request.metadata().as_ref();
+                let peer = request.extensions().get::<PeerCredentials>();
+                let remote = request.extensions().get::<RemotePeer>();
+                let mut source = match (peer, remote) {
+                    (None, Some(RemotePeer(peer))) => self.proxies.source(headers, *peer),
+                    (peer, _) => Source { uid: peer.map(|peer| peer.uid), agent: agent(headers), ..Source::default() },
+                };
+                source.operation = request.extensions().get().map(|Operation(name)| name.clone());
+                Ok(Caller::anonymous(source))
+            }
+            other => other,
+        }
     }
 }
 

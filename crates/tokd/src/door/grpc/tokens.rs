@@ -65,7 +65,7 @@ impl TokenService for Door {
     }
 
     async fn revoke_secret(&self, request: Request<v1::RevokeSecretRequest>) -> Reply<v1::RevokeTokenReply> {
-        let caller = self.caller(&request).await?;
+        let caller = self.caller_or_nobody(&request).await?;
         let v1::RevokeSecretRequest { secret, reason } = request.into_inner();
         let (secret, reason) = (SecretString::from(secret), Some(reason).filter(|reason| !reason.is_empty()));
         Ok(Response::new(self.service.revoke_secret(&caller, &secret, reason).await?.into()))

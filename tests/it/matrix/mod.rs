@@ -1,0 +1,353 @@
+//! Every operation, every kind of caller, every relation between the two, every state of a token, and every way to
+//! present one: what each is answered, asked of a running server, and what it should be, written down by hand.
+//!
+//! `docs/permissions.txt` is that table. `operations.rs` has its rows and `callers.rs` says who may; neither knows the
+//! product's own rule.
+
+mod asking;
+mod callers;
+mod line;
+mod operations;
+mod world;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use std::{env, fs, thread};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tok_tests::environment::Environment;
+
+use self::asking::Question;
+use self::callers::{Kind, Part, State, Verdict, expected};
+use self::line::{Answer, Door, Lines};
+use self::operations::{Needs, OPERATIONS, Operation, Target};
+use self::world::{Cast, TEMPORARY, cast, holder, populated};
+use crate::remote_grpc::{Channel, declared, each, field, fields, last, text};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+// ---- the text -----------------------------------------------------------------------------------------------------------
+
+const HEAD: &str = "\
+Who may do what
+===============
+
+Every operation, every kind of caller, every relation between the two and every state of a token, as the tests ask a
+running server. Written by `just generate` from tests/it/matrix; do not edit it.
+
+  y  allowed
+  1  401, UNAUTHENTICATED: nothing, or nothing good, was presented
+  3  403, PERMISSION_DENIED: it is good, and not enough
+  4  404, NOT_FOUND: it is not there for this caller
+  s  401 with insufficient_scope: a git token that is too narrow; the helper gets another
+  x  400: it makes no sense for this caller
+  .  there is no such case
+
+About: whose token, user, workspace or repository it is: the caller's own (own), of the workspace in which the caller
+has the part that the column says (workspace), of somebody or something that the caller has nothing to do with (other).
+Callers: five letters for a reader, a writer, a maintainer, no member, and a manager of the server; one for who is no
+user. Then six for a token that is expired, revoked, rotated away, of a disabled owner, used up, and from a wrong address.
+However a token is presented (Bearer, Basic password, Basic user name with nothing or x-oauth-basic as its password, gRPC
+metadata), the letter is the same.
+";
+
+fn table() -> String {
+    let mut table = HEAD.to_owned();
+    for operation in OPERATIONS {
+        let names: Vec<String> =
+            [operation.http.map(str::to_owned), operation.grpc.map(|name| format!("tok.v1.{name}"))]
+                .into_iter()
+                .flatten()
+                .collect();
+        let _ = write!(table, "\n{}\n", names.join("  =  "));
+        for target in operation.targets {
+            for kind in Kind::EVERY {
+                // git is asked about over HTTP alone.
+                if kind.is_local() && operation.grpc.is_none() {
+                    continue;
+                }
+                let letter = |part, state| expected(operation.needs, *target, kind, part, state).letter();
+                let active: String = if kind.parts().is_empty() {
+                    letter(None, State::Active).to_string()
+                } else {
+                    let has = |part: &Part| kind.parts().contains(part);
+                    Part::EVERY
+                        .iter()
+                        .map(|part| if has(part) { letter(Some(*part), State::Active) } else { '.' })
+                        .collect()
+                };
+                let bad: String = State::BAD
+                    .iter()
+                    .map(|state| if state.exists(kind) { letter(holder(kind), *state) } else { '.' })
+                    .collect();
+                let _ = writeln!(table, "  {:<10}{:<24}{active:<7}{bad}", target.word(), kind.word());
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn the_committed_table_is_the_one_that_is_tested() {
+    let path = repository("docs/permissions.txt");
+    let table = table();
+    if env::var_os("TOK_UPDATE").is_some() {
+        fs::write(&path, &table).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == table, "docs/permissions.txt is stale: run `just generate`, and look at what changed in it");
+}
+
+#[test]
+fn every_operation_has_its_row() {
+    let document: serde_json::Value =
+        serde_json::from_slice(&fs::read(repository("docs/openapi.json")).unwrap()).unwrap();
+    let mut missing = Vec::new();
+    let rows: BTreeSet<&str> = OPERATIONS.iter().filter_map(|operation| operation.http).collect();
+    let mut found = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in ["get", "put", "post", "delete", "patch", "head", "options", "trace"] {
+            let name = format!("{} {path}", method.to_uppercase());
+            if methods.get(method).is_some() {
+                found += 1;
+                if !rows.contains(name.as_str()) {
+                    missing.push(name);
+                }
+            }
+        }
+    }
+    assert!(found > 30, "{found}");
+    let environment = Environment::dev();
+    let mut channel = Channel::open(&environment);
+    let rows: BTreeSet<String> =
+        OPERATIONS.iter().filter_map(|operation| operation.grpc).map(|name| format!("tok.v1.{name}")).collect();
+    let mut methods = BTreeSet::new();
+    for service in each(&channel.reflect("v1", &field(7, b""), 6), 1).iter().map(|service| text(&fields(service), 1)) {
+        let files = channel.reflect("v1", &field(4, service.as_bytes()), 4);
+        methods.extend(declared(&last(&files, 1)).0.into_iter().map(|(method, _)| method));
+    }
+    methods.retain(|method| method.starts_with("tok.v1."));
+    assert!(methods.len() > 30, "{methods:?}");
+    missing.extend(methods.difference(&rows).cloned());
+    assert!(
+        missing.is_empty(),
+        "no row says who may do this: {missing:#?}\nadd it to OPERATIONS in tests/it/matrix/operations.rs, how it is asked to \
+         tests/it/matrix/asking.rs, and run `just generate`"
+    );
+    assert!(rows.is_subset(&methods), "these rows are of no method: {:?}", rows.difference(&methods));
+}
+
+// ---- the questions --------------------------------------------------------------------------------------------------------
+
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presented {
+    Bearer,
+    Password,
+    UserName,
+    BeforeXOauthBasic,
+}
+
+impl Presented {
+    const EVERY: [Self; 4] = [Self::Bearer, Self::Password, Self::UserName, Self::BeforeXOauthBasic];
+
+    fn header(self, token: &str) -> String {
+        let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
+        match self {
+            Self::Bearer => format!("Bearer {token}"),
+            Self::Password => basic(format!("anybody:{token}")),
+            Self::UserName => basic(format!("{token}:")),
+            Self::BeforeXOauthBasic => basic(format!("{token}:x-oauth-basic")),
+        }
+    }
+}
+
+/// One question, by one caller, in one way.
+struct Cell {
+    operation: &'static Operation,
+    target: Target,
+    door: Door,
+    kind: Kind,
+    part: Option<Part>,
+    state: State,
+    presented: Presented,
+}
+
+impl Cell {
+    fn expected(&self) -> Verdict {
+        expected(self.operation.needs, self.target, self.kind, self.part, self.state)
+    }
+
+    fn describe(&self) -> String {
+        let Self { operation, target, door, kind, part, state, presented } = self;
+        let name = if *door == Door::Http { operation.http } else { operation.grpc };
+        format!(
+            "{} ({}), by {door:?}: {kind:?} of {part:?}, {state:?}, as {presented:?}",
+            name.unwrap_or(""),
+            target.word()
+        )
+    }
+
+    fn ask(&self, lines: &mut Lines, cast: &Cast) -> Result<Verdict, String> {
+        let question: Option<Question> = match self.door {
+            Door::Http => cast.world.over_http(self.operation, self.target, self.part),
+            Door::Grpc | Door::Local => cast.world.over_grpc(self.operation, self.target, self.part),
+        };
+        let question = question.ok_or("there is no such question")?;
+        let mut credentials = Vec::new();
+        let user = || self.part.map(|part| part.user().to_owned()).unwrap_or_default();
+        match self.kind {
+            Kind::Nobody | Kind::LocalRoot => {}
+            Kind::LocalActing => credentials.push(("tok-as", user())),
+            Kind::Acting => {
+                credentials.push(("authorization", self.presented.header(&cast.chief)));
+                credentials.push(("tok-as", user()));
+            }
+            Kind::Temporary => {
+                let (name, secret) = TEMPORARY;
+                let pair = STANDARD.encode(format!("{name}:{secret}"));
+                credentials.push(("authorization", format!("Basic {pair}")));
+            }
+            _ => {
+                let token = &cast.tokens[&(self.kind, self.part, self.state)];
+                credentials.push(("authorization", self.presented.header(token)));
+            }
+        }
+        let answer = lines.ask(self.door, &question, &credentials);
+        if self.door == Door::Http { self.of_http(&answer) } else { self.of_grpc(&answer) }
+    }
+
+    fn of_http(&self, answer: &Answer) -> Result<Verdict, String> {
+        let text = String::from_utf8_lossy(&answer.body);
+        let error = answer.header("x-tok-error");
+        let done = self.operation.done;
+        Ok(match answer.status {
+            401 if error == "insufficient_scope" => Verdict::TooNarrow,
+            401 => Verdict::Unknown,
+            403 if error == "not_found" => Verdict::Hidden,
+            403 => Verdict::Forbidden,
+            404 if done != 404 || text.contains("not found, or you may not see it") => Verdict::Hidden,
+            status if status == done => Verdict::Allowed,
+            400 => Verdict::Senseless,
+            status => return Err(format!("{status} {text}")),
+        })
+    }
+
+    fn of_grpc(&self, answer: &Answer) -> Result<Verdict, String> {
+        let done = match self.operation.done {
+            400 => "3",
+            404 => "5",
+            409 | 412 => "6",
+            _ => "0",
+        };
+        let message = answer.header("grpc-message");
+        Ok(match answer.header("grpc-status") {
+            "16" => Verdict::Unknown,
+            "7" => Verdict::Forbidden,
+            "5" if done != "5" || message.contains("may%20not%20see%20it") => Verdict::Hidden,
+            status if status == done => Verdict::Allowed,
+            "3" => Verdict::Senseless,
+            status => return Err(format!("{status} {message}")),
+        })
+    }
+}
+
+fn cells() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for operation in OPERATIONS {
+        for target in operation.targets {
+            for kind in Kind::EVERY {
+                let parts: Vec<Option<Part>> =
+                    if kind.parts().is_empty() { vec![None] } else { kind.parts().iter().copied().map(Some).collect() };
+                let active = parts.into_iter().map(|part| (part, State::Active));
+                let bad = State::BAD.into_iter().filter(|state| state.exists(kind)).map(|state| (holder(kind), state));
+                for (part, state) in active.chain(bad) {
+                    if expected(operation.needs, *target, kind, part, state) == Verdict::Nothing {
+                        continue;
+                    }
+                    let doors: &[Door] = match (kind.is_local(), operation.http, operation.grpc) {
+                        (true, _, Some(_)) => &[Door::Local],
+                        (true, _, None) => &[],
+                        (false, Some(_), Some(_)) => &[Door::Http, Door::Grpc],
+                        (false, None, _) => &[Door::Grpc],
+                        (false, _, None) => &[Door::Http],
+                    };
+                    let ways = if kind.is_token() { &Presented::EVERY[..] } else { &Presented::EVERY[..1] };
+                    for door in doors {
+                        cells.extend(ways.iter().map(|presented| Cell {
+                            operation,
+                            target: *target,
+                            door: *door,
+                            kind,
+                            part,
+                            state,
+                            presented: *presented,
+                        }));
+                    }
+                }
+            }
+        }
+    }
+    cells
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "how many cells were asked is what one wants to know of this test")]
+fn every_cell_is_answered_as_the_table_says() {
+    let environment = populated();
+    let cast = cast(&environment);
+    let step = env::var("TOK_MATRIX_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(1);
+    let cells: Vec<Cell> = cells().into_iter().step_by(step).collect();
+    let began = Instant::now();
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let wrongs = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let mut lines = Lines::open(&environment);
+                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (expected, said) = (cell.expected(), cell.ask(&mut lines, &cast));
+                    if said.as_ref() != Ok(&expected) {
+                        wrongs.fetch_add(1, Ordering::Relaxed);
+                        let mut wrong = wrong.lock().unwrap();
+                        if wrong.len() < 30 || env::var_os("TOK_MATRIX_ALL").is_some() {
+                            wrong.push(format!("{}: {said:?}, not {expected:?}", cell.describe()));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let introspected = introspected_alike(&environment, &cast);
+    wrongs.fetch_add(introspected.1.len(), Ordering::Relaxed);
+    wrong.lock().unwrap().extend(introspected.1);
+    let asked = cells.len() + introspected.0;
+    let (wrong, wrongs) = (wrong.into_inner().unwrap(), wrongs.into_inner());
+    eprintln!("{asked} cells in {:.0?}, {wrongs} wrong", began.elapsed());
+    assert!(wrongs == 0, "{wrongs} of {asked} cells are wrong:\n{}", wrong.join("\n"));
+    assert!(asked >= 60_000, "{asked} cells");
+}
+
+/// In the body of an introspection a token is worth what it is in a header: active if it lets anybody in at all.
+fn introspected_alike(environment: &Environment, cast: &Cast) -> (usize, Vec<String>) {
+    let mut lines = Lines::open(environment);
+    let mut wrong = Vec::new();
+    for ((kind, part, state), token) in &cast.tokens {
+        let question = asking::grpc("AuthorizationService/Introspect", &field(1, token.as_bytes()));
+        let credentials = [("authorization", Presented::Bearer.header(&cast.chief))];
+        let answer = lines.ask(Door::Grpc, &question, &credentials);
+        assert_eq!(answer.header("grpc-status"), "0", "{kind:?} {part:?} {state:?}");
+        let active = !each(&fields(&answer.body[5..]), 1).is_empty();
+        if active != (expected(Needs::Credential, Target::Any, *kind, *part, *state) == Verdict::Allowed) {
+            wrong.push(format!("{kind:?} of {part:?}, {state:?}, introspected: active is {active}"));
+        }
+    }
+    (cast.tokens.len(), wrong)
+}
