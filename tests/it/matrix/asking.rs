@@ -140,7 +140,6 @@ impl World {
             "TokenService/Revoke" => [field(1, token), number(3, 1)].concat(),
             "TokenService/Rotate" => [field(1, token), field(5, b"this one was not chosen")].concat(),
             "AuditService/ListEvents" => number(5, 1),
-            "AuditService/Verify" => Vec::new(),
             "IdentityService/ListUsers" | "IdentityService/ListWorkspaces" | "IdentityService/ListRepositories" => {
                 number(1, 1)
             }

@@ -29,8 +29,7 @@ impl Part {
 
     fn in_workspace(self, target: Target) -> Option<u8> {
         match (self, target) {
-            (Self::Manager, _) => Some(3),
-            (Self::Maintainer, Target::Team) => Some(3),
+            (Self::Manager, _) | (Self::Maintainer, Target::Team) => Some(3),
             (Self::Writer, Target::Team) => Some(2),
             (Self::Reader, Target::Team) => Some(1),
             _ => None,
@@ -179,13 +178,18 @@ impl Kind {
     /// Has it the scope, of itself or by a larger one?
     fn has(self, scope: &str) -> bool {
         match self {
-            Self::All | Self::Routed | Self::Acting | Self::Session | Self::Temporary => true,
-            Self::LocalRoot | Self::LocalActing => true,
             Self::Reading => scope.ends_with(":read"),
             Self::Repositories => matches!(scope, "repo:read" | "repo:write"),
             Self::TokenWrite => scope.starts_with("token:"),
             Self::UserWrite => scope.starts_with("user:"),
-            Self::ManagerOnly => true,
+            Self::All
+            | Self::Routed
+            | Self::ManagerOnly
+            | Self::Acting
+            | Self::Session
+            | Self::Temporary
+            | Self::LocalRoot
+            | Self::LocalActing => true,
             Self::WorkspaceWrite => {
                 matches!(scope, "token:read" | "token:write" | "audit:read" | "repo:admin" | "repo:read" | "repo:write")
             }

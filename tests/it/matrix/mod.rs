@@ -299,7 +299,6 @@ fn cells() -> Vec<Cell> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "how many cells were asked is what one wants to know of this test")]
 fn every_cell_is_answered_as_the_table_says() {
     let environment = populated();
     let cast = cast(&environment);
