@@ -2,7 +2,18 @@ import createClient, { type Client } from "openapi-fetch";
 
 import { TokError } from "./error.js";
 import type { paths } from "./schema.js";
-import type { CreatedToken, CreateToken, RevokedToken, TokenPage, TokenRecord, Whoami } from "./types.js";
+import type {
+  CreatedToken,
+  CreateToken,
+  ModifyToken,
+  RestoredTokens,
+  RevokedToken,
+  RotatedToken,
+  RotateToken,
+  TokenPage,
+  TokenRecord,
+  Whoami,
+} from "./types.js";
 
 /** Where the server is and who is calling. */
 export interface ClientOptions {
@@ -80,6 +91,35 @@ export class TokClient {
   /** One token, by ID, ID prefix or token prefix. */
   async showToken(id: string): Promise<TokenRecord> {
     return this.#done(await this.http.GET("/v1/tokens/{id}", { params: { path: { id } } }));
+  }
+
+  /**
+   * Changes a token: what is not said stays. With `version` it is changed only if it still has that version; else the
+   * server answers 412, and nothing was changed.
+   */
+  async modifyToken(id: string, change: ModifyToken, version?: number): Promise<TokenRecord> {
+    const headers = version === undefined ? {} : { "if-match": `"${version}"` };
+    return this.#done(await this.http.PATCH("/v1/tokens/{id}", { params: { path: { id } }, body: change, headers }));
+  }
+
+  /**
+   * Makes a successor with the same authority. The old token works until the successor is first used or the grace ends;
+   * to use it after that ends them both.
+   */
+  async rotateToken(
+    id: string,
+    how: RotateToken = {},
+    idempotencyKey: string = crypto.randomUUID(),
+  ): Promise<RotatedToken> {
+    const headers = { "idempotency-key": idempotencyKey };
+    return this.#done(
+      await this.http.POST("/v1/tokens/{id}/rotate", { params: { path: { id } }, body: how, headers }),
+    );
+  }
+
+  /** Brings back a token that was revoked in the last 15 minutes, with all that ended by the same act. */
+  async restoreToken(id: string): Promise<RestoredTokens> {
+    return this.#done(await this.http.POST("/v1/tokens/{id}/restore", { params: { path: { id } } }));
   }
 
   /** Ends a token and all that were made through it, at once. */

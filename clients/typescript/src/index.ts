@@ -13,8 +13,12 @@ export type { components, paths } from "./schema.js";
 export type {
   CreatedToken,
   CreateToken,
+  ModifyToken,
   Problem,
+  RestoredTokens,
   RevokedToken,
+  RotatedToken,
+  RotateToken,
   TokenPage,
   TokenRecord,
   Whoami,

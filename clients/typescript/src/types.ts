@@ -11,6 +11,14 @@ export type CreatedToken = Schemas["CreatedToken"];
 export type TokenRecord = Schemas["TokenRecord"];
 /** One page of a list, and the cursor of the next. */
 export type TokenPage = Schemas["TokenPage"];
+/** A successor: its text, shown this once, its record, and the token whose place it takes. */
+export type RotatedToken = Schemas["RotatedToken"];
+/** What shall be changed of a token; what is not said stays. */
+export type ModifyToken = Schemas["ModifyToken"];
+/** How a successor shall be. */
+export type RotateToken = Schemas["RotateToken"];
+/** What came back. */
+export type RestoredTokens = Schemas["RestoredTokens"];
 /** What ended. */
 export type RevokedToken = Schemas["RevokedToken"];
 /** Who the caller is to the server. */

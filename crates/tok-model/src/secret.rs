@@ -106,6 +106,32 @@ impl Plaintext {
     }
 }
 
+/// Where a whole token of ours stands in a text, as bytes: what people paste into the wrong place.
+fn first_token(text: &str) -> Option<std::ops::Range<usize>> {
+    let whole = |start: usize, kind: TokenKind| {
+        let end = start + kind.prefix().len() + BODY_LENGTH + CHECKSUM_LENGTH;
+        let found = text.get(start..end)?;
+        found.starts_with(kind.prefix()).then_some(())?;
+        Plaintext::parse(found).is_ok().then_some(start..end)
+    };
+    text.match_indices("tok").find_map(|(start, _)| TokenKind::every().find_map(|kind| whole(start, kind)))
+}
+
+/// Whether a whole token of ours stands in a text.
+pub fn has_token(text: &str) -> bool {
+    first_token(text).is_some()
+}
+
+/// A text in which of each token nothing stands but its prefix: what comes from strangers and is kept.
+pub fn without_tokens(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(at) = first_token(&text) {
+        let prefix = at.start + TokenKind::Git.prefix().len();
+        text.replace_range(prefix..at.end, "…");
+    }
+    text
+}
+
 fn checksum(before: &str) -> String {
     let mut rest = crc32fast::hash(before.as_bytes()) as usize;
     let mut digits = [b'0'; CHECKSUM_LENGTH];
@@ -346,6 +372,24 @@ mod tests {
         fn any_text_is_judged_without_panic(text in "\\PC{0,80}") {
             let _ = Plaintext::parse(&text);
             let _ = Plaintext::parse(&format!("tokpat_{text}"));
+        }
+    }
+
+    #[test]
+    fn a_token_in_a_text_is_found_and_taken_out() {
+        let token = Plaintext::mint(TokenKind::Personal, &mut rand::rand_core::UnwrapErr(rand::rngs::SysRng));
+        let text = token.reveal();
+        for (written, kept) in [
+            (text.to_owned(), "tokpat_…"),
+            (format!("curl/{text} tok {text}x"), "curl/tokpat_… tok tokpat_…x"),
+            (format!("ä{text}"), "ätokpat_…"),
+        ] {
+            assert!(has_token(&written));
+            assert_eq!(without_tokens(&written), kept);
+        }
+        for harmless in ["", "tok", "git/2.47.3", &text[..20], "tokpat_…"] {
+            assert!(!has_token(harmless));
+            assert_eq!(without_tokens(harmless), harmless);
         }
     }
 }

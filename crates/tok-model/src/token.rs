@@ -227,6 +227,12 @@ pub enum TextError {
         /// The offender.
         character: char,
     },
+    /// Somebody pasted a token where words belong.
+    #[error("a token's {what} is kept and shown as it is, and this one has a whole token in it: revoke that token, and say it in words")]
+    Secret {
+        /// `name` or `description`.
+        what: &'static str,
+    },
     /// Would break a line or a terminal.
     #[error("a token's {what} is one line of printable text; {character:?} is not allowed in it")]
     Control {
@@ -271,6 +277,9 @@ fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
         c.is_control()
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
+    if crate::secret::has_token(text) {
+        return Err(TextError::Secret { what });
+    }
     match text.chars().find(hostile) {
         Some(character) => Err(TextError::Control { what, character }),
         None => Ok(()),

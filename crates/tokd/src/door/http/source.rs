@@ -6,6 +6,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderValue, USER_AGENT};
 use tok_model::audit::Source;
 use tok_model::grant::Cidr;
+use tok_model::secret::without_tokens;
 
 /// The longest user agent that is kept, in characters.
 const LONGEST_AGENT: usize = 200;
@@ -46,9 +47,8 @@ impl Proxies {
 pub fn agent(headers: &HeaderMap) -> Option<String> {
     // ASCII, and of the control characters only the tab can be left in it.
     let text = headers.get(USER_AGENT)?.to_str().ok()?;
-    let mut agent = text.get(..LONGEST_AGENT).unwrap_or(text).to_owned();
-    agent.retain(|character| character != '\t');
-    Some(agent)
+    // It is kept and shown, and some paste a token into it.
+    Some(without_tokens(text).chars().filter(|character| *character != '\t').take(LONGEST_AGENT).collect())
 }
 
 #[cfg(test)]
