@@ -20,6 +20,10 @@ fn strict() -> Environment {
     environment
 }
 
+fn form(path: &str, token: &str) -> Request {
+    Request::post(path, "application/x-www-form-urlencoded", format!("token={token}"))
+}
+
 fn whoami(environment: &Environment, client: &str, token: &str) -> Reply {
     environment.send(&Request::get("/v1/whoami").header("X-Forwarded-For", client).bearer(token))
 }
@@ -77,6 +81,71 @@ fn a_local_user_is_limited_by_who_they_are() {
     asked(&invented_token()).fails(1).says(&["too many unknown tokens"]);
     let good = environment.token("alice", &[]);
     asked(&good).ok();
+}
+
+/// Secrets that somebody chose, and those of other systems, could be guessed: from where too many were wrong the next is not
+/// looked at, the right one neither, at every door. What tok made itself goes on working there.
+#[test]
+fn what_could_be_guessed_waits_at_every_door_found_or_not() {
+    let environment = strict();
+    let good = environment.token("alice", &[]);
+    let (foreign, chosen) = ("wit_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0", "violet-tractor-97-moon");
+    for secret in [foreign, chosen] {
+        environment.canaries().register("a secret of another's making", secret);
+    }
+    let file = format!(r#"[{{"name":"CI","token":"{foreign}","scopes":["repo:read"]}}]"#);
+    environment.tok(&["token", "import", "--format", "wit", "--user", "alice"]).input(file).ok();
+    let create = environment.tok(&["token", "create", "deploy", "--secret-stdin", "--quiet"]);
+    create.acting_as("alice").input(format!("{chosen}\n")).ok();
+    let from = |request: Request, client: &str| environment.send(&request.header("X-Forwarded-For", client));
+    let both = [
+        Request::get("/v1/whoami").bearer(foreign),
+        Request::get("/v1/whoami").basic("anybody", foreign),
+        Request::get("/v1/whoami").basic("deploy", chosen),
+    ];
+    for request in &both {
+        assert_eq!(from(request.clone(), "192.0.2.8").status, 200);
+    }
+    // Guesses use up what the source has, as a password, alone, as a user name, or asked about.
+    for guess in [
+        Request::get("/v1/whoami").bearer(&foreign.replace('a', "b")),
+        Request::get("/v1/whoami").basic(&foreign.replace('a', "c"), ""),
+        form("/oauth2/introspect", &foreign.replace('a', "d")).bearer(&good),
+    ] {
+        assert!(matches!(from(guess, "192.0.2.7").status, 401 | 200));
+    }
+    for wrong in ["wit_z1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0", "deploy:amber-lighthouse-41-fog"] {
+        let reply = from(Request::get("/v1/whoami").bearer(wrong), "192.0.2.7");
+        problem(&reply, 429, "rate_limited", None);
+    }
+    for request in both {
+        let reply = from(request, "192.0.2.7");
+        problem(&reply, 429, "rate_limited", None);
+        assert!(reply.header("retry-after").is_some(), "{reply:?}");
+    }
+    assert_eq!(from(Request::refs("alice/app", READ).basic("deploy", chosen), "192.0.2.7").status, 429);
+    // Whoever only asks about one is told the same, and nothing of a database.
+    let pair = format!("deploy:{chosen}");
+    for text in [foreign, pair.as_str(), "deploy:amber-lighthouse-41-fog"] {
+        for path in ["/oauth2/introspect", "/oauth2/revoke"] {
+            let reply = from(form(path, text).bearer(&good), "192.0.2.7");
+            let error = reply.json();
+            assert_eq!(
+                (reply.status, error["error"].as_str()),
+                (429, Some("temporarily_unavailable")),
+                "{path} {reply:?}"
+            );
+            assert!(error["error_description"].as_str().unwrap().contains("too many"), "{error}");
+            assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        }
+        let check = Request::json("POST", "/v1/tokens/check", &serde_json::json!({ "secret": text })).bearer(&good);
+        problem(&from(check, "192.0.2.7"), 429, "rate_limited", None);
+    }
+    assert!(!environment.log().contains("The database cannot answer"));
+    // A user name alone is nobody, as everywhere; tok's own token works; another source goes on.
+    assert_eq!(from(Request::get("/v1/whoami").basic("a-user-name-that-is-long", ""), "192.0.2.7").status, 401);
+    assert_eq!(whoami(&environment, "192.0.2.7", &good).status, 200);
+    assert_eq!(whoami(&environment, "192.0.2.8", foreign).status, 200);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tok_tests::environment::Environment;
+use tok_tests::http::Request;
 use tok_tests::normalise::invented_token;
 
 use crate::authority::{READ, acme, asked};
@@ -221,4 +222,93 @@ fn deletion_says_why_and_cannot_be_undone() {
         environment.tok(&["token", "restore", &text[..11]]).fails(1).says(&["the user will was deleted"]);
     }
     assert_eq!(status(&environment, &other), 200);
+}
+
+#[test]
+fn a_token_brings_nothing_back_that_it_could_not_make() {
+    let environment = acme();
+    let narrow = environment.token("will", &["--scopes", "token:write,token:read", "--expires", "30d"]);
+    let wide = environment.token("will", &["--scopes", "all", "--expires", "20d"]);
+    let labelled = |name: &str, scopes: &str| {
+        named(&environment, "will", name, &["--scopes", scopes, "--expires", "20d", "--label", "ci"])
+    };
+    let (small, large) = (labelled("small", "token:read"), labelled("large", "repo:read"));
+    let restore = |with: &str, text: &str| {
+        environment.tok(&["token", "restore", "--output", "json", &text[..11]]).variable("TOK_TOKEN", with).run()
+    };
+    let revoke = |arguments: &[&str]| {
+        let call = environment.tok(&["token", "revoke", "--force", "--output", "json"]);
+        call.arguments(arguments.iter().copied()).acting_as("will").run().expect_code(0);
+    };
+    revoke(&[&wide[..11]]);
+    restore(&narrow, &wide).expect_code(4);
+    assert_eq!(status(&environment, &wide), 401, "nothing came back");
+    assert_eq!(environment.count("SELECT count(*) FROM audit WHERE action = 'token.restore'"), 0);
+    // Whoever is there in person may.
+    environment.tok(&["token", "restore", &wide[..11]]).acting_as("will").ok();
+    assert_eq!(status(&environment, &wide), 200);
+
+    // All that comes back with it is asked about, also when the one that was named is small enough.
+    revoke(&["--label", "ci"]);
+    restore(&narrow, &small).expect_code(4);
+    assert_eq!(record(&environment, &small)["state"], "revoked");
+    assert_eq!(status(&environment, &large), 401);
+    environment.tok(&["token", "restore", &small[..11]]).acting_as("will").ok();
+    revoke(&[&small[..11]]);
+    assert_eq!(restore(&narrow, &small).expect_code(0).json()["restored"], 1);
+    // A cut-off as well: what it ended has nothing of it in its row.
+    let moment = environment
+        .rows("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS now");
+    let moment = moment[0]["now"].as_str().unwrap().to_owned();
+    let narrow = environment.token("will", &["--scopes", "token:write,token:read", "--expires", "30d"]);
+    revoke(&["--user", "will", "--minted-before", &moment]);
+    restore(&narrow, &small).expect_code(4);
+    assert_eq!([&wide, &large].map(|text| status(&environment, text)), [401; 2]);
+    environment.tok(&["token", "restore", &small[..11]]).acting_as("will").ok();
+    assert_eq!([&wide, &large].map(|text| status(&environment, text)), [200; 2]);
+}
+
+#[test]
+fn what_somebody_unknown_ended_its_owner_brings_back_and_nobody_by_chance() {
+    let environment = acme();
+    let token = environment.token("will", &[]);
+    let body = format!("token={token}");
+    let request = Request::post("/oauth2/revoke", "application/x-www-form-urlencoded", body);
+    assert_eq!(environment.send(&request).status, 200);
+    assert_eq!(status(&environment, &token), 401);
+    // From there or called so: it is nobody's.
+    environment.tok(&["user", "create", "127.0.0.1"]).fails(2).says(&["IP address"]);
+    environment.tok(&["token", "restore", &token[..11]]).acting_as("mona").fails(5);
+    environment.tok(&["token", "restore", &token[..11]]).acting_as("will").ok();
+    assert_eq!(status(&environment, &token), 200);
+
+    // What a manager ended is not the owner's to undo, whatever it says of who it was.
+    environment.tok(&["token", "revoke", "--force", &token[..11]]).ok();
+    environment.execute("UPDATE tokens SET revoked_by = 'will' WHERE revoked_at IS NOT NULL");
+    environment.tok(&["token", "restore", &token[..11]]).acting_as("will").fails(1).says(&["a manager can undo it"]);
+    environment.tok(&["token", "restore", &token[..11]]).ok();
+}
+
+#[test]
+fn what_a_manager_makes_as_somebody_else_does_not_end_with_the_manager() {
+    let environment = acme();
+    environment.tok(&["user", "create", "boss", "--manager"]).ok();
+    let of_boss = environment.token("boss", &["--scopes", "all", "--expires", "10d"]);
+    let create = |arguments: &[&str]| {
+        let call = environment.tok(&["token", "create", "for will", "--as", "will", "--output", "json"]);
+        call.arguments(arguments.iter().copied()).variable("TOK_TOKEN", &of_boss).shows_secret().run()
+    };
+    // Within what the manager's own has.
+    create(&["--expires", "20d"]).expect_code(4);
+    let made = create(&["--expires", "5d"]).expect_code(0).json();
+    let text = made["secret"].as_str().unwrap().to_owned();
+    let seen = environment.tok(&["token", "show", "--output", "json", &text[..11]]).acting_as("will").ok();
+    assert!(!seen.text().contains(&of_boss[..11]), "{}", seen.text());
+    let row = &environment.rows("SELECT parent_id, created_by_token_prefix FROM tokens WHERE name = 'for will'")[0];
+    assert_eq!((&row["parent_id"], &row["created_by_token_prefix"]), (&Value::Null, &Value::Null));
+    let trail =
+        environment.rows("SELECT acted_by FROM audit WHERE action = 'token.create' AND detail LIKE '%for will%'");
+    assert_eq!(trail[0]["acted_by"], "boss");
+    environment.tok(&["user", "delete", "--force", "boss"]).ok();
+    assert_eq!([&text, &of_boss].map(|text| status(&environment, text)), [200, 401]);
 }

@@ -167,6 +167,38 @@ fn reposilites_export_keeps_routes_and_managers() {
 }
 
 #[test]
+fn what_can_be_guessed_is_no_random_secret() {
+    let environment = acme();
+    // printf '' | sha256sum, and of "password"
+    let (nothing, word) = (
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+    );
+    let short = "k9Xw2vQpL7mZr";
+    environment.canaries().register("a short secret", short);
+    let file = format!(
+        r#"[{{"description":"a","secret":"password12345678"}},{{"description":"b","secret":"aaaaaaaaaaaaaaaa"}},
+            {{"description":"c","hash":"{nothing}"}},{{"description":"d","hash":"{word}"}},
+            {{"description":"short","secret":"{short}"}}]"#
+    );
+    let dry = import(&environment, "nitro", &file, &["--user", "will", "--dry-run"]).expect_code(1).json();
+    let report = import(&environment, "nitro", &file, &["--user", "will"]).expect_code(1).json();
+    assert_eq!((counts(&dry), counts(&report)), ((1, 0, 4), (1, 0, 4)), "{report}");
+    let detail = |at: usize| report["lines"][at]["detail"].as_str().unwrap();
+    for at in 0..4 {
+        assert!(detail(at).contains("make a new token"), "{report}");
+        assert!(!detail(at).contains("password12345678"), "{report}");
+    }
+    assert!(detail(4).contains("presented with its name"), "{report}");
+    // What was too short to be found by itself is a chosen secret, with its name.
+    let refs = Request::refs("acme/app", READ);
+    assert_eq!(verdict(&environment, &refs.clone().basic("short", short)), 200);
+    for alone in [refs.clone().bearer(short), refs.clone().basic("other", short), refs.bearer("password12345678")] {
+        assert_eq!(verdict(&environment, &alone), 401);
+    }
+}
+
+#[test]
 fn what_is_no_such_file_is_said_at_once() {
     let environment = Environment::dev();
     for (format, content, says) in [

@@ -92,6 +92,7 @@ fn a_file_keeps_it_from_other_users_and_what_is_weak_stops_the_start() {
         ("root:secret", "fewer than 8 characters"),
         ("operator:operator", "its name and nothing else"),
         ("root:password", "among the first that are tried"),
+        ("boot:password1234", "among the first that are tried"),
         ("root", "not name:secret"),
     ] {
         let refused = environment.recipe().arguments(&["--token", pair]).run();

@@ -4,6 +4,7 @@
 //! path segment, a line of git's credential protocol or a column of a terminal.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 /// The longest user or workspace name, in bytes (all names are ASCII).
@@ -103,6 +104,12 @@ pub enum NameError {
         /// The reserved word.
         name: &'static str,
     },
+    /// It would be read as an address, where people are told who did something.
+    #[error("a {what} name cannot be an IP address")]
+    Address {
+        /// Which name.
+        what: &'static str,
+    },
     /// Not `workspace/repository`.
     #[error("a repository is written workspace/repository, with exactly one '/'")]
     NotAPath,
@@ -133,6 +140,10 @@ fn check(what: &'static str, text: &str, limit: usize) -> Result<(), NameError> 
 
 fn check_owner(what: &'static str, text: &str) -> Result<(), NameError> {
     check(what, text, LONGEST_OWNER_NAME)?;
+    // Only of the fourth version: ':' is in no name.
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return Err(NameError::Address { what });
+    }
     match RESERVED.iter().find(|r| r.eq_ignore_ascii_case(text)) {
         Some(name) => Err(NameError::Reserved { name }),
         None => Ok(()),
@@ -247,6 +258,9 @@ mod tests {
         }
         assert!("V1".parse::<WorkspaceName>().unwrap_err().to_string().contains("reserved"));
         assert!("v1".parse::<RepoName>().is_ok());
+        assert!("127.0.0.1".parse::<UserName>().unwrap_err().to_string().contains("address"));
+        assert!("10.0.0.8".parse::<WorkspaceName>().is_err());
+        assert!("127.0.0.1".parse::<RepoName>().is_ok() && "10.0.0".parse::<UserName>().is_ok());
     }
 
     #[test]

@@ -228,7 +228,9 @@ pub enum TextError {
         character: char,
     },
     /// Somebody pasted a token where words belong.
-    #[error("a token's {what} is kept and shown as it is, and this one has a whole token in it: revoke that token, and say it in words")]
+    #[error(
+        "a token's {what} is kept and shown as it is, and this one has a whole token in it: revoke that token, and say it in words"
+    )]
     Secret {
         /// `name` or `description`.
         what: &'static str,

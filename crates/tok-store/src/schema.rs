@@ -126,6 +126,8 @@ diesel::table! {
         version -> Int4,
         modified_at -> Nullable<Timestamptz>,
         first_use_due -> Bool,
+        revoked_by_user_id -> Nullable<Uuid>,
+        revoked_by_token_id -> Nullable<Uuid>,
     }
 }
 
@@ -143,6 +145,8 @@ diesel::table! {
         cutoff_by -> Nullable<Text>,
         cutoff_reason -> Nullable<Text>,
         cutoff_act -> Nullable<Uuid>,
+        cutoff_by_user_id -> Nullable<Uuid>,
+        cutoff_by_token_id -> Nullable<Uuid>,
     }
 }
 
@@ -158,6 +162,8 @@ diesel::table! {
         cutoff_by -> Nullable<Text>,
         cutoff_reason -> Nullable<Text>,
         cutoff_act -> Nullable<Uuid>,
+        cutoff_by_user_id -> Nullable<Uuid>,
+        cutoff_by_token_id -> Nullable<Uuid>,
     }
 }
 

@@ -36,7 +36,7 @@ pub use mint::Mint;
 pub(crate) use mint::{made_before, mint, mint_together};
 pub use modify::{Modified, Shape, made_by_the_daemon, modify};
 pub use policy::{Clamp, clamp, end_idle, purge_git};
-pub use restore::{Restored, UNDO_WINDOW, restorable, restore};
+pub use restore::{Restored, UNDO_WINDOW, came_back, restorable, restore};
 pub(crate) use revoke::end_all_of;
 pub use revoke::{EndedMany, Revoked, Selection, revoke, revoke_selected, selected};
 pub use rotate::{FirstUse, Rotated, first_use, reuse, rotate};
@@ -174,7 +174,8 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
         created_at: as_kept(permit.at()),
         created_by_user_id: actor.user.as_ref().map(|(id, _)| id.as_uuid()),
         created_by_name: actor.describe(),
-        created_by_token_prefix: actor.token_prefix.clone(),
+        // Of a manager who acts as somebody else, that one has no token to know of; the trail says who it was.
+        created_by_token_prefix: actor.token_prefix.clone().filter(|_| actor.source.behind.is_none()),
         created_from: actor.source.describe(),
         created_agent: actor.source.agent.clone(),
         expires_at: request.expires_at.map(as_kept),

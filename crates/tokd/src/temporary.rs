@@ -173,6 +173,11 @@ impl TemporaryTokens {
         Ok(tokens)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.kept.iter().map(|kept| &*kept.name)
@@ -213,8 +218,14 @@ fn is_guessable(name: &str, secret: &str) -> Result<bool, TemporaryError> {
     if lower.replace(&own, "").chars().all(|c| !c.is_alphanumeric()) {
         return Err(weak("it is its name and nothing else"));
     }
-    match strength::score(secret, &[name.to_owned()]) {
+    let about = [name.to_owned()];
+    // The most common passwords with a year or a few digits at their ends are tried right after them.
+    let stem = secret.trim_matches(|c: char| !c.is_alphabetic());
+    match strength::score(secret, &about) {
         Score::Zero => Err(weak("it is among the first that are tried")),
+        Score::One | Score::Two if stem.len() < secret.len() && strength::score(stem, &about) == Score::Zero => {
+            Err(weak("it is a common word with digits or signs at its ends, as are among the first that are tried"))
+        }
         score => Ok(score < Score::Three),
     }
 }
@@ -254,6 +265,10 @@ mod tests {
             (&["operator:operator"], "its name and nothing else"),
             (&["root:Root-root-root"], "its name and nothing else"),
             (&["root:password"], "among the first"),
+            (&["boot:password1234"], "among the first"),
+            (&["boot:Passw0rd2026!"], "among the first"),
+            (&["boot:letmein1234"], "among the first"),
+            (&["boot:12345678"], "among the first"),
             (&["root:root\u{7}secret-9"], "control character"),
             (&["ro\not:root-secret-9"], "one line"),
             (&["root:root-secret", "root:other-secret"], "two temporary tokens"),

@@ -12,7 +12,7 @@ use tok_model::decide::Permit;
 use tok_model::token::Owner;
 use uuid::Uuid;
 
-use super::revoke::{Act, EndedMany, Found, LONG, end_as, ends, sample};
+use super::revoke::{Act, EndedMany, Found, Identity, LONG, end_as, ends, sample};
 use super::row::TokenRow;
 use crate::error::StoreError;
 use crate::schema::{users, workspaces};
@@ -70,8 +70,8 @@ pub fn cut_off(
     }
     let (older, newest) = older(tx, owner, before, permit.at())?;
     let by = permit.actor().describe();
-    set(tx, owner, before, permit.at(), &by, reason, act)?;
-    let act = Act { at: permit.at(), by: &by, reason, undo: Some(act) };
+    let act = Act { at: permit.at(), by: &by, who: Identity::of(permit.actor()), reason, undo: Some(act) };
+    set(tx, owner, before, &act)?;
     let (in_the_way, younger) = (in_the_way(tx, owner, before, permit.at())?, younger(tx, owner, before, permit.at())?);
     let with_them = end_as(tx, younger, &act)?.len();
     end_alone(tx, &in_the_way, &act)?;
@@ -94,32 +94,28 @@ fn locked(tx: &mut WriteTx<'_>, owner: Owner) -> Result<Option<Timestamp>, Store
     found.ok_or_else(|| StoreError::NotFound { what: "there is no such user or workspace any more".to_owned() })
 }
 
-fn set(
-    tx: &mut WriteTx<'_>,
-    owner: Owner,
-    before: Timestamp,
-    at: Timestamp,
-    by: &str,
-    reason: Option<&str>,
-    act: Uuid,
-) -> Result<(), StoreError> {
+fn set(tx: &mut WriteTx<'_>, owner: Owner, before: Timestamp, act: &Act<'_>) -> Result<(), StoreError> {
     match owner {
         Owner::User(id) => diesel::update(users::table.find(id.as_uuid()))
             .set((
                 users::cutoff_before.eq(before),
-                users::cutoff_at.eq(at),
-                users::cutoff_by.eq(by),
-                users::cutoff_reason.eq(reason),
-                users::cutoff_act.eq(act),
+                users::cutoff_at.eq(act.at),
+                users::cutoff_by.eq(act.by),
+                users::cutoff_by_user_id.eq(act.who.user),
+                users::cutoff_by_token_id.eq(act.who.token),
+                users::cutoff_reason.eq(act.reason),
+                users::cutoff_act.eq(act.undo),
             ))
             .execute(tx.connection())?,
         Owner::Workspace(id) => diesel::update(workspaces::table.find(id.as_uuid()))
             .set((
                 workspaces::cutoff_before.eq(before),
-                workspaces::cutoff_at.eq(at),
-                workspaces::cutoff_by.eq(by),
-                workspaces::cutoff_reason.eq(reason),
-                workspaces::cutoff_act.eq(act),
+                workspaces::cutoff_at.eq(act.at),
+                workspaces::cutoff_by.eq(act.by),
+                workspaces::cutoff_by_user_id.eq(act.who.user),
+                workspaces::cutoff_by_token_id.eq(act.who.token),
+                workspaces::cutoff_reason.eq(act.reason),
+                workspaces::cutoff_act.eq(act.undo),
             ))
             .execute(tx.connection())?,
     };
@@ -131,7 +127,8 @@ fn write_down(tx: &mut WriteTx<'_>, owner: Owner) -> Result<(), StoreError> {
     let (table, column, id) = columns(owner);
     let statement = format!(
         "UPDATE tokens SET revoked_at = o.cutoff_at, revoked_by = o.cutoff_by, revoke_reason = o.cutoff_reason, \
-             revoke_act = o.cutoff_act \
+             revoke_act = o.cutoff_act, revoked_by_user_id = o.cutoff_by_user_id, \
+             revoked_by_token_id = o.cutoff_by_token_id \
          FROM {table} o, (SELECT id FROM tokens WHERE {column} = $1 AND revoked_at IS NULL ORDER BY id FOR UPDATE) l \
          WHERE o.id = $1 AND tokens.id = l.id AND tokens.revoked_at IS NULL AND tokens.created_at < o.cutoff_before \
            AND (tokens.expires_at IS NULL OR tokens.expires_at > o.cutoff_at)"
@@ -207,7 +204,8 @@ fn younger(tx: &mut WriteTx<'_>, owner: Owner, before: Timestamp, at: Timestamp)
 /// Ends these and nothing with them: what was made through them the cut-off ended, or was ended before.
 fn end_alone(tx: &mut WriteTx<'_>, ids: &[Uuid], act: &Act<'_>) -> Result<(), StoreError> {
     diesel::sql_query(
-        "UPDATE tokens SET revoked_at = $2, revoked_by = $3, revoke_reason = $4, revoke_act = $5 \
+        "UPDATE tokens SET revoked_at = $2, revoked_by = $3, revoke_reason = $4, revoke_act = $5, \
+             revoked_by_user_id = $6, revoked_by_token_id = $7 \
          FROM (SELECT id FROM tokens WHERE id = ANY ($1) ORDER BY id FOR UPDATE) l \
          WHERE tokens.id = l.id AND tokens.revoked_at IS NULL",
     )
@@ -216,6 +214,8 @@ fn end_alone(tx: &mut WriteTx<'_>, ids: &[Uuid], act: &Act<'_>) -> Result<(), St
     .bind::<Text, _>(act.by)
     .bind::<Nullable<Text>, _>(act.reason)
     .bind::<Nullable<SqlUuid>, _>(act.undo)
+    .bind::<Nullable<SqlUuid>, _>(act.who.user)
+    .bind::<Nullable<SqlUuid>, _>(act.who.token)
     .execute(tx.connection())?;
     Ok(())
 }

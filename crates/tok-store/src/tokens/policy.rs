@@ -9,7 +9,7 @@ use tok_model::clock::{Period, Timestamp};
 use tok_model::kind::TokenKind;
 use uuid::Uuid;
 
-use super::revoke::{Act, CUT, Found, OWNERS, end_as};
+use super::revoke::{Act, CUT, Found, Identity, OWNERS, end_as};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::schema::{idempotency, tokens};
@@ -79,7 +79,8 @@ pub fn end_idle(store: &Store, kind: TokenKind, idle: Period, now: Timestamp) ->
             }
             let reason = tok_model::policy::idle_reason(idle);
             let by = Actor::daemon().describe();
-            let done = end_as(&mut tx, ids, &Act { at: now, by: &by, reason: Some(&reason), undo: None })?;
+            let who = Identity::default();
+            let done = end_as(&mut tx, ids, &Act { at: now, by: &by, who, reason: Some(&reason), undo: None })?;
             let words = format!("{} tokens ended, {kind} tokens and what was made through them: {reason}", done.len());
             tx.commit(AuditEvent::done(Action::TokenPolicy, Actor::daemon()).detail(words), now)?;
             Ok(done.len())

@@ -9,12 +9,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Need, Permit};
+use tok_model::decide::Permit;
 use tok_model::id::TokenId;
+use tok_model::kind::TokenKind;
 use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use uuid::Uuid;
 
-use super::revoke::{LONG, ends};
+use super::revoke::{Identity, LONG, ends};
 use super::{OwnedRow, by_id, into_token, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
@@ -32,6 +33,8 @@ pub struct Restored {
     pub count: u64,
     /// The act that was undone.
     pub act: Uuid,
+    /// All of them.
+    back: Vec<Uuid>,
 }
 
 /// The tokens that a reference points at among those that were revoked at the time of the permit or not long before.
@@ -60,6 +63,7 @@ struct Ending {
     act: Uuid,
     at: DateTime<Utc>,
     by: String,
+    who: Identity,
     /// Whether it was a cut-off of its owner that still stands.
     cut_off: bool,
 }
@@ -82,14 +86,14 @@ pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Res
     if ending.at + UNDO_WINDOW <= permit.at() {
         return Err(conflict(format!("{named} was revoked more than 15 minutes ago; make a new one")));
     }
-    if *permit.need() != Need::Server && ending.by != permit.actor().describe() {
+    if !may_undo(tx, permit, &ending)? {
         return Err(conflict(format!("{named} was revoked by {}, and only they or a manager can undo it", ending.by)));
     }
-    let mut count = 0;
+    let mut back = Vec::new();
     if ending.cut_off {
-        count += take_back(tx, token.owner, &ending)?;
+        back.append(&mut take_back(tx, token.owner, &ending)?);
     }
-    count += bring_back(tx, &ending, permit.at())?;
+    back.append(&mut bring_back(tx, &ending, permit.at())?);
     let token = by_id(tx, id)?.ok_or_else(missing)?;
     if token.standing(permit.at()) == Standing::Revoked {
         return Err(conflict(format!(
@@ -97,61 +101,112 @@ pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Res
              maker is no maintainer any more, or a later cut-off ended it)"
         )));
     }
-    Ok(Restored { token, count, act: ending.act })
+    Ok(Restored { token, count: back.len() as u64, act: ending.act, back })
+}
+
+/// What works again since a [`restore`], for whoever may not give back more than they have. Git tokens are left out: they
+/// reach no further than what they were made through, which is here too or never went.
+pub fn came_back(tx: &mut WriteTx<'_>, permit: &Permit, restored: &Restored) -> Result<Vec<Token>, StoreError> {
+    ends(permit)?;
+    let rows = with_owner_names()
+        .filter(tokens::id.eq_any(&restored.back))
+        .filter(tokens::kind.ne(TokenKind::Git.as_str()))
+        .order(tokens::id)
+        .load::<OwnedRow>(tx.connection())?;
+    let back = rows.into_iter().map(into_token).collect::<Result<Vec<_>, _>>()?;
+    Ok(back.into_iter().filter(|token| token.standing(permit.at()) == Standing::Active).collect())
+}
+
+/// Managers undo everybody's acts, users their own. An act of nobody's (somebody held the text of a token, or a workspace's
+/// own token did it) is for the owner of that token to undo.
+fn may_undo(tx: &mut WriteTx<'_>, permit: &Permit, ending: &Ending) -> Result<bool, StoreError> {
+    let Some(reach) = ends(permit)? else { return Ok(true) };
+    let Identity { user, token: through } = ending.who;
+    let own = permit.actor().user.as_ref().map(|(id, _)| id.as_uuid());
+    if user.is_some() && user == own {
+        return Ok(true);
+    }
+    let Some(through) = through else { return Ok(false) };
+    // Ended through itself: its text was held.
+    if user.is_some() && through != ending.act {
+        return Ok(false);
+    }
+    Ok(by_id(tx, TokenId::from_uuid(through))?.is_some_and(|token| token.owner == reach))
 }
 
 fn ending(tx: &mut WriteTx<'_>, token: &Token) -> Result<Option<Ending>, StoreError> {
-    type Row = (Option<DateTime<Utc>>, Option<String>, Option<Uuid>);
+    type Row = (Option<DateTime<Utc>>, Option<String>, Option<Uuid>, Option<Uuid>, Option<Uuid>);
     let own: Row = tokens::table
         .find(token.id.as_uuid())
-        .select((tokens::revoked_at, tokens::revoked_by, tokens::revoke_act))
+        .select((
+            tokens::revoked_at,
+            tokens::revoked_by,
+            tokens::revoke_act,
+            tokens::revoked_by_user_id,
+            tokens::revoked_by_token_id,
+        ))
         .first(tx.connection())?;
     let cut_off = own.0.is_none();
     let row: Row = match token.owner {
         _ if !cut_off => own,
         Owner::User(id) => users::table
             .find(id.as_uuid())
-            .select((users::cutoff_at, users::cutoff_by, users::cutoff_act))
+            .select((
+                users::cutoff_at,
+                users::cutoff_by,
+                users::cutoff_act,
+                users::cutoff_by_user_id,
+                users::cutoff_by_token_id,
+            ))
             .first(tx.connection())?,
         Owner::Workspace(id) => workspaces::table
             .find(id.as_uuid())
-            .select((workspaces::cutoff_at, workspaces::cutoff_by, workspaces::cutoff_act))
+            .select((
+                workspaces::cutoff_at,
+                workspaces::cutoff_by,
+                workspaces::cutoff_act,
+                workspaces::cutoff_by_user_id,
+                workspaces::cutoff_by_token_id,
+            ))
             .first(tx.connection())?,
     };
     Ok(match row {
-        (Some(at), Some(by), Some(act)) => Some(Ending { act, at, by, cut_off }),
+        (Some(at), Some(by), Some(act), user, token) => {
+            Some(Ending { act, at, by, who: Identity { user, token }, cut_off })
+        }
         _ => None,
     })
 }
 
-/// Takes a cut-off back, if it still is the owner's latest. Returns how many tokens it had ended by itself alone.
-fn take_back(tx: &mut WriteTx<'_>, owner: Owner, ending: &Ending) -> Result<u64, StoreError> {
+/// Takes a cut-off back, if it still is the owner's latest. Returns the tokens that it had ended by itself alone.
+fn take_back(tx: &mut WriteTx<'_>, owner: Owner, ending: &Ending) -> Result<Vec<Uuid>, StoreError> {
     #[derive(QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        count: i64,
+    struct Back {
+        #[diesel(sql_type = diesel::sql_types::Nullable<SqlUuid>)]
+        id: Option<Uuid>,
     }
     let (table, column, id) = match owner {
         Owner::User(id) => ("users", "user_id", id.as_uuid()),
         Owner::Workspace(id) => ("workspaces", "workspace_id", id.as_uuid()),
     };
-    let counted: Vec<Count> = diesel::sql_query(format!(
+    let found: Vec<Back> = diesel::sql_query(format!(
         "WITH undone AS ( \
              UPDATE {table} AS o SET cutoff_before = NULL, cutoff_at = NULL, cutoff_by = NULL, cutoff_reason = NULL, \
-                 cutoff_act = NULL \
+                 cutoff_act = NULL, cutoff_by_user_id = NULL, cutoff_by_token_id = NULL \
              FROM (SELECT id, cutoff_before, cutoff_at FROM {table} WHERE id = $1 AND cutoff_act = $2 FOR UPDATE) was \
              WHERE o.id = was.id RETURNING was.cutoff_before, was.cutoff_at \
          ) \
-         SELECT (SELECT count(*) FROM tokens WHERE {column} = $1 AND revoked_at IS NULL \
-             AND created_at < undone.cutoff_before AND (expires_at IS NULL OR expires_at > undone.cutoff_at)) AS count \
-         FROM undone"
+         SELECT t.id FROM undone LEFT JOIN tokens t ON t.{column} = $1 AND t.revoked_at IS NULL \
+             AND t.created_at < undone.cutoff_before AND (t.expires_at IS NULL OR t.expires_at > undone.cutoff_at)"
     ))
     .bind::<SqlUuid, _>(id)
     .bind::<SqlUuid, _>(ending.act)
     .load(tx.connection())?;
-    let gone = || StoreError::Conflict { what: "somebody else has changed the cut-off; look again".to_owned() };
-    let count = counted.first().ok_or_else(gone)?.count;
-    Ok(u64::try_from(count).unwrap_or_default())
+    // One line without a token says that there was one, and that it had ended none.
+    if found.is_empty() {
+        return Err(StoreError::Conflict { what: "somebody else has changed the cut-off; look again".to_owned() });
+    }
+    Ok(found.into_iter().filter_map(|back| back.id).collect())
 }
 
 /// A token that an act ended.
@@ -171,7 +226,7 @@ struct Ended {
 
 /// Brings back what an act wrote into the rows of tokens: what was made through a token that stays ended stays ended, and
 /// so does what its maker or owner could not have now, and a login that was opened anew.
-fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u64, StoreError> {
+fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<Vec<Uuid>, StoreError> {
     let ended: Vec<Ended> = diesel::sql_query(
         "SELECT t.id, t.parent_id, \
              coalesce(t.created_at >= u.cutoff_before, true) AND coalesce(t.created_at >= w.cutoff_before, true) \
@@ -199,19 +254,21 @@ fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<u
     .load(tx.connection())?;
     let back = reviving(&ended);
     if back.is_empty() {
-        return Ok(0);
+        return Ok(back);
     }
-    let done = diesel::update(tokens::table.filter(tokens::id.eq_any(&back)).filter(tokens::revoke_act.eq(ending.act)))
+    diesel::update(tokens::table.filter(tokens::id.eq_any(&back)).filter(tokens::revoke_act.eq(ending.act)))
         .set((
             tokens::revoked_at.eq(None::<Timestamp>),
             tokens::revoked_by.eq(None::<String>),
+            tokens::revoked_by_user_id.eq(None::<Uuid>),
+            tokens::revoked_by_token_id.eq(None::<Uuid>),
             tokens::revoke_reason.eq(None::<String>),
             tokens::revoke_act.eq(None::<Uuid>),
             tokens::modified_at.eq(now),
         ))
         .execute(tx.connection())?;
     outlive_no_parent(tx, &back)?;
-    Ok(done as u64)
+    Ok(back)
 }
 
 /// What came back ends no later than what it was made through, which may have been shortened or given a successor while it

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use tok_model::audit::{Action, AuditEvent, AuditEvents};
+use tok_model::audit::{Action, Actor, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::TokenId;
@@ -62,7 +62,8 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
     let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
     let token = by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
     let by = permit.actor().describe();
-    let act = Act { at: permit.at(), by: &by, reason, undo: Some(id.as_uuid()) };
+    let who = Identity::of(permit.actor());
+    let act = Act { at: permit.at(), by: &by, who, reason, undo: Some(id.as_uuid()) };
     let ended = end_as(tx, vec![id.as_uuid()], &act)?;
     if ended.iter().all(|(other, _)| *other != id) {
         return Err(StoreError::Conflict {
@@ -127,7 +128,8 @@ pub fn revoke_selected(
     diesel::sql_query(LONG).execute(tx.connection())?;
     let fitting = fitting(tx, permit, selection)?;
     let by = permit.actor().describe();
-    let ended = end_as(tx, fitting, &Act { at: permit.at(), by: &by, reason, undo: Some(act) })?;
+    let who = Identity::of(permit.actor());
+    let ended = end_as(tx, fitting, &Act { at: permit.at(), by: &by, who, reason, undo: Some(act) })?;
     let ids: Vec<Uuid> = ended.iter().map(|(id, _)| id.as_uuid()).collect();
     Ok(EndedMany { count: ids.len() as u64, sample: sample(tx, &ids)? })
 }
@@ -223,10 +225,28 @@ pub(crate) fn end_all_of(
     Ok(end(tx, ids, by, Some(reason), at)?.len())
 }
 
+/// Whoever acted, as nobody else can be: names and addresses are for people to read. Neither, if it was root, the daemon or
+/// a temporary token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Identity {
+    /// The user.
+    pub(super) user: Option<Uuid>,
+    /// The token that was used.
+    pub(super) token: Option<Uuid>,
+}
+
+impl Identity {
+    pub(super) fn of(actor: &Actor) -> Self {
+        Self { user: actor.user.as_ref().map(|(id, _)| id.as_uuid()), token: actor.token.map(TokenId::as_uuid) }
+    }
+}
+
 /// An act that ends tokens.
 pub(super) struct Act<'a> {
     pub(super) at: Timestamp,
     pub(super) by: &'a str,
+    /// Who that is.
+    pub(super) who: Identity,
     pub(super) reason: Option<&'a str>,
     /// The name under which it can be undone, if it can.
     pub(super) undo: Option<Uuid>,
@@ -240,7 +260,7 @@ pub(super) fn end(
     reason: Option<&str>,
     at: Timestamp,
 ) -> Result<Vec<(TokenId, String)>, StoreError> {
-    end_as(tx, ids, &Act { at, by, reason, undo: None })
+    end_as(tx, ids, &Act { at, by, who: Identity::default(), reason, undo: None })
 }
 
 /// Ends these, whether or not they ran out, and the live ones that were made through them. The guard against a second
@@ -263,6 +283,8 @@ pub(super) fn end_as(
                 .set((
                     tokens::revoked_at.eq(act.at),
                     tokens::revoked_by.eq(act.by),
+                    tokens::revoked_by_user_id.eq(act.who.user),
+                    tokens::revoked_by_token_id.eq(act.who.token),
                     tokens::revoke_reason.eq(act.reason),
                     tokens::revoke_act.eq(act.undo),
                 ))

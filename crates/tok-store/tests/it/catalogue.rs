@@ -9,6 +9,30 @@ const NO_REFERENCE: &[(&str, &str)] = &[
         "tokens.family_id",
         "names a line of rotations by its first token, which is the first to be cleaned away while later ones live on",
     ),
+    (
+        "tokens.revoked_by_token_id",
+        "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
+    ),
+    (
+        "tokens.revoked_by_user_id",
+        "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
+    ),
+    (
+        "users.cutoff_by_token_id",
+        "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
+    ),
+    (
+        "users.cutoff_by_user_id",
+        "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
+    ),
+    (
+        "workspaces.cutoff_by_token_id",
+        "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
+    ),
+    (
+        "workspaces.cutoff_by_user_id",
+        "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
+    ),
 ];
 
 /// The trail and its months.

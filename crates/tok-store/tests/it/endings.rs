@@ -4,7 +4,7 @@ use std::thread;
 
 use chrono::TimeDelta;
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Need, Permit};
+use tok_model::decide::{Need, OwnerNow, Permit};
 use tok_model::id::{TokenId, UserId};
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::page::PageSize;
@@ -406,4 +406,55 @@ fn a_hundred_generations_end_in_one_act() {
     assert_eq!(done.descendants.len(), 99);
     assert!(!lives(&world, last.token.id, 200));
     assert_eq!(back(&world, &ends(&world, ann, 201), first).unwrap().count, 100);
+}
+
+#[test]
+fn whose_act_it_was_is_told_by_ids_and_never_by_names() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let held = |token: &crate::world::Made, by: Option<UserId>, now: i64| {
+        let mut holder = world.holder(token.digest);
+        holder.owner = by.map_or(OwnerNow::Nobody, |user| world.local(user).owner);
+        permit(&holder, Need::EndHeld, at(now))
+    };
+    let revoke_by = |permit: &Permit, id| world.change(|tx| revoke(tx, permit, id, None)).unwrap();
+
+    // Somebody who held it, known or not: its owner brings it back.
+    for by in [None, Some(bob)] {
+        let token = world.mint(&world.local(ann), personal(ann, "all", None), 0);
+        let child = world.mint(&world.holder(token.digest), personal(ann, "all", None), 1);
+        revoke_by(&held(&token, by, 10), token.token.id);
+        assert!(matches!(back(&world, &ends(&world, bob, 11), token.token.id), Err(StoreError::NotFound { .. })));
+        assert_eq!(back(&world, &ends(&world, ann, 12), child.token.id).unwrap().count, 2);
+        assert!(lives(&world, token.token.id, 13) && lives(&world, child.token.id, 13));
+    }
+
+    // The server ended it: that it was from the same place makes it nobody else's act.
+    let token = world.mint(&world.local(ann), personal(ann, "all", None), 20);
+    revoke_by(&server(at(21)), token.token.id);
+    world.sql("UPDATE tokens SET revoked_by = 'ann' WHERE revoked_at IS NOT NULL");
+    conflict(back(&world, &ends(&world, ann, 22), token.token.id), "only they or a manager");
+    assert_eq!(back(&world, &server(at(23)), token.token.id).unwrap().count, 1);
+    assert_eq!(world.count("SELECT count(*) AS number FROM tokens WHERE revoked_by_user_id IS NOT NULL"), 0);
+
+    // One maintainer's act is not the other's, and what a workspace's own token ended is its maintainers' to bring back.
+    let acme = world.workspace("acme", "ann");
+    world.member("acme", "bob", Role::Maintainer);
+    let of_acme = |user, now| permit(&world.local(user), Need::EndTokens { owner: Owner::Workspace(acme) }, at(now));
+    let robot = world.mint(&world.local(ann), workspace_token(acme, "acme", Permission::Write), 30);
+    let other = world.mint(&world.local(ann), workspace_token(acme, "acme", Permission::Read), 31);
+    revoke_by(&of_acme(ann, 32), other.token.id);
+    world.sql("UPDATE tokens SET revoked_by = 'bob' WHERE revoked_at IS NOT NULL");
+    conflict(back(&world, &of_acme(bob, 33), other.token.id), "only they or a manager");
+    assert_eq!(back(&world, &of_acme(ann, 34), other.token.id).unwrap().count, 1);
+    let by_robot = permit(&world.holder(robot.digest), Need::EndTokens { owner: Owner::Workspace(acme) }, at(35));
+    revoke_by(&by_robot, other.token.id);
+    assert_eq!(back(&world, &of_acme(bob, 36), other.token.id).unwrap().count, 1);
+
+    // The same for a cut-off, also after a later one has written it down.
+    let cut_by = |permit: &Permit, before| cut(&world, permit, Owner::Workspace(acme), at(before), "x");
+    let before = cut_by(&of_acme(ann, 40), 32);
+    assert!(before.moved);
+    conflict(back(&world, &of_acme(bob, 41), other.token.id), "only they or a manager");
+    assert_eq!(back(&world, &of_acme(ann, 42), other.token.id).unwrap().count, 2);
 }

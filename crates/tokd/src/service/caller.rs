@@ -55,6 +55,12 @@ pub(super) enum Missing {
     OnlyAName,
 }
 
+/// That what somebody asked about is no token.
+pub(super) struct Nobody {
+    /// Whether that was counted already as a failure of where it came from.
+    pub(super) counted: bool,
+}
+
 enum Sought {
     Token { text: Plaintext, digest: Digest },
     Other(Stranger),
@@ -181,18 +187,18 @@ impl Service {
     }
 
     /// Who holds this, for whoever only asks about it: neither a use, nor a first one, nor reuse. A token of ours that is
-    /// nobody's is nobody's failure; a wrong secret for a name is one here as everywhere.
-    pub(super) async fn holder(&self, presented: Presented, source: Source) -> Result<Option<Caller>, StoreError> {
+    /// nobody's is nobody's failure; what could be guessed is one here as everywhere. An error is "cannot know now", or
+    /// that too many failures came from there.
+    pub(super) async fn holder(&self, presented: Presented, source: Source) -> Result<Result<Caller, Nobody>, Fault> {
         let unknown = match self.at_once(presented, source) {
-            Ok(found) => return Ok(found.ok()),
+            Ok(Ok(caller)) => return Ok(Ok(caller)),
+            Ok(Err((missing, _))) => return nobodys(missing),
             Err(unknown) => unknown,
         };
-        match self.look_up(&unknown).await? {
-            Ok(facts) => Ok(Some(facts.of_caller(unknown.source))),
-            Err(Missing::Counted(Refusal { rule: Rule::Throttled(_) })) => {
-                Err(StoreError::Unavailable { what: "too many wrong secrets came from there".to_owned(), source: None })
-            }
-            Err(_) => Ok(None),
+        match (self.look_up(&unknown).await.map_err(IntoFault::into_fault)?, &unknown.presented) {
+            (Ok(facts), _) => Ok(Ok(facts.of_caller(unknown.source))),
+            (Err(Missing::Unknown), Sought::Other(_)) => nobodys(Missing::Counted(self.unknown_token(&unknown.source))),
+            (Err(missing), _) => nobodys(missing),
         }
     }
 
@@ -442,6 +448,14 @@ impl Service {
         let source = Source { behind: Some(caller.actor().describe()), ..caller.source };
         let bearer = Bearer::Acting { by: Arc::new(caller.bearer) };
         Ok(Caller { bearer, owner: OwnerNow::User(Arc::new(user)), source })
+    }
+}
+
+/// What whoever asks about it is told of something that is nobody's: that, or that too many came from there.
+fn nobodys(missing: Missing) -> Result<Result<Caller, Nobody>, Fault> {
+    match missing {
+        Missing::Counted(refusal) if refusal.class() == Class::Throttled => Err(refusal.into_fault()),
+        missing => Ok(Err(Nobody { counted: matches!(missing, Missing::Counted(_)) })),
     }
 }
 

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tok_model::audit::{Action, AuditEvent, Source};
 use tok_model::decide::{Bearer, Caller, Need, OwnerNow, Refusal, Rule, decide};
 use tok_model::id::TokenId;
+use tok_model::import::FOREIGN_PREFIXES;
 use tok_model::secret::{Digest, ForeignSecret, LEAST_FOREIGN, LONGEST_SECRET, PairOf, Pepper, Plaintext};
 use tok_store::StoreError;
 use tok_store::tokens::{Present, Stored};
@@ -68,6 +69,16 @@ impl Stranger {
         (LEAST_FOREIGN..=LONGEST_SECRET).contains(&text.len()).then(|| ForeignSecret::of_text(text))
     }
 
+    /// What it is where it is not looked at, since too many failures came from there: found or not, the answer is the
+    /// same. A user name is none then; git tries the one of a URL alone before it asks for a token.
+    fn waits(&self, wait: u32) -> Missing {
+        let text = self.secret.expose_secret();
+        if self.form == Form::UserName && !FOREIGN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return Missing::OnlyAName;
+        }
+        Missing::Counted(Rule::Throttled(wait).into())
+    }
+
     /// What it is if no token of anybody's is found.
     fn nobodys(&self) -> Missing {
         match self.form {
@@ -103,6 +114,15 @@ pub(super) struct Strangers {
     verified: Cache<Digest, Verified>,
     /// Secrets that are nobody's, as of when that was asked.
     unknown: Cache<Digest, Asked>,
+}
+
+/// What was found of a random secret of another system.
+enum Sighting {
+    Found(Facts),
+    /// It was looked up, and is nobody's.
+    Nobodys,
+    /// The same, as it was a moment ago.
+    KnownToBeNobodys,
 }
 
 /// A secret that was found good: for this token, as long as its hash is the one it was compared with.
@@ -156,14 +176,23 @@ impl Service {
         stranger: Stranger,
         source: &Source,
     ) -> Result<Result<Caller, Missing>, Stranger> {
+        // From where too many were wrong the next is not looked at, the right one neither, remembered or not: else trying
+        // on would pay. Only what tok made itself is beyond guessing.
+        let present = self.known_present();
+        let nothing = matches!(present, Some(Present { chosen: false, foreign: false }));
+        if (!nothing || !self.strangers.temporary.is_empty())
+            && let Some(wait) = self.failures.spent(source, Instant::now())
+        {
+            return Ok(Err(stranger.waits(wait)));
+        }
         if let Form::Pair(name) = &stranger.form
             && let Some(name) = self.strangers.temporary.find(name, stranger.secret.expose_secret())
         {
             let source = source.clone();
             return Ok(Ok(Caller { bearer: Bearer::Temporary { name }, owner: OwnerNow::Nobody, source }));
         }
-        match self.known_present() {
-            Some(Present { chosen: false, foreign: false }) => return Ok(Err(stranger.nobodys())),
+        match present {
+            _ if nothing => return Ok(Err(stranger.nobodys())),
             None => return Err(stranger),
             Some(_) => {}
         }
@@ -186,9 +215,14 @@ impl Service {
         let present = self.present().await?;
         if present.foreign
             && let Some(secret) = stranger.foreign()
-            && let Some(facts) = self.look_up_foreign(&secret).await?
         {
-            return Ok(Ok(facts));
+            match self.look_up_foreign(&secret).await? {
+                Sighting::Found(facts) => return Ok(Ok(facts)),
+                Sighting::Nobodys if stranger.form == Form::UserName => {
+                    self.note_guess(&stranger.secret, source).await?
+                }
+                Sighting::Nobodys | Sighting::KnownToBeNobodys => {}
+            }
         }
         match &stranger.form {
             Form::Pair(name) if present.chosen && !name.is_empty() => {
@@ -198,10 +232,10 @@ impl Service {
         }
     }
 
-    async fn look_up_foreign(&self, secret: &ForeignSecret) -> Result<Option<Facts>, StoreError> {
+    async fn look_up_foreign(&self, secret: &ForeignSecret) -> Result<Sighting, StoreError> {
         let key = secret.digest(self.peppers.current());
         if self.strangers.unknown.get(&key).is_some_and(|asked| self.verdicts.holds(asked)) {
-            return Ok(None);
+            return Ok(Sighting::KnownToBeNobodys);
         }
         let asked = self.verdicts.asking();
         let digests: Vec<_> = self.peppers.every().map(|pepper: &Pepper| secret.digest(pepper)).collect();
@@ -209,11 +243,33 @@ impl Service {
             self.executor.run(move |store| store.read(|tx| tok_store::tokens::by_digests(tx, &digests))).await?;
         let Some((_, token, owner)) = found.into_iter().next() else {
             self.strangers.unknown.insert(key, asked);
-            return Ok(None);
+            return Ok(Sighting::Nobodys);
         };
         let facts = Facts { token: Arc::new(token), owner };
         self.remember_stranger(key, &facts, asked);
-        Ok(Some(facts))
+        Ok(Sighting::Found(facts))
+    }
+
+    /// A user name that was presented alone and is no secret is a failure too, or secrets could be tried on there for
+    /// nothing. Names that somebody has are none; the answer is the same.
+    async fn note_guess(&self, text: &SecretString, source: &Source) -> Result<(), StoreError> {
+        let wanted = text.expose_secret().to_owned();
+        let named = self
+            .executor
+            .run(move |store| {
+                store.read(|tx| {
+                    let user = match wanted.parse() {
+                        Ok(name) => tok_store::users::now_by_name(tx, &name)?,
+                        Err(_) => None,
+                    };
+                    Ok(user.is_some() || !tok_store::tokens::by_login(tx, &wanted)?.is_empty())
+                })
+            })
+            .await?;
+        if !named {
+            self.failures.note(source, Instant::now());
+        }
+        Ok(())
     }
 
     async fn look_up_chosen(
@@ -234,7 +290,7 @@ impl Service {
             }
             self.strangers.verified.invalidate(&key);
         }
-        // From where too many were wrong the next is not looked at, the right one neither: else trying on would pay.
+        // Again, for those that came together.
         if let Some(wait) = self.failures.spent(source, Instant::now()) {
             return Ok(Err(Rule::Throttled(wait).into()));
         }

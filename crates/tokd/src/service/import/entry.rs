@@ -40,8 +40,8 @@ pub(super) enum Reach {
 
 /// Its secret.
 pub(super) enum Secret {
-    /// Random: found by its digest, and presented as it was there.
-    Random { secret: ForeignSecret, shown: String },
+    /// Random: found by its digest, and presented as it was there. Its text, if that is known, is judged yet.
+    Random { secret: ForeignSecret, text: Option<SecretString>, shown: String },
     /// Perhaps chosen by somebody: kept under a slow hash, and presented with its name.
     Chosen(SecretString),
     /// The same, of which only bcrypt's hash is known.
@@ -70,7 +70,7 @@ pub(super) fn random(text: Option<&str>, sha256: Option<&str>, prefix: &str) -> 
             let hash = hash.strip_prefix("sha256:").unwrap_or(hash);
             let secret =
                 ForeignSecret::of_sha256(hash).ok_or("its hash is not a SHA-256: 64 hexadecimal digits are one")?;
-            Ok(Secret::Random { secret, shown: prefix.to_owned() })
+            Ok(Secret::Random { secret, text: None, shown: prefix.to_owned() })
         }
         (Some(text), None) => {
             if TokenKind::every().any(|kind| text.starts_with(kind.prefix())) {
@@ -79,7 +79,7 @@ pub(super) fn random(text: Option<&str>, sha256: Option<&str>, prefix: &str) -> 
             if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err("its text has characters in it that no token has".to_owned());
             }
-            if !(LEAST_FOREIGN..=LONGEST_SECRET).contains(&text.len()) {
+            if text.len() > LONGEST_SECRET {
                 return Err(format!(
                     "its text has {} characters: a token that a system made has {LEAST_FOREIGN} to {LONGEST_SECRET}",
                     text.len()
@@ -88,7 +88,11 @@ pub(super) fn random(text: Option<&str>, sha256: Option<&str>, prefix: &str) -> 
             let known =
                 FOREIGN_PREFIXES.iter().find(|prefix| text.starts_with(**prefix)).map_or(0, |known| known.len());
             let shown = &text[..(known + SHOWN_LENGTH).min(text.len() / 2)];
-            Ok(Secret::Random { secret: ForeignSecret::of_text(text), shown: shown.to_owned() })
+            Ok(Secret::Random {
+                secret: ForeignSecret::of_text(text),
+                text: Some(SecretString::from(text)),
+                shown: shown.to_owned(),
+            })
         }
     }
 }

@@ -5,6 +5,7 @@ mod entry;
 mod fields;
 mod githosted;
 mod htpasswd;
+mod judge;
 mod nitro;
 mod reposilite;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use tok_model::secret::{Digest, LONGEST_SECRET};
 use tok_model::token::{Owner, Token, TokenState, check_description, check_login_name, check_name};
 use tok_store::tokens::{NewToken as NewRow, StoredSecret};
 
+use super::tokens::parent_of;
 use super::{Service, rng};
 use entry::{Entry, Reach, Said, Secret};
 
@@ -137,13 +139,21 @@ impl Service {
             reach(&grant),
             if shortened { ", the latest that may be here" } else { "" }
         );
+        let rests_on_maker = caller.owner_id() == Some(owner) || matches!(owner, Owner::Workspace(_));
         let request = MintRequest { owner, grant, expires_at, allow_from: Vec::new() };
         let permit = self.permit(caller, Need::Import(request))?;
+        let random = matches!(said.secret, Secret::Random { .. });
+        let about = [name.clone(), owner_name, said.user.unwrap_or_default()];
+        let secret = judge::judge(said.secret, &about, self.peppers.current()).map_err(refused)?;
+        let detail = match &secret {
+            Secret::Chosen(_) if random => format!("{detail}; it may be guessed, so it is presented with its name"),
+            _ => detail,
+        };
         // After the permission, so that nobody learns by trying which tokens others have.
-        if let Some(became) = self.here_already(&name, new, owner, &said.secret, met).await? {
+        if let Some(became) = self.here_already(&name, new, owner, &secret, met).await? {
             return Ok(became);
         }
-        let (stored, shown) = self.stored(&name, new.dry_run, said.secret, met).await?;
+        let (stored, shown) = self.stored(&name, new.dry_run, secret, met).await?;
         let Some(stored) = stored else { return Ok(Became::Imported(None, detail)) };
         let row = NewRow {
             id: TokenId::random(&mut rng()),
@@ -154,7 +164,8 @@ impl Service {
             description: said.description,
             labels: new.labels.clone(),
             max_uses: None,
-            parent: caller.token().map(|token| token.id),
+            // What a manager brings in for somebody else is that somebody's, and does not end with the manager.
+            parent: parent_of(caller).filter(|_| rests_on_maker),
             local_uid: None,
         };
         match self.write_imported(permit, row, format!("from {}: {detail}", new.format)).await {
@@ -282,7 +293,7 @@ impl Service {
         met: &mut Met,
     ) -> Result<(Option<StoredSecret>, String), Stop> {
         let stored = match secret {
-            Secret::Random { secret, shown } => {
+            Secret::Random { secret, shown, .. } => {
                 let pepper = self.peppers.current();
                 let stored = StoredSecret::Digest { digest: secret.digest(pepper), pepper: pepper.id() };
                 return Ok(((!dry_run).then_some(stored), shown));

@@ -9,7 +9,6 @@ use tok_model::name::RepoPath;
 use tok_model::scope::{RepoRight, Scope};
 use tok_model::secret::Plaintext;
 
-use crate::fault::IntoFault;
 use crate::service::{Service, presented_text};
 
 impl Service {
@@ -17,10 +16,12 @@ impl Service {
     pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
         self.permit(caller, Need::Identity)?;
         let text = text.trim();
-        let found = self.holder(presented_text(text), caller.source.clone()).await.map_err(IntoFault::into_fault)?;
-        let holder = found.ok_or_else(|| {
+        let found = self.holder(presented_text(text), caller.source.clone()).await?;
+        let holder = found.map_err(|nobody| {
             // Whoever tries texts here is noted as whoever presents them.
-            self.unknown_token(&caller.source);
+            if !nobody.counted {
+                self.unknown_token(&caller.source);
+            }
             // What is no text of ours may be a name with its secret, or another system's; if it is nobody's, that is said.
             if let Err(why) = Plaintext::parse(text) {
                 return Fault::field("secret", why);

@@ -6,7 +6,7 @@ use tok_api::convert::{CreatedToken, NewToken, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
 use tok_model::clock::{Expiry, Timestamp};
-use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule};
+use tok_model::decide::{Bearer, Caller, MintRequest, Need, OwnerNow, Permit, Refusal, Rule};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
@@ -41,7 +41,7 @@ impl Service {
             description: new.description,
             labels: new.labels,
             max_uses: new.max_uses,
-            parent: caller.token().map(|token| token.id),
+            parent: parent_of(caller),
             local_uid: None,
         };
         let token = if key.is_none() && !chosen {
@@ -149,6 +149,15 @@ fn asked_for(new: &NewToken) -> Zeroizing<String> {
     let NewToken { name, description, grant, allow_from, expires, labels, max_uses, secret, idempotency_key: _ } = new;
     let secret = secret.as_ref().map(ExposeSecret::expose_secret);
     format!("create {:?}", (name, description, grant, allow_from, expires, labels, max_uses, secret)).into()
+}
+
+/// The token that another one is made through. What a manager makes as somebody else is that somebody's: it is bounded by
+/// the manager's token when it is made, but does not rest on it.
+pub(in crate::service) fn parent_of(caller: &Caller) -> Option<TokenId> {
+    match &caller.bearer {
+        Bearer::Token(token) => Some(token.id),
+        Bearer::Acting { .. } | Bearer::Nothing | Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => None,
+    }
 }
 
 fn kind_of(permit: &Permit) -> TokenKind {

@@ -14,14 +14,14 @@ use crate::service::{Service, presented_text};
 impl Service {
     /// Says what a token is worth now (RFC 7662), to anybody whose own token works and is not one of kind git, which
     /// programs hand around freely. Whatever is not usable is inactive, without a reason. The server that asks is not
-    /// blamed for what was presented to it, unless it is a wrong secret for the name of one that somebody chose.
+    /// blamed for what was presented to it, unless it could be a guess: at a secret that somebody chose, or another
+    /// system's.
     pub async fn introspect(&self, caller: &Caller, text: &str) -> Result<Introspection, Fault> {
         self.permit(caller, Need::Identity)?;
         if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) {
             return Err(Refusal::from(Rule::Kind(TokenKind::Git)).into_fault());
         }
-        let holder =
-            self.holder(presented_text(text.trim()), caller.source.clone()).await.map_err(IntoFault::into_fault)?;
+        let holder = self.holder(presented_text(text.trim()), caller.source.clone()).await?.ok();
         let now = self.now();
         let usable = holder.filter(|holder| decide(holder, Need::Identity, now).is_ok());
         let token = usable.as_ref().and_then(|holder| Some(self.introspected(holder, holder.token()?, now)));

@@ -12,7 +12,6 @@ use tok_model::name::UserName;
 use tok_model::token::{Owner, Reference, Standing, Token};
 use tok_store::tokens::{EndedMany, Selection, UNDO_WINDOW};
 
-use crate::fault::IntoFault;
 use crate::service::{Service, presented_text, rng};
 
 impl Service {
@@ -93,8 +92,8 @@ impl Service {
         let unknown =
             || Fault::new(FaultCode::NotFound, "that is no token of this server, so there is nothing to revoke");
         // To end it is not to use it, and whoever ends what was given up raises no alarm.
-        let found = self.holder(presented_text(text), caller.source.clone()).await;
-        let held = found.map_err(IntoFault::into_fault)?.ok_or_else(unknown)?;
+        let found = self.holder(presented_text(text), caller.source.clone()).await?;
+        let held = found.map_err(|_| unknown())?;
         let Bearer::Token(token) = &held.bearer else { return Err(unknown()) };
         let now = self.now();
         if token.standing(now) == Standing::Revoked {
