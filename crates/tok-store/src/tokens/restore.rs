@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
+use tok_model::audit::Actor;
 use tok_model::clock::Timestamp;
 use tok_model::decide::Permit;
 use tok_model::id::TokenId;
@@ -15,7 +16,7 @@ use tok_model::kind::TokenKind;
 use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use uuid::Uuid;
 
-use super::revoke::{Identity, LONG, ends};
+use super::revoke::{Found, Identity, LONG, end, ends};
 use super::{OwnedRow, by_id, into_token, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
@@ -94,6 +95,10 @@ pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Res
         back.append(&mut take_back(tx, token.owner, &ending)?);
     }
     back.append(&mut bring_back(tx, &ending, permit.at())?);
+    if ending.cut_off {
+        let orphans = end_orphans(tx, token.owner, permit.at())?;
+        back.retain(|id| !orphans.contains(id));
+    }
     let token = by_id(tx, id)?.ok_or_else(missing)?;
     if token.standing(permit.at()) == Standing::Revoked {
         return Err(conflict(format!(
@@ -207,6 +212,27 @@ fn take_back(tx: &mut WriteTx<'_>, owner: Owner, ending: &Ending) -> Result<Vec<
         return Err(StoreError::Conflict { what: "somebody else has changed the cut-off; look again".to_owned() });
     }
     Ok(found.into_iter().filter_map(|back| back.id).collect())
+}
+
+/// Ends what of an owner was made through a token that ended while the cut-off stood: it was not looked at then, since it
+/// had ended already. Returns them, with all that were made through them.
+fn end_orphans(tx: &mut WriteTx<'_>, owner: Owner, at: Timestamp) -> Result<BTreeSet<Uuid>, StoreError> {
+    let (column, id) = match owner {
+        Owner::User(id) => ("user_id", id.as_uuid()),
+        Owner::Workspace(id) => ("workspace_id", id.as_uuid()),
+    };
+    let orphans: Vec<Found> = diesel::sql_query(format!(
+        "SELECT t.id FROM tokens t JOIN tokens p ON p.id = t.parent_id \
+         WHERE t.{column} = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2) \
+           AND (p.revoked_at IS NOT NULL OR p.grace_ends_at <= $2)"
+    ))
+    .bind::<SqlUuid, _>(id)
+    .bind::<Timestamptz, _>(at)
+    .load(tx.connection())?;
+    let orphans = orphans.into_iter().map(|orphan| orphan.id).collect();
+    let reason = "the token that it was made through has ended";
+    let ended = end(tx, orphans, &Actor::daemon().describe(), Some(reason), at)?;
+    Ok(ended.into_iter().map(|(id, _)| id.as_uuid()).collect())
 }
 
 /// A token that an act ended.

@@ -229,10 +229,13 @@ pub fn reuse(mut tx: WriteTx<'_>, presented: &Token, actor: &Actor, at: Timestam
     }
     let reason = format!("{}… was presented after it had been rotated away: its family ended", presented.shown_prefix);
     let ended = end(&mut tx, family, &actor.describe(), Some(&reason), at)?;
-    // What of the family somebody ended before is not to be brought back either.
-    diesel::update(tokens::table.filter(tokens::family_id.eq(presented.family.as_uuid())))
-        .set(tokens::revoke_act.eq(None::<Uuid>))
+    // What of the family somebody ended before, be it by a cut-off of its owner, is not to be brought back either.
+    let whole = tokens::table.filter(tokens::family_id.eq(presented.family.as_uuid()));
+    let by = actor.describe();
+    diesel::update(whole.filter(tokens::revoked_at.is_null()))
+        .set((tokens::revoked_at.eq(at), tokens::revoked_by.eq(&by), tokens::revoke_reason.eq(&reason)))
         .execute(tx.connection())?;
+    diesel::update(whole).set(tokens::revoke_act.eq(None::<Uuid>)).execute(tx.connection())?;
     let alarm = AuditEvent {
         outcome: tok_model::audit::Outcome::Refused,
         ..AuditEvent::done(Action::TokenReuse, actor.clone())

@@ -4,7 +4,8 @@ use std::thread;
 
 use chrono::TimeDelta;
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Need, OwnerNow, Permit};
+use tok_model::decide::{MintRequest, Need, OwnerNow, Permit};
+use tok_model::grant::Grant;
 use tok_model::id::{TokenId, UserId};
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::page::PageSize;
@@ -216,6 +217,31 @@ fn a_workspaces_cut_off_takes_what_was_made_through_it_for_others_too() {
     // The user's takes the workspace's token that was made through theirs.
     assert_eq!(cut(&world, &ends(&world, ann, 12), Owner::User(ann), at(12), "u").many.count, 2);
     assert!(!lives(&world, theirs.token.id, 12));
+}
+
+#[test]
+fn a_cut_off_that_is_undone_brings_nothing_back_whose_maker_ended_meanwhile() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let acme = world.workspace("acme", "ann");
+    let mine = [0, 1].map(|_| world.mint(&world.local(ann), personal(ann, "all", None), 0));
+    let theirs = mine
+        .each_ref()
+        .map(|token| world.mint(&world.holder(token.digest), workspace_token(acme, "acme", Permission::Write), 1));
+    let git_of = |token: &crate::world::Made| {
+        let grant = Grant::Git { repo: "acme/app".parse().unwrap(), permission: Permission::Read };
+        let request =
+            MintRequest { grant, expires_at: Some(at(600)), ..workspace_token(acme, "acme", Permission::Read) };
+        world.mint(&world.holder(token.digest), request, 2)
+    };
+    let git_tokens = theirs.each_ref().map(git_of);
+    let maintains = permit(&world.local(ann), Need::EndTokens { owner: Owner::Workspace(acme) }, at(10));
+    assert_eq!(cut(&world, &maintains, Owner::Workspace(acme), at(10), "w").many.count, 4);
+    world.change(|tx| revoke(tx, &ends(&world, ann, 11), mine[0].token.id, None)).unwrap();
+    conflict(back(&world, &server(at(12)), theirs[0].token.id), "rests on");
+    assert_eq!(back(&world, &server(at(12)), theirs[1].token.id).unwrap().count, 2);
+    let live = |made: &[crate::world::Made; 2]| made.each_ref().map(|made| lives(&world, made.token.id, 13));
+    assert_eq!((live(&theirs), live(&git_tokens)), ([false, true], [false, true]));
 }
 
 #[test]

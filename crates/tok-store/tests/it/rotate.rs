@@ -263,18 +263,28 @@ fn an_alarm_ends_what_lives_at_any_remove_and_what_had_run_out_stays_so() {
     };
     let (active, revoked, expired) = (Standing::Active, Standing::Revoked, Standing::Expired);
     assert_eq!(standing(&real, 2), [revoked, revoked, expired, active, revoked], "the last is of the child's family");
-    // Whoever looked at the clock before that brings nothing back.
-    let grandchild = real.current(2);
-    let changes = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(1));
-    let wider = permit(&world.local(ann), Need::Mint(request(Some(90))), at(1));
-    let mut shape = tokens::Shape::of(&grandchild);
+}
+
+#[test]
+fn nobody_prolongs_what_had_run_out_when_the_token_it_was_made_through_ended() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let request = |ends| personal(ann, "repo:read,token:write", ends);
+    let first = world.mint(&world.local(ann), request(None), 0);
+    let child = world.mint(&world.holder(first.digest), request(Some(10)), 0);
+    world.change(|tx| tokens::revoke(tx, &server(at(11)), first.token.id, None)).unwrap();
+    let mut real = Real { world: &world, ann, made: vec![first, child] };
+    let child = real.current(1);
+    assert_eq!(child.standing(at(11)), Standing::Expired);
+    // Whoever looked at the clock just before it ran out.
+    let changes = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(9));
+    let wider = permit(&world.local(ann), Need::Mint(request(Some(90))), at(9));
+    let mut shape = tokens::Shape::of(&child);
     shape.reach.expires_at = Some(at(90));
-    let late = |tx: &mut tok_store::WriteTx<'_>| {
-        tokens::modify(tx, &changes, grandchild.id, grandchild.version, &shape, Some(&wider))
-    };
-    assert!(matches!(world.change(late), Err(StoreError::Conflict { .. })));
-    assert!(!real.rotate(2, 60, 1));
-    assert_eq!(standing(&real, 2)[2], expired);
+    let late = world.change(|tx| tokens::modify(tx, &changes, child.id, child.version, &shape, Some(&wider)));
+    assert!(matches!(late, Err(StoreError::Conflict { .. })), "{late:?}");
+    assert!(!real.rotate(1, 60, 9));
+    assert_eq!(real.current(1), child);
 }
 
 #[test]
@@ -311,6 +321,8 @@ fn a_token_that_is_being_made_through_one_that_is_given_up_ends_with_it() {
     let ann = world.user("ann");
     let old = world.mint(&world.local(ann), personal(ann, "repo:read,token:write", None), 0);
     let making = permit(&world.holder(old.digest), Need::Mint(personal(ann, "repo:read", None)), at(1));
+    // This has run out by then, and is not ended once more.
+    world.mint(&world.holder(old.digest), git(ann, "ann/app", Permission::Read, 1), 0);
     let successor = permit(&world.local(ann), Need::Mint(personal(ann, "repo:read,token:write", None)), at(2));
     let rotate = || {
         let (_, row) = world.draft(&successor, "successor");

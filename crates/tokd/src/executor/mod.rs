@@ -140,7 +140,7 @@ fn look_up(store: &Store, asked: &[&Vec<Digest>]) -> Result<Vec<Result<Option<Fo
     Ok(asked.iter().map(|digests| among(&found, digests)).collect())
 }
 
-fn look_up_alone(store: &Store, digests: &Vec<Digest>) -> Result<Option<Found>, StoreError> {
+fn look_up_alone(store: &Store, digests: &[Digest]) -> Result<Option<Found>, StoreError> {
     among(&store.read(|tx| tok_store::tokens::look_up(tx, digests))?, digests)
 }
 

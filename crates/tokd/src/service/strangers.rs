@@ -219,7 +219,7 @@ impl Service {
             match self.look_up_foreign(&secret).await? {
                 Sighting::Found(facts) => return Ok(Ok(facts)),
                 Sighting::Nobodys if stranger.form == Form::UserName => {
-                    self.note_guess(&stranger.secret, source).await?
+                    self.note_guess(&stranger.secret, source).await?;
                 }
                 Sighting::Nobodys | Sighting::KnownToBeNobodys => {}
             }

@@ -140,8 +140,10 @@ mod tests {
 
     #[test]
     fn the_hash_of_nothing_or_of_an_evident_word_is_refused() {
-        let hash =
-            |text: &str| Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hash = |text: &str| {
+            let pairs: Vec<String> = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            pairs.concat()
+        };
         for evident in ["", "\n", "password", "password12345678", "deploy-of-acme", "annabelle-of-the-hill", "wit_"] {
             let why = judged(None, Some(&hash(evident))).unwrap_err();
             assert!(why.contains("tried first"), "{evident:?}: {why}");
