@@ -2,6 +2,7 @@
 //! scratch root, looked at, run from there, removed and purged. Works as root and as a user.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use tempfile::TempDir;
 use tok_tests::tls::Authority;
+use tok_tests::wait;
 
 /// Making a cluster takes a second; a busy machine takes some more.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -332,14 +333,7 @@ impl Daemon {
 
     /// Waits for its end; the exit status, or `None` if a signal or our patience ended it.
     fn end(&mut self) -> Option<i32> {
-        let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
-            if let Some(status) = self.ended() {
-                return status.code();
-            }
-            thread::sleep(POLL);
-        }
-        None
+        wait::within(PATIENCE, || self.ended())?.code()
     }
 
     fn ended(&mut self) -> Option<std::process::ExitStatus> {

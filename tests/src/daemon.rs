@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -268,10 +268,7 @@ impl Drop for Daemon {
             return;
         }
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGTERM);
-        let begin = Instant::now();
-        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && begin.elapsed() < LAST_PATIENCE {
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait::within(LAST_PATIENCE, || self.child.try_wait().transpose());
         let _ = (self.child.kill(), self.child.wait());
     }
 }
