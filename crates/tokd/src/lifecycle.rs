@@ -1,15 +1,15 @@
 //! From a configuration to a running daemon and back to nothing.
 
+mod database;
+
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, getrlimit, set_dumpable_behavior, setrlimit};
-use secrecy::SecretString;
 use tok_api::convert::NewUser;
 use tok_model::audit::Source;
 use tok_model::clock::Clock as _;
@@ -17,10 +17,11 @@ use tok_model::decide::{Bearer, Caller, OwnerNow};
 use tok_model::name::UserName;
 use tok_model::url::Origin;
 use tok_store::Store;
-use tok_store::embedded::{Cluster, ClusterOptions, DATABASE};
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use database::Database;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreChoice};
@@ -47,9 +48,6 @@ use crate::temporary::TemporaryTokens;
 const POOL_WAIT: Duration = Duration::from_secs(1);
 /// How often leftovers of killed pushes are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
-/// An embedded cluster that ends by itself is started again, at most so often within [`RESTART_WINDOW`].
-const MOST_RESTARTS: usize = 3;
-const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
 /// How the daemon was asked to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,18 +56,6 @@ pub enum Mode {
     Serve,
     /// `tokd dev`.
     Dev,
-}
-
-/// The database, and if it is ours, the cluster that must be stopped in the end.
-struct Database {
-    url: SecretString,
-    cluster: Option<Arc<Supervised>>,
-}
-
-/// An embedded cluster that is started again if it ends by itself.
-struct Supervised {
-    cluster: Mutex<Option<Cluster>>,
-    stopping: AtomicBool,
 }
 
 /// Brings the schema up to date and says what was done.
@@ -156,74 +142,6 @@ fn sockets(config: &Config) -> Result<(TcpListener, Option<std::os::unix::net::U
 /// git and PostgreSQL must not inherit a listening socket: they would keep the port after tokd is gone.
 fn keep_from_children(socket: &impl std::os::fd::AsFd) -> Result<()> {
     Ok(rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?)
-}
-
-impl Database {
-    fn open(config: &Config) -> Result<Self> {
-        match &config.store {
-            StoreChoice::Postgres { url } => Ok(Self { url: url.clone(), cluster: None }),
-            StoreChoice::Embedded { user, binaries } => {
-                let mut options = ClusterOptions::new(&config.data);
-                options.system_user.clone_from(user);
-                options.binaries.clone_from(binaries);
-                // Under systemd only its runtime directory can be written besides the data.
-                options.sockets = std::env::var_os("RUNTIME_DIRECTORY").map(Into::into);
-                let cluster = Cluster::start(options)?;
-                let url = SecretString::from(cluster.url(DATABASE));
-                let cluster =
-                    Arc::new(Supervised { cluster: Mutex::new(Some(cluster)), stopping: AtomicBool::new(false) });
-                let watched = Arc::clone(&cluster);
-                std::thread::Builder::new().name("postgres-watch".to_owned()).spawn(move || watched.supervise())?;
-                Ok(Self { url, cluster: Some(cluster) })
-            }
-        }
-    }
-
-    fn close(self) {
-        if let Some(supervised) = self.cluster {
-            supervised.stop();
-        }
-    }
-}
-
-impl Supervised {
-    fn held(&self) -> std::sync::MutexGuard<'_, Option<Cluster>> {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        let cluster = self.held().take();
-        if let Some(cluster) = cluster {
-            let exit = cluster.stop();
-            tracing::debug!(?exit, "PostgreSQL stopped");
-        }
-    }
-
-    fn supervise(&self) {
-        let mut restarts: Vec<Instant> = Vec::new();
-        loop {
-            let Some(watch) = self.held().as_ref().map(Cluster::watch) else { return };
-            let exit = watch.wait();
-            if self.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            tracing::error!(?exit, "PostgreSQL ended by itself; starting it again");
-            restarts.retain(|at| at.elapsed() < RESTART_WINDOW);
-            restarts.push(Instant::now());
-            let restarted = match &mut *self.held() {
-                Some(cluster) if restarts.len() <= MOST_RESTARTS => cluster.restart(),
-                _ => {
-                    return tracing::error!(
-                        "PostgreSQL keeps ending; tokd goes on without it and answers \"unavailable\""
-                    );
-                }
-            };
-            if let Err(error) = restarted {
-                return tracing::error!(error = %chain(&error), "PostgreSQL did not start again");
-            }
-        }
-    }
 }
 
 async fn serve(
