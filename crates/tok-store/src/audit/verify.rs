@@ -109,9 +109,11 @@ const CHAINS: &str = "
     ) AS every ORDER BY opened NULLS FIRST, chain";
 
 impl Verification {
-    /// Begins. `only` is the one chain that is wanted; `noted` are heads that were kept elsewhere, each with its chain.
+    /// Begins. `only` is the one chain that is wanted; `noted` are heads that were kept elsewhere, each with its chain. The
+    /// last seal of this run of the daemon is one of them: it knows what it wrote.
     pub fn begin(
         tx: &mut ReadTx<'_>,
+        trail: &Trail,
         permit: &Permit,
         only: Option<ChainId>,
         noted: Vec<(ChainId, String)>,
@@ -121,7 +123,9 @@ impl Verification {
         }
         let mut chains: VecDeque<Uuid> =
             diesel::sql_query(CHAINS).load::<Found>(tx.connection())?.into_iter().map(|found| found.chain).collect();
-        let noted: Vec<(Uuid, String)> = noted.into_iter().map(|(chain, hash)| (chain.as_uuid(), hash)).collect();
+        let own = (trail.chain(), hex(&trail.head().hash));
+        let noted = noted.into_iter().map(|(chain, hash)| (chain.as_uuid(), hash));
+        let noted: Vec<(Uuid, String)> = noted.chain([own]).collect();
         // A chain that somebody knows and nobody finds is a finding.
         let known = only.map(ChainId::as_uuid).into_iter().chain(noted.iter().map(|(chain, _)| *chain));
         let missing: Vec<Uuid> = known.filter(|chain| !chains.contains(chain)).collect();

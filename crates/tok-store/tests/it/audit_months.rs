@@ -31,7 +31,8 @@ fn place(world: &World, detail: &str) -> String {
 /// Sealed lines, pruned ones, and what is wrong.
 fn verified(store: &Store) -> (i64, i64, Vec<String>) {
     let trail = store.trail().unwrap();
-    let begin = store.read(|tx| Verification::begin(tx, &server(at(0)), None, Vec::new())).unwrap();
+    let begin =
+        store.read(|tx| Verification::begin(tx, store.trail().unwrap(), &server(at(0)), None, Vec::new())).unwrap();
     let verification = std::cell::RefCell::new(begin);
     let reports = loop {
         if let Some(reports) = store.read(|tx| verification.borrow_mut().step(tx, trail)).unwrap() {

@@ -114,7 +114,8 @@ impl Service {
         self.seal_trail().await.map_err(IntoFault::into_fault)?;
         let noted: Vec<_> = check.heads.into_iter().map(|head| (head.chain, head.hash)).collect();
         let begin = move |store: &tok_store::Store| {
-            store.read(|tx| Verification::begin(tx, &permit, check.chain, noted.clone()))
+            let trail = store.trail()?;
+            store.read(|tx| Verification::begin(tx, trail, &permit, check.chain, noted.clone()))
         };
         let mut verification = RefCell::new(self.run(begin).await?);
         let reports = loop {
