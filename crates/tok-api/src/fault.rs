@@ -44,11 +44,19 @@ pub enum FaultCode {
     TooLarge,
     /// Too many failed attempts came from there lately.
     RateLimited,
+    /// A login waits to be approved: ask again (RFC 8628, section 3.5).
+    AuthorizationPending,
+    /// The same, and it was asked too soon: wait five seconds longer from now on.
+    SlowDown,
+    /// The person said no.
+    AccessDenied,
+    /// A login was not approved in time.
+    ExpiredToken,
 }
 
 impl FaultCode {
     /// Every code.
-    pub const EVERY: [Self; 10] = [
+    pub const EVERY: [Self; 14] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::Ambiguous,
@@ -59,6 +67,10 @@ impl FaultCode {
         Self::Internal,
         Self::TooLarge,
         Self::RateLimited,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::AccessDenied,
+        Self::ExpiredToken,
     ];
 
     /// The word that is sent and shown in JSON.
@@ -74,6 +86,10 @@ impl FaultCode {
             Self::Internal => "internal",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::AccessDenied => "access_denied",
+            Self::ExpiredToken => "expired_token",
         }
     }
 
@@ -82,12 +98,13 @@ impl FaultCode {
             Self::InvalidArgument => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::Ambiguous => Code::FailedPrecondition,
-            Self::Forbidden => Code::PermissionDenied,
+            Self::Forbidden | Self::AccessDenied => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Conflict => Code::AlreadyExists,
             Self::Unavailable => Code::Unavailable,
             Self::Internal => Code::Internal,
-            Self::TooLarge | Self::RateLimited => Code::ResourceExhausted,
+            Self::TooLarge | Self::RateLimited | Self::SlowDown => Code::ResourceExhausted,
+            Self::AuthorizationPending | Self::ExpiredToken => Code::FailedPrecondition,
         }
     }
 

@@ -211,6 +211,9 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
         (FaultCode::Conflict, _) => "look at what is there, and ask again for what still makes sense",
         (FaultCode::Ambiguous, _) => "give more characters of the ID",
         (FaultCode::TooLarge, _) => "send less at a time",
+        (FaultCode::AuthorizationPending, _) => "ask again after the interval",
+        (FaultCode::SlowDown, _) => "wait five seconds longer between two polls",
+        (FaultCode::AccessDenied | FaultCode::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
         (FaultCode::RateLimited, _) => "wait as long as Retry-After says",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };
