@@ -28,6 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 /// A poll that comes so much too soon was on its way faster than the one before, and is in time.
 const LEEWAY: Duration = Duration::from_millis(500);
+/// The most characters of a name that is given; the longest that a host can have.
+const LONGEST_GIVEN: usize = 253;
 /// The most logins begun from one source in a minute.
 const MOST_BEGUN: u32 = 30;
 /// The most that wait to be approved.
@@ -74,6 +76,11 @@ impl DeviceLogins {
 impl Service {
     /// Begins a login that somebody approves in a browser.
     pub async fn start_device(&self, source: Source, named: &str, client: &str) -> Result<DeviceLogin, Fault> {
+        for (field, text) in [("machine", named), ("client_id", client)] {
+            if text.chars().count() > LONGEST_GIVEN {
+                return Err(Fault::field(field, format!("at most {LONGEST_GIVEN} characters, please")));
+            }
+        }
         if let Some(wait) = self.device_logins.begun.note(&source, Instant::now()) {
             return Err(Fault {
                 retry_after: Some(wait),
