@@ -126,7 +126,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     both("POST /v1/tokens/{id}/restore", "TokenService/Restore", Needs::TokenInReach("token:write"), EACH, 409),
     both("POST /v1/tokens/{id}/rotate", "TokenService/Rotate", Needs::TokenInReach("token:write"), EACH, 400),
     both("GET /v1/audit", "AuditService/ListEvents", Needs::OwnEvents, ANY, 200),
-    grpc("AuditService/Verify", Needs::Manager, ANY, 200),
+    both("GET /v1/audit/verify", "AuditService/Verify", Needs::Manager, ANY, 200),
     // To log in takes what is in the request, and no credential besides.
     grpc("SessionService/StartDevice", Needs::Nothing, ANY, 400),
     grpc("SessionService/PollDevice", Needs::Nothing, ANY, 400),

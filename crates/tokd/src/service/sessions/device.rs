@@ -126,13 +126,14 @@ impl Service {
 
     /// Asks whether a login was approved; opens its session if so, once.
     pub async fn poll_device(&self, source: Source, code: &SecretString) -> Result<OpenedSession, Fault> {
-        self.has_a_try_left(&source)?;
-        let Some(code) = DeviceCode::parse(code.expose_secret()) else { return Err(self.no_such_code(&source)) };
+        // As hard to guess as a token, so nobody has to wait here for what others tried; only a flood is slowed down.
+        let Some(code) = DeviceCode::parse(code.expose_secret()) else { return Err(no_such_code()) };
         let digests: Vec<Digest> = self.peppers.every().map(|pepper: &Pepper| code.digest(pepper)).collect();
         let Some(login) =
             self.run(move |store| store.read(|tx| tok_store::device_logins::by_device(tx, &digests))).await?
         else {
-            return Err(self.no_such_code(&source));
+            let wait = self.failures.note(&source, Instant::now());
+            return Err(wait.map_or_else(no_such_code, throttled));
         };
         match login.progress {
             Progress::Redeemed => Err(redeemed()),
@@ -204,13 +205,10 @@ impl Service {
             Err(error) => Err(crate::fault::IntoFault::into_fault(error)),
         }
     }
+}
 
-    fn no_such_code(&self, source: &Source) -> Fault {
-        match self.failures.note(source, Instant::now()) {
-            Some(wait) => throttled(wait),
-            None => Fault::field("device_code", "this device code is none of ours").hint("begin again: tok login"),
-        }
-    }
+fn no_such_code() -> Fault {
+    Fault::field("device_code", "this device code is none of ours").hint("begin again: tok login")
 }
 
 fn redeemed() -> Fault {
