@@ -36,6 +36,7 @@ mod kit;
 mod local_users;
 mod main_job;
 mod matrix;
+mod metrics;
 mod modify;
 mod package;
 mod passwords;

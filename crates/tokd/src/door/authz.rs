@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use futures_util::future::{Either, Ready, ready};
@@ -19,6 +20,7 @@ use tok_model::url::{GitPath, LfsTail, Tail};
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
+use crate::metrics::{Door, OTHER, Outcome};
 use crate::service::{Service, authorization, effective_scopes};
 
 /// Its path on the remote address.
@@ -50,25 +52,45 @@ pub fn answer(
     headers: &HeaderMap,
     peer: SocketAddr,
 ) -> Either<Ready<Response<Body>>, impl Future<Output = Response<Body>> + Send + use<>> {
+    let started = Instant::now();
     let Some(wanted) = asked(headers) else {
+        service.requests().count(Door::Authz, OTHER, Outcome::Forbidden);
         let words = answer::text(StatusCode::FORBIDDEN, "this is no address of a git repository");
         return Either::Left(ready(error(words, "not_a_repository")));
     };
     match service.caller_at_once(authorization(headers), proxies.source(headers, peer)) {
-        Ok(caller) => Either::Left(ready(judged(service, caller, &wanted))),
+        Ok(caller) => {
+            let response = judged(service, caller, &wanted);
+            note(service, &wanted, &response, (started, true));
+            Either::Left(ready(response))
+        }
         Err(unknown) => {
             let service = Arc::clone(service);
             Either::Right(async move {
-                match service.look_up_caller(unknown, Some((wanted.path.repo(), wanted.right))).await {
+                let known = service.look_up_caller(unknown, Some((wanted.path.repo(), wanted.right))).await;
+                let response = match known {
                     Ok(caller) => judged(&service, caller, &wanted),
                     Err(cause) => {
                         tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");
                         error(answer::unavailable(), "unavailable")
                     }
-                }
+                };
+                note(&service, &wanted, &response, (started, false));
+                response
             })
         }
     }
+}
+
+/// Counts a verdict, and how long it took with the token remembered or looked up.
+fn note(service: &Service, wanted: &Wanted, response: &Response<Body>, (started, remembered): (Instant, bool)) {
+    let outcome = match response.headers().get(ERROR).map(HeaderValue::as_bytes) {
+        Some(b"not_found") => Outcome::NotFound,
+        Some(b"rate_limited") => Outcome::Limited,
+        _ => Outcome::of_status(response.status()),
+    };
+    service.requests().count(Door::Authz, wanted.command, outcome);
+    service.requests().verdict(started.elapsed(), remembered);
 }
 
 fn judged(service: &Service, caller: Result<Caller, Refusal>, wanted: &Wanted) -> Response<Body> {
