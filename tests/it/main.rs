@@ -38,6 +38,7 @@ mod main_job;
 mod matrix;
 mod metrics;
 mod modify;
+mod nginx;
 mod package;
 mod passwords;
 mod people;

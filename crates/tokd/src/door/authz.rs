@@ -1,7 +1,7 @@
 //! The verdict door, `/authz/git`: a proxy in front of another git server asks it about each request it forwards.
 //!
 //! It reads the original method and URI from the headers that nginx, Caddy and Traefik set, works out repository and
-//! right, and answers 204 with who it is, or 401 or 403. A 204 always carries every header that this door can ever
+//! right, and answers 204 with who it is, or 401 or 403 with the sentence in `X-Tok-Message`. A 204 always carries every header that this door can ever
 //! set, so that a proxy which copies them leaves none of the client's own in place.
 
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-tok-token-id");
 const SCOPES: HeaderName = HeaderName::from_static("x-tok-scopes");
 const ERROR: HeaderName = HeaderName::from_static("x-tok-error");
+/// The sentence of a refusal on one line: most proxies pass on headers of this door's answer, and not its body.
+const MESSAGE: HeaderName = HeaderName::from_static("x-tok-message");
 
 /// Where proxies write the URI and the method of the request that they ask about.
 static FAMILIES: [(HeaderName, HeaderName); 2] = [
@@ -120,7 +122,7 @@ fn allowed(caller: &Caller, permit: &Permit, repo: &RepoPath) -> Response<Body> 
 }
 
 fn denied(refusal: &Refusal, path: &GitPath, right: RepoRight) -> Response<Body> {
-    match refusal.class() {
+    let mut response = match refusal.class() {
         Class::Unauthenticated => error(answer::refused(refusal, path.repo(), right), "invalid_token"),
         Class::StepUp | Class::Forbidden => error(answer::refused(refusal, path.repo(), right), "insufficient_scope"),
         // nginx makes a 500 of any answer but 2xx, 401 and 403; this one keeps its `Retry-After`.
@@ -129,13 +131,17 @@ fn denied(refusal: &Refusal, path: &GitPath, right: RepoRight) -> Response<Body>
             *response.status_mut() = StatusCode::FORBIDDEN;
             error(response, "rate_limited")
         }
-        // For the same reason, hiding is left to a text that says nothing.
+        // For the same reason, hiding is left to a text that says nothing, here and in the headers.
         Class::Hidden => {
             let mut response = answer::hidden();
             *response.status_mut() = StatusCode::FORBIDDEN;
-            error(response, "not_found")
+            return error(response, "not_found");
         }
+    };
+    if let Ok(message) = HeaderValue::try_from(answer::sentence(refusal).replace('\n', "; ")) {
+        response.headers_mut().insert(MESSAGE, message);
     }
+    response
 }
 
 fn error(mut response: Response<Body>, code: &'static str) -> Response<Body> {

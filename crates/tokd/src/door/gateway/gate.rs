@@ -104,6 +104,12 @@ fn asked(request: &Request<Incoming>) -> Result<(GitPath, GitCall), Response<Bod
     Ok((path, call))
 }
 
+/// The answer to git's probe, where there is no gateway: proxies that cannot answer it themselves pass it on to here.
+pub fn answer_to_probe(request: &Request<Incoming>) -> Option<Response<Body>> {
+    let (_, call) = asked(request).ok()?;
+    is_probe(call, request.headers()).then(|| probed(call.service()))
+}
+
 /// Before a request that is larger than `http.postBuffer` git sends one of 4 bytes, `0000`, which asks for nothing. With a
 /// Bearer credential it carries no `Authorization` (a fault of git's, seen in 2.47), and a 401 to it ends the command.
 fn is_probe(call: GitCall, headers: &HeaderMap) -> bool {

@@ -18,7 +18,7 @@ use super::{answer, figures};
 use crate::config::MetricsFor;
 use crate::door::api::ApiDoor;
 use crate::door::authz;
-use crate::door::gateway::gate::Gateway;
+use crate::door::gateway::gate::{Gateway, answer_to_probe};
 use crate::door::grpc::{self, GrpcDoor};
 use crate::service::Service;
 
@@ -93,7 +93,10 @@ impl Router {
             }),
             _ => match &self.gateway {
                 Some(gateway) => gateway.answer(&self.service, &self.proxies, request, peer).await,
-                None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
+                None => match answer_to_probe(&request) {
+                    Some(answer) => answer,
+                    None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
+                },
             },
         }
     }
