@@ -254,7 +254,7 @@ struct Meant {
 
 fn check_reason(reason: Option<&String>) -> Result<(), Fault> {
     let Some(reason) = reason else { return Ok(()) };
-    tok_model::token::check_description(reason).map_err(|why| Fault::field("reason", why))
+    tok_model::token::check_reason(reason).map_err(|why| Fault::field("reason", why))
 }
 
 /// Until when an act can be undone.
