@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::metadata;
 
-/// Every code, with its status and its title. The first ten are the gRPC faults of the same names.
+/// Every code, with its status and its title. The first eleven are the gRPC faults of the same names.
 const CODES: &[(&str, StatusCode, &str)] = &[
     ("invalid_argument", StatusCode::BAD_REQUEST, "The request makes no sense as it is"),
     ("unauthenticated", StatusCode::UNAUTHORIZED, "No token, or one that does not work"),
@@ -23,6 +23,7 @@ const CODES: &[(&str, StatusCode, &str)] = &[
     ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "More than this server takes"),
     ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many failures from this address"),
     ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something in tokd went wrong"),
+    ("busy", StatusCode::SERVICE_UNAVAILABLE, "This server has too much to do now"),
     ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "This server cannot answer now"),
     ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This address takes other methods"),
     ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request's body did not arrive in time"),
@@ -211,7 +212,7 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
         (FaultCode::Conflict, _) => "look at what is there, and ask again for what still makes sense",
         (FaultCode::Ambiguous, _) => "give more characters of the ID",
         (FaultCode::TooLarge, _) => "send less at a time",
-        (FaultCode::RateLimited, _) => "wait as long as Retry-After says",
+        (FaultCode::RateLimited | FaultCode::Busy, _) => "wait as long as Retry-After says",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };
     step.to_owned()
@@ -244,7 +245,7 @@ impl OAuthError {
             "unauthenticated" => "invalid_client",
             "forbidden" => "insufficient_scope",
             "unsupported_token_type" => "unsupported_token_type",
-            "unavailable" | "rate_limited" => "temporarily_unavailable",
+            "unavailable" | "busy" | "rate_limited" => "temporarily_unavailable",
             "internal" => "server_error",
             _ => "invalid_request",
         };

@@ -62,13 +62,15 @@ impl Gateway {
             Ok(Err(refusal)) => return answer::refused(&refusal, path.repo(), right),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "A git request could not be judged");
-                return answer::unavailable();
+                return answer::cannot_know(&error);
             }
         };
         match service.ensure_repository(&permit).await {
             Ok(true) => {}
             Ok(false) => return missing(service, &caller, path.repo()),
-            Err(fault) if fault.code == FaultCode::Unavailable => return answer::unavailable(),
+            Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => {
+                return answer::unavailable();
+            }
             Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
         }
         let user = caller.remote_user();
