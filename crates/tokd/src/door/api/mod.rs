@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Request, body::Incoming};
 use tower::ServiceExt as _;
@@ -83,7 +83,13 @@ impl ApiDoor {
         let presented = !matches!(authorization(request.headers()), Presented::Nothing);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        let Ok(mut response) = self.routes.clone().oneshot(request).await;
+        let mut response = match extract::check_heads(request.headers()) {
+            Ok(()) => {
+                let Ok(response) = self.routes.clone().oneshot(request).await;
+                response
+            }
+            Err(problem) => problem.into_response(),
+        };
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             if problem.status().is_server_error() {
                 tracing::warn!(request = %id, code = problem.code(), "A call over HTTP failed");
@@ -119,8 +125,12 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(metadata::routes())
 }
 
-async fn nothing_here() -> Problem {
-    Problem::new("not_found", "there is nothing at this address").hint("/openapi.json lists every address")
+async fn nothing_here(uri: hyper::Uri) -> Problem {
+    let hint = match uri.path() {
+        path if path.ends_with('/') => "addresses end without a /: leave it out",
+        _ => "/openapi.json lists every address",
+    };
+    Problem::new("not_found", "there is nothing at this address").hint(hint)
 }
 
 /// The router adds the `Allow` header.

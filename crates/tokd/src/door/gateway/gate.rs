@@ -134,9 +134,9 @@ fn not_served(why: NotServed) -> Response<Body> {
     match why {
         NotServed::Dumb => answer::text(StatusCode::FORBIDDEN, &why.to_string()),
         NotServed::Unknown => answer::text(StatusCode::NOT_FOUND, &why.to_string()),
-        NotServed::Method => {
+        NotServed::Method { allow } => {
             let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, &why.to_string());
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
     }
