@@ -44,11 +44,13 @@ pub enum FaultCode {
     TooLarge,
     /// Too many failed attempts came from there lately.
     RateLimited,
+    /// The daemon has too much to do now. Nothing was changed, and nothing said about a token.
+    Busy,
 }
 
 impl FaultCode {
     /// Every code.
-    pub const EVERY: [Self; 10] = [
+    pub const EVERY: [Self; 11] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::Ambiguous,
@@ -59,6 +61,7 @@ impl FaultCode {
         Self::Internal,
         Self::TooLarge,
         Self::RateLimited,
+        Self::Busy,
     ];
 
     /// The word that is sent and shown in JSON.
@@ -74,6 +77,7 @@ impl FaultCode {
             Self::Internal => "internal",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
+            Self::Busy => "busy",
         }
     }
 
@@ -85,7 +89,7 @@ impl FaultCode {
             Self::Forbidden => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Conflict => Code::AlreadyExists,
-            Self::Unavailable => Code::Unavailable,
+            Self::Unavailable | Self::Busy => Code::Unavailable,
             Self::Internal => Code::Internal,
             Self::TooLarge | Self::RateLimited => Code::ResourceExhausted,
         }
@@ -129,7 +133,7 @@ pub struct Fault {
     pub matches: Vec<String>,
     /// With [`FaultCode::Forbidden`]: the scope that the caller's token lacks, if that is all that is in the way.
     pub scope: Option<String>,
-    /// With [`FaultCode::RateLimited`]: to be asked again after so many seconds.
+    /// With [`FaultCode::RateLimited`] and [`FaultCode::Busy`]: to be asked again after so many seconds.
     pub retry_after: Option<u32>,
 }
 

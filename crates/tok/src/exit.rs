@@ -32,7 +32,7 @@ impl From<FaultCode> for Exit {
             FaultCode::Unauthenticated => Self::NotLoggedIn,
             FaultCode::Forbidden => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
-            FaultCode::Unavailable => Self::Unreachable,
+            FaultCode::Unavailable | FaultCode::Busy => Self::Unreachable,
             FaultCode::Conflict | FaultCode::Internal | FaultCode::TooLarge | FaultCode::RateLimited => Self::Failed,
         }
     }

@@ -16,6 +16,7 @@ use tok_model::decide::{Caller, Class, Permit, Refusal};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::url::{GitPath, LfsTail, Tail};
+use tok_store::StoreError;
 
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
@@ -74,7 +75,8 @@ pub fn answer(
                     Ok(caller) => judged(&service, caller, &wanted),
                     Err(cause) => {
                         tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");
-                        error(answer::unavailable(), "unavailable")
+                        let code = if matches!(cause, StoreError::Busy { .. }) { "busy" } else { "unavailable" };
+                        error(answer::cannot_know(&cause), code)
                     }
                 };
                 note(&service, &wanted, &response, (started, false));
@@ -180,7 +182,11 @@ struct Repeated;
 /// Without a method, which a proxy may leave out, only what does not depend on it is judged as reading.
 fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(RepoRight, &'static str)> {
     let read = method.is_some_and(|method| *method == Method::GET || *method == Method::HEAD);
+    let post = method.is_none_or(|method| *method == Method::POST);
+    // What git and its LFS never send is some other program's business, and nobody's right.
+    let lfs = method.is_none_or(|method| *method == Method::POST || *method == Method::PUT);
     match tail {
+        Tail::InfoRefs if !read && method.is_some() => None,
         Tail::InfoRefs => {
             let query = query.unwrap_or("");
             // A key in disguise would be one thing to this door and another to git behind it.
@@ -194,15 +200,16 @@ fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(
                 _ => None,
             }
         }
-        Tail::UploadPack => Some((RepoRight::Read, "upload-pack")),
-        Tail::UploadArchive => Some((RepoRight::Read, "upload-archive")),
-        Tail::ReceivePack => Some((RepoRight::Write, "receive-pack")),
+        Tail::UploadPack if post => Some((RepoRight::Read, "upload-pack")),
+        Tail::UploadArchive if post => Some((RepoRight::Read, "upload-archive")),
+        Tail::ReceivePack if post => Some((RepoRight::Write, "receive-pack")),
         // Only the body says whether a batch is for upload; the LFS server learns what the caller may and sees to it.
-        Tail::Lfs(LfsTail::Batch) => Some((RepoRight::Read, "lfs batch")),
+        Tail::Lfs(LfsTail::Batch) if post => Some((RepoRight::Read, "lfs batch")),
         Tail::Lfs(_) if read => Some((RepoRight::Read, "lfs")),
-        Tail::Lfs(_) => Some((RepoRight::Write, "lfs")),
+        Tail::Lfs(_) if lfs => Some((RepoRight::Write, "lfs")),
         Tail::Head | Tail::Other(_) if read => Some((RepoRight::Read, "files")),
-        Tail::Root | Tail::Head | Tail::Other(_) => None,
+        Tail::Root | Tail::Head | Tail::Other(_) | Tail::Lfs(_) => None,
+        Tail::UploadPack | Tail::UploadArchive | Tail::ReceivePack => None,
     }
 }
 
@@ -239,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn what_git_never_sends_gets_no_verdict() {
+        for path in ["info/refs?service=git-upload-pack", "git-upload-pack", "git-upload-archive", "git-receive-pack"] {
+            for method in ["PUT", "DELETE", "PATCH", "PROPFIND", "TRACE", "OPTIONS", "MOVE", "get", "X"] {
+                assert_eq!(right(method, &format!("/acme/app.git/{path}")), None, "{method} {path}");
+            }
+        }
+        for (method, path) in [
+            ("POST", "info/refs?service=git-upload-pack"),
+            ("GET", "git-upload-pack"),
+            ("GET", "info/lfs/objects/batch"),
+        ] {
+            let found = right(method, &format!("/acme/app.git/{path}"));
+            assert!(found.is_none() || path.ends_with("batch"), "{method} {path}");
+        }
+    }
+
+    #[test]
     fn each_git_request_needs_its_right() {
         for (method, uri, needs) in [
             ("GET", "/acme/app.git/info/refs?service=git-upload-pack", Some(RepoRight::Read)),
@@ -253,6 +277,9 @@ mod tests {
             ("GET", "/acme/../app.git/HEAD", None),
             ("GET", "/acme/app.git/%2e%2e/x", None),
             ("DELETE", "/acme/app.git/HEAD", None),
+            ("HEAD", "/acme/app.git/info/refs?service=git-upload-pack", Some(RepoRight::Read)),
+            ("PUT", "/acme/app.git/info/lfs/objects/0123", Some(RepoRight::Write)),
+            ("DELETE", "/acme/app.git/info/lfs/objects/0123", None),
             ("GET", "/", None),
             ("GET", "/acme/app.git/info/refs?%73ervice=git-receive-pack", None),
         ] {

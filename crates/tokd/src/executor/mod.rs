@@ -130,7 +130,7 @@ impl Executor {
         let (answer, waiting) = oneshot::channel();
         if !put(Asker { question, answer, asked: Instant::now(), deadline }) {
             self.queue.figures.full();
-            return Err(unavailable("too many requests wait for it"));
+            return Err(StoreError::Busy { what: "too many requests wait for its database" });
         }
         match tokio::time::timeout(deadline, waiting).await {
             Ok(Ok(answer)) => answer,

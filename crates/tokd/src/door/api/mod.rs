@@ -28,7 +28,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Request, body::Incoming};
 use tower::ServiceExt as _;
@@ -88,7 +88,13 @@ impl ApiDoor {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         let method = request.method().clone();
-        let Ok(mut response) = self.routes.clone().oneshot(request).await;
+        let mut response = match extract::check_heads(request.headers()) {
+            Ok(()) => {
+                let Ok(response) = self.routes.clone().oneshot(request).await;
+                response
+            }
+            Err(problem) => problem.into_response(),
+        };
         let operation = response.extensions_mut().remove::<MatchedPath>();
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             if problem.status().is_server_error() {
@@ -137,8 +143,12 @@ async fn name_the_route(path: Option<MatchedPath>, request: axum::extract::Reque
     response
 }
 
-async fn nothing_here() -> Problem {
-    Problem::new("not_found", "there is nothing at this address").hint("/openapi.json lists every address")
+async fn nothing_here(uri: hyper::Uri) -> Problem {
+    let hint = match uri.path() {
+        path if path.ends_with('/') => "addresses end without a /: leave it out",
+        _ => "/openapi.json lists every address",
+    };
+    Problem::new("not_found", "there is nothing at this address").hint(hint)
 }
 
 /// The router adds the `Allow` header.

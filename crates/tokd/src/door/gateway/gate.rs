@@ -68,13 +68,15 @@ impl Gateway {
             Ok(Err(refusal)) => return answer::refused(&refusal, path.repo(), right),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "A git request could not be judged");
-                return answer::unavailable();
+                return answer::cannot_know(&error);
             }
         };
         match service.ensure_repository(&permit).await {
             Ok(true) => {}
             Ok(false) => return missing(service, &caller, path.repo()),
-            Err(fault) if fault.code == FaultCode::Unavailable => return answer::unavailable(),
+            Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => {
+                return answer::unavailable();
+            }
             Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
         }
         let user = caller.remote_user();
@@ -154,9 +156,9 @@ fn not_served(why: NotServed) -> Response<Body> {
     match why {
         NotServed::Dumb => answer::text(StatusCode::FORBIDDEN, &why.to_string()),
         NotServed::Unknown => answer::text(StatusCode::NOT_FOUND, &why.to_string()),
-        NotServed::Method => {
+        NotServed::Method { allow } => {
             let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, &why.to_string());
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
     }

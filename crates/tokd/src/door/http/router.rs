@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use futures_util::future::{Either, Ready, ready};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::source::Proxies;
@@ -76,6 +76,10 @@ impl Router {
         }
         if ApiDoor::takes(request.uri().path()) {
             return self.api.answer(request, peer).await;
+        }
+        // Whoever stands before or behind could go by the other one (RFC 9112 section 3.2).
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            return answer::text(StatusCode::BAD_REQUEST, "the header Host is there more than once: send it once");
         }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),

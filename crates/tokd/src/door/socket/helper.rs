@@ -130,7 +130,7 @@ async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -
     match minted {
         Ok(answer) => (answer(round.number + 1), Outcome::Done),
         // "Cannot know now" is not "no": say so, and leave git to try its other helpers.
-        Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Internal) => {
+        Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
             (Answer::empty().with_message(&sentence(&fault)), Outcome::Unavailable)
         }
         Err(fault) => {

@@ -14,7 +14,7 @@ use crate::service::{Service, presented_text};
 impl Service {
     /// Says whose a token is and what it may do now. Holding the text is the right to ask.
     pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
-        self.permit(caller, Need::Identity)?;
+        self.permit(caller, Need::Api)?;
         let text = text.trim();
         let found = self.holder(presented_text(text), caller.source.clone()).await?;
         let holder = found.map_err(|nobody| {
