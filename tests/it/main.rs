@@ -20,6 +20,7 @@ mod cli_input;
 mod cli_tokens;
 mod client_examples;
 mod config;
+mod cursors;
 mod demo;
 mod documents;
 mod durability;

@@ -9,6 +9,7 @@
 
 pub mod binaries;
 pub mod call;
+pub mod chance;
 pub mod daemon;
 pub mod environment;
 pub mod git;
