@@ -78,6 +78,14 @@ impl Lines {
         (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
+    /// What `/authz/git` says about a `POST` to this path with this token: the status and the word for it.
+    pub(crate) fn verdict(&mut self, path: &str, token: &str) -> (u16, String) {
+        let headers = vec![("x-original-method", "POST".to_owned()), ("x-original-uri", path.to_owned())];
+        let question = Question { method: Method::GET, path: "/authz/git".to_owned(), headers, body: Vec::new() };
+        let answer = self.ask(Door::Http, &question, &[("authorization", format!("Bearer {token}"))]);
+        (answer.status, answer.header("x-tok-error").to_owned())
+    }
+
     pub(crate) fn ask(&mut self, door: Door, question: &Question, credentials: &[(&str, String)]) -> Answer {
         let request = |host: &str| {
             let builder = question.request(host);
