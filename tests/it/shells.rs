@@ -1,12 +1,10 @@
-//! What `tok` gives to shells, man and administrators besides its commands: each is loaded by the program that it is for.
+//! What `tok` gives to shells and to man: each is loaded by the program that it is for.
 
 use std::fs;
 use std::path::PathBuf;
 
 use tok_tests::call::{Call, Finished};
 use tok_tests::environment::Environment;
-
-use crate::cli::{acme, json, names};
 
 /// The completions for a shell, in a file.
 fn completions(environment: &Environment, shell: &str) -> PathBuf {
@@ -105,21 +103,4 @@ fn every_man_page_of_tok_renders_without_a_warning() {
         rendered += 1;
     }
     assert!(rendered > 40, "{rendered} pages");
-}
-
-#[test]
-fn the_daemons_configuration_is_shown_to_each_as_far_as_it_is_theirs() {
-    let environment = acme();
-    let managers = json(environment.tok(&["server", "config"]));
-    let config = &managers["config"];
-    assert_eq!(names(config), ["git.root", "ipc.socket", "server.public_url", "store"]);
-    assert_eq!(config["server.public_url"], environment.url());
-    assert_eq!(config["ipc.socket"], environment.socket().to_str().unwrap());
-    assert_eq!(config["git.root"], environment.data().join("git").to_str().unwrap());
-    assert_eq!(config["store"], "embedded");
-    let text = environment.tok(&["server", "config"]).ok();
-    assert!(text.text().contains(environment.socket().to_str().unwrap()), "{}", text.describe());
-    let alices = json(environment.tok(&["server", "config"]).acting_as("alice"));
-    assert!(alices["config"]["git.root"].is_null(), "where things lie is the managers' to know: {alices}");
-    assert_eq!(alices["config"]["server.public_url"], environment.url());
 }
