@@ -47,6 +47,7 @@ mod remote;
 mod remote_grpc;
 mod revocation;
 mod rotation;
+mod server_config;
 mod shells;
 mod temporary;
 mod typescript;

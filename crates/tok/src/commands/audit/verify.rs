@@ -21,7 +21,6 @@ use crate::output::{Table, count, safe};
 ///
 ///     $ tok audit verify
 ///     $ tok audit verify --output json
-///     $ tok audit verify --head "$HEAD"
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct VerifyArgs {
