@@ -10,6 +10,7 @@
 pub mod binaries;
 pub mod call;
 pub mod cgi;
+pub mod chance;
 pub mod daemon;
 pub mod environment;
 pub mod git;
