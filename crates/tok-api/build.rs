@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "tok/v1/common.proto",
     "tok/v1/tokens.proto",
     "tok/v1/authorization.proto",
     "tok/v1/identity.proto",
     "tok/v1/audit.proto",
+    "tok/v1/session.proto",
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand (`src/wire.rs`) and hides it.
-const SECRET: [&str; 9] = [
+const SECRET: [&str; 14] = [
     ".tok.v1.CreateTokenRequest",
     ".tok.v1.CreateTokenReply",
     ".tok.v1.RotateTokenRequest",
@@ -24,6 +25,11 @@ const SECRET: [&str; 9] = [
     ".tok.v1.CheckTokenRequest",
     ".tok.v1.IntrospectRequest",
     ".tok.v1.SetPasswordRequest",
+    ".tok.v1.StartDeviceReply",
+    ".tok.v1.PollDeviceRequest",
+    ".tok.v1.OpenSessionRequest",
+    ".tok.v1.OpenSessionReply",
+    ".tok.v1.MintGitReply",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -35,6 +35,7 @@ mod idempotency;
 mod imports;
 mod kit;
 mod local_users;
+mod logins;
 mod main_job;
 mod matrix;
 mod metrics;

@@ -46,11 +46,19 @@ pub enum FaultCode {
     RateLimited,
     /// The daemon has too much to do now. Nothing was changed, and nothing said about a token.
     Busy,
+    /// A login waits to be approved: ask again (RFC 8628, section 3.5).
+    AuthorizationPending,
+    /// The same, and it was asked too soon: wait five seconds longer from now on.
+    SlowDown,
+    /// The person said no.
+    AccessDenied,
+    /// A login was not approved in time.
+    ExpiredToken,
 }
 
 impl FaultCode {
     /// Every code.
-    pub const EVERY: [Self; 11] = [
+    pub const EVERY: [Self; 15] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::Ambiguous,
@@ -62,6 +70,10 @@ impl FaultCode {
         Self::TooLarge,
         Self::RateLimited,
         Self::Busy,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::AccessDenied,
+        Self::ExpiredToken,
     ];
 
     /// The word that is sent and shown in JSON.
@@ -78,6 +90,10 @@ impl FaultCode {
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::Busy => "busy",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::AccessDenied => "access_denied",
+            Self::ExpiredToken => "expired_token",
         }
     }
 
@@ -86,12 +102,13 @@ impl FaultCode {
             Self::InvalidArgument => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::Ambiguous => Code::FailedPrecondition,
-            Self::Forbidden => Code::PermissionDenied,
+            Self::Forbidden | Self::AccessDenied => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Conflict => Code::AlreadyExists,
             Self::Unavailable | Self::Busy => Code::Unavailable,
             Self::Internal => Code::Internal,
-            Self::TooLarge | Self::RateLimited => Code::ResourceExhausted,
+            Self::TooLarge | Self::RateLimited | Self::SlowDown => Code::ResourceExhausted,
+            Self::AuthorizationPending | Self::ExpiredToken => Code::FailedPrecondition,
         }
     }
 

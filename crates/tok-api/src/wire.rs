@@ -19,8 +19,13 @@ pub mod v1 {
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tok_v1_descriptors.bin"));
 
 /// Every service of `tok.v1`, by its full name.
-pub const SERVICES: [&str; 4] =
-    ["tok.v1.TokenService", "tok.v1.AuthorizationService", "tok.v1.IdentityService", "tok.v1.AuditService"];
+pub const SERVICES: [&str; 5] = [
+    "tok.v1.TokenService",
+    "tok.v1.AuthorizationService",
+    "tok.v1.IdentityService",
+    "tok.v1.AuditService",
+    "tok.v1.SessionService",
+];
 
 /// The number of this protocol, sent by `ServerStatus`; grows when a change needs both sides to know of it.
 pub const PROTOCOL: u32 = 1;
@@ -46,6 +51,11 @@ secretive!(
     CheckTokenRequest {},
     IntrospectRequest {},
     SetPasswordRequest { name },
+    StartDeviceReply { verification_uri, expires_in, interval },
+    PollDeviceRequest {},
+    OpenSessionRequest { user, machine },
+    OpenSessionReply { token, user },
+    MintGitReply { id, expires_at, username },
 );
 
 #[cfg(test)]
@@ -66,7 +76,18 @@ mod tests {
             format!("{:?}", v1::ImportTokensRequest { content: secret.clone(), ..Default::default() }),
             format!("{:?}", v1::CheckTokenRequest { secret: secret.clone() }),
             format!("{:?}", v1::IntrospectRequest { token: secret.clone() }),
-            format!("{:?}", v1::SetPasswordRequest { password: secret.clone(), current: secret, ..Default::default() }),
+            format!(
+                "{:?}",
+                v1::SetPasswordRequest { password: text.into(), current: text.into(), ..Default::default() }
+            ),
+            format!(
+                "{:?}",
+                v1::StartDeviceReply { device_code: text.into(), user_code: text.into(), ..Default::default() }
+            ),
+            format!("{:?}", v1::PollDeviceRequest { device_code: text.into() }),
+            format!("{:?}", v1::OpenSessionRequest { password: text.into(), ..Default::default() }),
+            format!("{:?}", v1::OpenSessionReply { secret: text.into(), ..Default::default() }),
+            format!("{:?}", v1::MintGitReply { secret, ..Default::default() }),
         ] {
             assert!(!printed.contains("doNotPrintMe"), "{printed}");
         }

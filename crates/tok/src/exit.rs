@@ -29,11 +29,15 @@ impl From<FaultCode> for Exit {
     fn from(code: FaultCode) -> Self {
         match code {
             FaultCode::InvalidArgument => Self::Usage,
-            FaultCode::Unauthenticated => Self::NotLoggedIn,
-            FaultCode::Forbidden => Self::NotAllowed,
+            FaultCode::Unauthenticated | FaultCode::AuthorizationPending | FaultCode::ExpiredToken => Self::NotLoggedIn,
+            FaultCode::Forbidden | FaultCode::AccessDenied => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
             FaultCode::Unavailable | FaultCode::Busy => Self::Unreachable,
-            FaultCode::Conflict | FaultCode::Internal | FaultCode::TooLarge | FaultCode::RateLimited => Self::Failed,
+            FaultCode::Conflict
+            | FaultCode::Internal
+            | FaultCode::TooLarge
+            | FaultCode::RateLimited
+            | FaultCode::SlowDown => Self::Failed,
         }
     }
 }

@@ -7,6 +7,7 @@ mod audit;
 mod authorization;
 mod identity;
 mod remote;
+mod session;
 mod tokens;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::wire::v1::audit_service_client::AuditServiceClient;
 use crate::wire::v1::authorization_service_client::AuthorizationServiceClient;
 use crate::wire::v1::identity_service_client::IdentityServiceClient;
+use crate::wire::v1::session_service_client::SessionServiceClient;
 use crate::wire::v1::token_service_client::TokenServiceClient;
 
 pub use remote::{CONNECT_DEADLINE, RemoteOptions};
@@ -81,6 +83,7 @@ pub struct Client {
     identity: IdentityServiceClient<Identified>,
     authorization: AuthorizationServiceClient<Identified>,
     audit: AuditServiceClient<Identified>,
+    session: SessionServiceClient<Identified>,
 }
 
 type Identified = InterceptedService<Channel, Identify>;
@@ -251,6 +254,7 @@ impl Client {
             identity: IdentityServiceClient::with_interceptor(channel.clone(), identify.clone()),
             authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), identify.clone()),
             audit: AuditServiceClient::with_interceptor(channel.clone(), identify.clone()),
+            session: SessionServiceClient::with_interceptor(channel.clone(), identify.clone()),
         }
     }
 

@@ -8,6 +8,7 @@ mod import;
 mod passwords;
 mod refused;
 mod server;
+mod sessions;
 mod strangers;
 mod tokens;
 
@@ -38,6 +39,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
+pub use sessions::Watching;
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};
 
@@ -53,6 +55,8 @@ pub struct Service {
     uses: Uses,
     failures: Failures,
     metrics: Metrics,
+    device_logins: sessions::DeviceLogins,
+    watchers: sessions::Watchers,
     place: Place,
 }
 
@@ -105,6 +109,8 @@ impl Service {
             uses,
             failures,
             metrics,
+            device_logins: sessions::DeviceLogins::default(),
+            watchers: sessions::Watchers::default(),
             place,
         }
     }

@@ -228,6 +228,9 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
         (FaultCode::Ambiguous, _) => "give more characters of the ID",
         (FaultCode::TooLarge, _) => "send less at a time",
         (FaultCode::RateLimited | FaultCode::Busy, _) => "wait as long as Retry-After says",
+        (FaultCode::AuthorizationPending, _) => "ask again after the interval",
+        (FaultCode::SlowDown, _) => "wait five seconds longer between two polls",
+        (FaultCode::AccessDenied | FaultCode::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };
     step.to_owned()
