@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
 use serde_json::{Value, json};
-use tok_tests::chance::Chance;
+use tok_tests::chance::{self, Chance};
 use tok_tests::environment::Environment;
 
 use crate::matrix::line::Lines;
@@ -192,7 +191,7 @@ fn every_row_that_stays_is_seen_once_while_others_come_and_go() {
     let [ann, boss] = ["ann", "boss"].map(|user| environment.token(user, &["--scopes", "all"]));
     let tokens = populated(&environment, &ann);
     // Said if this fails: whoever repeats it gets the same mixture, if not the same moments.
-    let seed = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
+    let seed = chance::seed();
     let holders = [ann.as_str(), boss.as_str()];
     let (over, acts, found) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
     let others = [

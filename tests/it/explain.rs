@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
 use serde_json::{Value, json};
-use tok_tests::chance::Chance;
+use tok_tests::chance::{self, Chance};
 use tok_tests::environment::Environment;
 use tok_tests::http::Request;
 
@@ -226,7 +225,7 @@ fn ten_thousand_questions_about_anything_are_explained_as_they_are_answered() {
     // Thousands of refusals are written down; that they are on a disk is not what is asked here.
     environment.execute("ALTER SYSTEM SET synchronous_commit = off");
     environment.execute("SELECT pg_reload_conf()");
-    let seed = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
+    let seed = chance::seed();
     let sets: Vec<_> =
         (0..ASKERS as u64).map(|asker| any_tokens(&environment, &holders, &mut Chance::seeded(seed + asker))).collect();
     environment.tok(&["user", "disable", "zed"]).ok();
@@ -240,7 +239,7 @@ fn ten_thousand_questions_about_anything_are_explained_as_they_are_answered() {
                 let mut lines = Lines::open(environment);
                 let questions = (0..QUESTIONS).map(|_| {
                     let (token, repo) = (chance.one_of(tokens), chance.one_of(&REPOS));
-                    explained_and_tried(&mut lines, boss, token, repo, *chance.one_of(&["read", "write"]))
+                    explained_and_tried(&mut lines, boss, token, repo, chance.one_of::<&str>(&["read", "write"]))
                 });
                 questions.collect::<Vec<_>>()
             })
@@ -248,7 +247,9 @@ fn ten_thousand_questions_about_anything_are_explained_as_they_are_answered() {
         let askers: Vec<_> = (0..ASKERS).map(ask).collect();
         for asker in askers {
             let answered = asker.join().unwrap_or_else(|_| panic!("the seed was {seed}"));
-            answered.into_iter().for_each(|rule| *rules.entry(rule).or_default() += 1);
+            for rule in answered {
+                *rules.entry(rule).or_default() += 1;
+            }
         }
     });
     // Each rule had its say, and no rule had it all.

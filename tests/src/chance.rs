@@ -1,5 +1,12 @@
 //! Chance that can be repeated: the same for the same seed.
 
+use std::hash::{BuildHasher, RandomState};
+
+/// A seed that nobody chose: to be said when what follows from it fails.
+pub fn seed() -> u64 {
+    RandomState::new().hash_one(()) >> 32
+}
+
 /// `SplitMix64`, by Guy Steele and others (2014).
 pub struct Chance(u64);
 

@@ -91,10 +91,10 @@ impl Place {
             create(name);
         }
         let given = create("given");
-        self.id = given["token"]["id"].as_str().unwrap().to_owned();
-        self.secret = given["secret"].as_str().unwrap().to_owned();
+        given["token"]["id"].as_str().unwrap().clone_into(&mut self.id);
+        given["secret"].as_str().unwrap().clone_into(&mut self.secret);
         let page = json(environment.tok(&["token", "list", "--limit", "1"]));
-        self.cursor = page["next_cursor"].as_str().unwrap().to_owned();
+        page["next_cursor"].as_str().unwrap().clone_into(&mut self.cursor);
     }
 
     /// The command with what is there in place of what its page invents.
