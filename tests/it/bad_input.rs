@@ -186,7 +186,7 @@ fn a_temporary_token_is_known_where_it_is_asked_about() {
     let run = environment.tok(&["token", "check"]).input("root:root-secret").run();
     run.says(&["temporary token", "until tokd stops", "hint: "]);
     let run = environment.tok(&["token", "revoke", "--stdin", "--force"]).input("root:root-secret").run();
-    run.says(&["temporary token", "ends when tokd stops", "hint: "]);
+    run.says(&["temporary token", "until tokd stops", "hint: ", "it ends when tokd starts without it"]);
     let form = Request::post("/oauth2/revoke", FORM, "token=root%3Aroot-secret");
     let said = environment.send(&form);
     assert_eq!((said.status, said.json()["error"].as_str()), (400, Some("invalid_request")));
