@@ -6,7 +6,7 @@
 
 mod asking;
 mod callers;
-mod line;
+pub(crate) mod line;
 mod operations;
 mod world;
 

@@ -101,6 +101,7 @@ pub struct ServerStatus {
     #[schema(required)]
     pub live_tokens: Option<u64>,
     /// What is in effect of tokd.toml, by key with its section: lifetimes for everybody, the rest for managers.
+    #[schema(value_type = BTreeMap<String, Setting>)]
     pub settings: Settings,
 }
 

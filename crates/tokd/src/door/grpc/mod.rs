@@ -36,6 +36,7 @@ use self::health::Pulse;
 use super::http::answer;
 use super::http::source::{Proxies, agent};
 use super::socket::listener::{LocalStream, PeerCredentials};
+use crate::metrics;
 use crate::service::Service;
 
 /// The largest message either way. A page of a thousand tokens is some 600 KiB.
@@ -47,6 +48,7 @@ const LARGEST_WITH_FILE: usize = LARGEST_IMPORT + LARGEST_REQUEST;
 #[derive(Clone)]
 pub struct GrpcDoor {
     routes: Routes,
+    service: Arc<Service>,
 }
 
 /// Which method is called, as in `TokenService/Create`: what the audit trail says of the call.
@@ -85,7 +87,7 @@ impl GrpcDoor {
         stop: CancellationToken,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let health = HealthServer::new(Pulse::new(Arc::clone(&service), stop));
-        let door = Door { service, proxies };
+        let door = Door { service: Arc::clone(&service), proxies };
         let described = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -99,7 +101,7 @@ impl GrpcDoor {
             .add_service(described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST))
             // The same under its earlier name, which many clients ask for first.
             .add_service(described().build_v1alpha()?.max_decoding_message_size(LARGEST_REQUEST));
-        Ok(Self { routes: routes.prepare() })
+        Ok(Self { routes: routes.prepare(), service })
     }
 
     /// Answers a call from the remote address.
@@ -118,15 +120,24 @@ impl GrpcDoor {
 
     /// One call, for as long as its caller waits.
     async fn call(&self, mut request: hyper::Request<Incoming>) -> hyper::Response<tonic::body::Body> {
-        let operation = Operation::of(request.uri().path());
-        request.extensions_mut().insert(operation);
+        let Operation(operation) = Operation::of(request.uri().path());
+        request.extensions_mut().insert(Operation(operation.clone()));
+        let local = request.extensions().get::<PeerCredentials>().is_some();
         let deadline = deadline::of(request.headers());
         let answering = self.routes.clone().oneshot(request.map(tonic::body::Body::new));
-        match tokio::time::timeout(deadline, answering).await {
+        let response = match tokio::time::timeout(deadline, answering).await {
             Ok(Ok(response)) => explained(response),
             Ok(Err(never)) => match never {},
             Err(_) => late().into_http(),
-        }
+        };
+        // A failure is in the headers; where there is none, all went well.
+        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+        // What there is no such method of would be a label of the caller's own making.
+        let known = code != Code::Unimplemented && operation.contains("Service/") && !operation.contains('.');
+        let operation = if known { operation.as_str() } else { metrics::OTHER };
+        let door = if local { metrics::Door::Socket } else { metrics::Door::Grpc };
+        self.service.requests().count(door, operation, metrics::Outcome::of_code(code));
+        response
     }
 
     /// Serves one connection until it ends or `stop`, after which calls under way finish.

@@ -60,7 +60,7 @@ pub fn refused(refusal: &Refusal, repo: &RepoPath, right: RepoRight) -> Response
 }
 
 /// Too many failures from there: 429, on which git keeps what it presented.
-fn throttled(refusal: &Refusal) -> Response<Body> {
+pub fn throttled(refusal: &Refusal) -> Response<Body> {
     let mut response = text(StatusCode::TOO_MANY_REQUESTS, &sentence(refusal));
     if let Rule::Throttled(seconds) = refusal.rule {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
