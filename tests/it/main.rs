@@ -13,6 +13,7 @@ mod api_oauth;
 mod api_secrets;
 mod audit_trail;
 mod authority;
+mod bad_input;
 mod both_ways;
 mod chosen;
 mod cli;

@@ -238,6 +238,10 @@ impl From<Status> for Fault {
                 .hint("`tok status` shows whether it answers at all; its log says what it waits for"),
             Code::Unavailable => Self::new(code, "the daemon cannot answer now")
                 .hint("ask again in a moment; `tok status` shows whether it answers"),
+            Code::ResourceExhausted | Code::OutOfRange => {
+                Self::new(code, format!("a message is larger than the other side takes ({})", status.message()))
+                    .hint("ask for less at a time, as with --limit, or send less")
+            }
             _ if status.message().is_empty() => Self::new(code, format!("the call failed: {}", status.code())),
             _ => Self::new(code, status.message()),
         }

@@ -130,7 +130,7 @@ impl GrpcDoor {
         let deadline = deadline::of(request.headers());
         let answering = self.routes.clone().oneshot(request.map(tonic::body::Body::new));
         let response = match tokio::time::timeout(deadline, answering).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => explained(response),
             Ok(Err(never)) => match never {},
             Err(_) => late().into_http(),
         };
@@ -169,6 +169,34 @@ impl GrpcDoor {
             tracing::debug!(peer.uid, %error, "A local gRPC connection broke off");
         }
     }
+}
+
+/// What the library refuses before any call of ours begins, with a code that stays and what to do.
+fn explained(response: hyper::Response<tonic::body::Body>) -> hyper::Response<tonic::body::Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    if !status.details().is_empty() {
+        return response;
+    }
+    let said = status.message();
+    let (code, fault) = match status.code() {
+        Code::Unimplemented => {
+            let fault = Fault::new(FaultCode::NotFound, "there is no such call here");
+            (Code::Unimplemented, fault.hint("server reflection lists the calls; `tok --version` and `tokd --version` say whether the two are of one age"))
+        }
+        Code::ResourceExhausted | Code::OutOfRange => {
+            let fault = Fault::new(FaultCode::TooLarge, format!("the message is larger than this call takes ({said})"));
+            (Code::ResourceExhausted, fault.hint("send less at a time"))
+        }
+        // Its own word for bytes that are no message, which is no fault of ours.
+        Code::Internal => {
+            let fault =
+                Fault::new(FaultCode::InvalidArgument, format!("these bytes are no message of this call ({said})"));
+            (Code::InvalidArgument, fault.hint("compare the message with what server reflection says of it"))
+        }
+        _ => return response,
+    };
+    let whole = Status::from(fault);
+    Status::with_details(code, whole.message(), whole.details().to_vec().into()).into_http()
 }
 
 /// The same code that gRPC has for it, with our details.

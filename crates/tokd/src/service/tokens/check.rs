@@ -34,11 +34,10 @@ impl Service {
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);
         let token = holder.token().ok_or_else(|| {
-            Fault::new(
-                FaultCode::InvalidArgument,
-                "that is a temporary token, which administers this server until tokd stops and is kept nowhere",
+            let why = "that is a temporary token, which administers this server until tokd stops and is kept nowhere";
+            Fault::field("secret", why).hint(
+                "`tok whoami` with it as TOK_TOKEN shows it; it ends when tokd starts without it in --token or --token-file",
             )
-            .hint("`tok whoami` with it as TOK_TOKEN shows it")
         })?;
         Ok(CheckedToken {
             usable: verdict.is_ok(),
