@@ -108,9 +108,9 @@ impl World {
             "POST /oauth2/introspect" => Some(format!("token={}", self.good)),
             "POST /oauth2/revoke" => Some(format!("token={}", self.ended)),
             "POST /oauth2/device_authorization" => Some(format!("machine={}", "x".repeat(300))),
-            "POST /oauth2/token" => Some(
-                "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=not-a-code".to_owned(),
-            ),
+            "POST /oauth2/token" => {
+                Some("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=not-a-code".to_owned())
+            }
             _ => None,
         } {
             headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
@@ -180,6 +180,15 @@ pub(crate) fn grpc(method: &str, message: &[u8]) -> Question {
     body.extend(message);
     let headers = vec![("content-type", "application/grpc".to_owned()), ("te", "trailers".to_owned())];
     Question { method: Method::POST, path: format!("http://tok/tok.v1.{method}"), headers, body }
+}
+
+/// A form.
+pub(crate) fn form(path: &str, body: &str) -> Question {
+    let headers = vec![
+        ("content-type", "application/x-www-form-urlencoded".to_owned()),
+        ("content-length", body.len().to_string()),
+    ];
+    Question { method: Method::POST, path: path.to_owned(), headers, body: body.as_bytes().to_vec() }
 }
 
 /// A field whose value is a number.

@@ -20,6 +20,7 @@ use tok_model::secret::Plaintext;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::listener::{LocalStream, PeerCredentials};
+use crate::metrics::{Door, Outcome};
 use crate::service::{GitWish, Service};
 
 /// How long the rest of a request may take to arrive, and its answer to be taken.
@@ -68,18 +69,20 @@ async fn answer(service: &Service, request: &RelayRequest, peer: PeerCredentials
     if !ours {
         return Answer::empty();
     }
-    match request.operation() {
+    let (answer, outcome) = match request.operation() {
         Operation::Get => get(service, request, peer).await,
         Operation::Erase => {
             let refused = credential.credential().or(credential.password());
             if let Some(Ok(text)) = refused.map(|secret| Plaintext::parse(secret.expose_secret())) {
                 service.drop_git_token(&text);
             }
-            Answer::empty()
+            (Answer::empty(), Outcome::Done)
         }
         // What we answered needs no keeping, and what others answered is none of our business.
-        Operation::Store => Answer::empty(),
-    }
+        Operation::Store => (Answer::empty(), Outcome::Done),
+    };
+    service.requests().count(Door::Helper, request.operation().as_str(), outcome);
+    answer
 }
 
 /// How far git's retries have come, as our own `state[]` says. It is only ever a counter and a hint of which token
@@ -97,23 +100,27 @@ impl Round {
     }
 }
 
-async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -> Answer {
+async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -> (Answer, Outcome) {
     let credential = request.credential();
     let repo = match credential.git_path() {
         Some(Ok(path)) => path.repo().clone(),
-        Some(Err(why)) => return Answer::empty().with_message(&format!("no token for this path: {why}")),
+        Some(Err(why)) => {
+            let answer = Answer::empty().with_message(&format!("no token for this path: {why}"));
+            return (answer, Outcome::Invalid);
+        }
         None => {
             let url = &service.place().public_url;
-            return Answer::empty().with_message(&format!(
+            let answer = Answer::empty().with_message(&format!(
                 "git did not say which repository it wants, and tokens are for one repository each; run: tok git setup {url}"
             ));
+            return (answer, Outcome::Invalid);
         }
     };
     let round = Round::of(credential);
     if round.number >= LAST_ROUND {
-        return Answer::refuse(&format!(
-            "the server refused two tokens for {repo}; `tok audit --repo {repo}` shows why"
-        ));
+        let answer =
+            Answer::refuse(&format!("the server refused two tokens for {repo}; `tok audit --repo {repo}` shows why"));
+        return (answer, Outcome::Forbidden);
     }
     let wish = GitWish { permission: permission(request, &repo), repo, failed: round.failed };
     let minting = tokio::time::timeout(MINTING, mint(service, request, peer, &wish));
@@ -121,14 +128,14 @@ async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -
         Err(Fault::new(FaultCode::Unavailable, "tokd's database does not answer in time").hint("try again in a moment"))
     });
     match minted {
-        Ok(answer) => answer(round.number + 1),
+        Ok(answer) => (answer(round.number + 1), Outcome::Done),
         // "Cannot know now" is not "no": say so, and leave git to try its other helpers.
-        Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Internal) => {
-            Answer::empty().with_message(&sentence(&fault))
+        Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
+            (Answer::empty().with_message(&sentence(&fault)), Outcome::Unavailable)
         }
         Err(fault) => {
             tracing::info!(peer.uid, repo = %wish.repo, "No git token for {}: {}", wish.repo, fault.message);
-            Answer::refuse(&sentence(&fault))
+            (Answer::refuse(&sentence(&fault)), Outcome::Forbidden)
         }
     }
 }
