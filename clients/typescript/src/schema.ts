@@ -78,6 +78,23 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/oauth2/device_authorization": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a login that somebody approves in a browser (RFC 8628) */
+        post: operations["deviceAuthorization"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/oauth2/introspect": {
         parameters: {
             query?: never;
@@ -89,7 +106,7 @@ export type paths = {
         put?: never;
         /**
          * Introspect a token (RFC 7662)
-         * @description The caller authenticates with any token of their own that works, except one of kind git. Whatever is not usable is
+         * @description The caller authenticates with any token of their own that works; one of kind git is told about itself only. Whatever is not usable is
          *     `{"active":false}`, without a reason. A token that works only from some addresses is judged by the caller's.
          */
         post: operations["introspect"];
@@ -120,6 +137,27 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/oauth2/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Trade a grant for a token (RFC 6749, RFC 8628)
+         * @description A device asks with `grant_type=urn:ietf:params:oauth:grant-type:device_code` until somebody has approved; a user name and a
+         *     password are given with `grant_type=password`. Either gives a session: a token that acts as the user.
+         */
+        post: operations["token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -132,6 +170,27 @@ export type paths = {
          * @description Everything for managers, one's own for others.
          */
         get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verify the audit trail
+         * @description Recomputes the chains of hashes and says whether anything was changed, added or taken out. What is wrong is in the
+         *     answer: the call itself succeeds. For managers.
+         */
+        get: operations["verifyTrail"];
         put?: never;
         post?: never;
         delete?: never;
@@ -644,7 +703,12 @@ export type components = {
         };
         /** @description What there is of OAuth here (RFC 8414). */
         AuthorizationServer: {
-            /** @description None: there is no token endpoint. */
+            /**
+             * Format: uri
+             * @description Where devices begin to be logged in (RFC 8628).
+             */
+            device_authorization_endpoint: string;
+            /** @description What can be traded for a token. */
             grant_types_supported: string[];
             /**
              * Format: uri
@@ -669,6 +733,47 @@ export type components = {
             revocation_endpoint_auth_methods_supported: string[];
             /** @description Every scope. */
             scopes_supported: string[];
+            /**
+             * Format: uri
+             * @description Where grants become tokens.
+             */
+            token_endpoint: string;
+            /** @description How its callers authenticate: they have no secrets. */
+            token_endpoint_auth_methods_supported: string[];
+        };
+        /** @description What was found of one run of a daemon. */
+        ChainRecord: {
+            /** @description Which chain. */
+            chain: string;
+            /** @description What is wrong, with the first place at which it is. */
+            fault: string | null;
+            /**
+             * Format: date-time
+             * @description The first moment that a line speaks of.
+             */
+            first_at: string | null;
+            /** @description The hash of its last seal, hexadecimal. */
+            head: string;
+            /**
+             * Format: date-time
+             * @description The last one.
+             */
+            last_at: string | null;
+            /**
+             * Format: int64
+             * @description How many lines its seals cover.
+             */
+            lines: number;
+            /**
+             * Format: int64
+             * @description Of the lines that seals cover, those that retention has dropped.
+             */
+            pruned: number;
+            /**
+             * Format: int64
+             * @description Lines of the last moment, which no seal covers yet.
+             */
+            unsealed: number;
         };
         /** @description What a token's text turned out to be. */
         CheckedToken: {
@@ -717,7 +822,7 @@ export type components = {
             labels?: string[];
             /**
              * Format: int64
-             * @description How often it may be used; not said or 0 is any number of times.
+             * @description How often it may be used; not said is any number of times.
              */
             max_uses?: number | null;
             /**
@@ -797,6 +902,54 @@ export type components = {
             /** @description As it was. */
             workspace: components["schemas"]["WorkspaceRecord"];
         };
+        /** @description A login that waits to be approved (RFC 8628 section 3.2). */
+        DeviceAuthorization: {
+            /**
+             * Format: password
+             * @description Known to the device alone.
+             */
+            device_code: string;
+            /**
+             * Format: int64
+             * @description Seconds until both codes are no good any more.
+             */
+            expires_in: number;
+            /**
+             * Format: int64
+             * @description Seconds to wait between two polls.
+             */
+            interval: number;
+            /**
+             * @description What the person types.
+             * @example WDJB-MJHT
+             */
+            user_code: string;
+            /**
+             * Format: uri
+             * @description Where they type it.
+             */
+            verification_uri: string;
+            /**
+             * Format: uri
+             * @description The same with the code in it.
+             */
+            verification_uri_complete: string;
+        };
+        /** @description The form that begins a device's login. Other parameters are ignored. */
+        DeviceForm: {
+            /**
+             * @description What the program calls itself.
+             * @example tok
+             */
+            client_id?: string;
+            /**
+             * @description What the machine calls itself: shown to whoever approves, and part of the session's name.
+             * @example ann-laptop
+             */
+            machine?: string;
+            /** @description Ignored: a session reaches whatever its user does. */
+            scope?: string;
+        };
         /** @description A page of the trail. */
         EventPage: {
             /** @description Newest first, unless asked otherwise. */
@@ -841,6 +994,27 @@ export type components = {
             /** @description Each link of the authority rule in the order in which it is asked, up to the one that says no. */
             steps: components["schemas"]["ExplainStep"][];
             token: components["schemas"]["TokenRecord"] | null;
+        };
+        /** @description A token that was granted (RFC 6749 section 5.1). */
+        GrantedToken: {
+            /**
+             * Format: password
+             * @description Its text, shown this once.
+             */
+            access_token: string;
+            /**
+             * Format: int64
+             * @description Seconds until it ends; not there if it never does.
+             */
+            expires_in?: number;
+            /** @description What it reaches: `all` is whatever its user may do. */
+            scope: string;
+            /** @description Its ID. */
+            token_id: string;
+            /** @description `Bearer`. */
+            token_type: string;
+            /** @description The login name of the user it acts for. */
+            user: string;
         };
         /** @description What became of one entry. */
         ImportedLine: {
@@ -1023,7 +1197,7 @@ export type components = {
             labels?: string[] | null;
             /**
              * Format: int64
-             * @description How often it may be used, all uses so far counted; null or 0 is any number of times.
+             * @description How often it may be used, all uses so far counted; null is any number of times.
              */
             max_uses?: number | null;
             /** @description For people; one printable line. */
@@ -1045,7 +1219,8 @@ export type components = {
         OAuthError: {
             /**
              * @description `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_token_type`,
-             *     `temporarily_unavailable` or `server_error`.
+             *     `unsupported_grant_type`, `invalid_grant`, `temporarily_unavailable` or `server_error`; of a device that asks,
+             *     also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
              */
             error: string;
             /** @description What happened, and what to do next. */
@@ -1062,7 +1237,7 @@ export type components = {
              * @description A word that does not change. Later versions may add some.
              * @enum {string}
              */
-            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "unsupported_media_type" | "unsupported_token_type";
+            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "busy" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "not_acceptable" | "unsupported_media_type" | "unsupported_token_type" | "unsupported_grant_type" | "invalid_grant" | "authorization_pending" | "slow_down" | "access_denied" | "expired_token";
             /** @description What happened and why. */
             detail: string;
             /** @description The field, parameter or header of the request that is at fault. */
@@ -1278,7 +1453,7 @@ export type components = {
              */
             live_tokens: number | null;
             /** @description Of the database. */
-            postgres_version: string;
+            postgres_version: string | null;
             /**
              * Format: int32
              * @description Of the wire.
@@ -1290,11 +1465,15 @@ export type components = {
              */
             repositories: number | null;
             /** @description The newest migration applied. */
-            schema_version: string;
-            /** @description The path of its local socket. */
+            schema_version: string | null;
+            /** @description What is in effect of tokd.toml, by key with its section: lifetimes for everybody, the rest for managers. */
+            settings: {
+                [key: string]: components["schemas"]["Setting"];
+            };
+            /** @description The path of its local socket; for managers, as all that follows about its insides. */
             socket: string | null;
             /** @description `embedded` or `postgres`. */
-            store: string;
+            store: string | null;
             /**
              * Format: int64
              * @description Since it began to answer.
@@ -1331,12 +1510,35 @@ export type components = {
              */
             password: string | null;
         };
+        /** @description The value of a key of tokd.toml. */
+        Setting: string | number | boolean | string[];
         /** @description A user and where they belong. */
         ShownUser: {
             /** @description By workspace. */
             memberships: components["schemas"]["MembershipRecord"][];
             /** @description The user. */
             user: components["schemas"]["UserRecord"];
+        };
+        /** @description The form of the token endpoint. Which parameters it takes depends on the grant; others are ignored. */
+        TokenForm: {
+            /** @description Ignored: clients here have no secrets. */
+            client_id?: string;
+            /**
+             * Format: password
+             * @description With a device's login: its code.
+             */
+            device_code?: string;
+            /** @description `urn:ietf:params:oauth:grant-type:device_code` or `password`. */
+            grant_type: string;
+            /** @description And what the machine calls itself, which is part of the session's name. */
+            machine?: string;
+            /**
+             * Format: password
+             * @description And the password.
+             */
+            password?: string;
+            /** @description With a password: the login name. */
+            username?: string;
         };
         /**
          * @description What sort of token it is.
@@ -1483,6 +1685,13 @@ export type components = {
          * @enum {string}
          */
         TokenState: "active" | "expired" | "revoked";
+        /** @description What verifying the trail found. */
+        TrailReport: {
+            /** @description Each chain, in the order in which they began. */
+            chains: components["schemas"]["ChainRecord"][];
+            /** @description Whether nothing is wrong anywhere. */
+            intact: boolean;
+        };
         /** @description A page of users. */
         UserPage: {
             /** @description What to ask for the next page with; null: this was the last. */
@@ -1593,7 +1802,7 @@ export type components = {
                 "application/json": components["schemas"]["OAuthError"];
             };
         };
-        /** @description The request makes no sense as it is (`invalid_argument`). Tokens of this type cannot be revoked here (`unsupported_token_type`). */
+        /** @description The request makes no sense as it is (`invalid_argument`). Tokens of this type cannot be revoked here (`unsupported_token_type`). There is no such grant here (`unsupported_grant_type`). What was to be traded for a token is no good (`invalid_grant`). Nobody has approved the login yet (`authorization_pending`). The same, and it was asked too soon (`slow_down`). Somebody refused the login (`access_denied`). Nobody approved the login in time (`expired_token`). */
         Problem400: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
@@ -1639,6 +1848,17 @@ export type components = {
         };
         /** @description This address takes other methods (`method_not_allowed`). */
         Problem405: {
+            headers: {
+                /** @description This very occurrence, as in tokd's log. */
+                "X-Request-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Answers here are of another type (`not_acceptable`). */
+        Problem406: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
                 "X-Request-Id"?: string;
@@ -1725,7 +1945,7 @@ export type components = {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description This server cannot answer now (`unavailable`). */
+        /** @description This server has too much to do now (`busy`). This server cannot answer now (`unavailable`). */
         Problem503: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
@@ -1850,6 +2070,39 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    deviceAuthorization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["DeviceForm"];
+            };
+        };
+        responses: {
+            /** @description The two codes, and where the person goes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceAuthorization"];
+                };
+            };
+            400: components["responses"]["OAuthError"];
+            401: components["responses"]["OAuthError"];
+            403: components["responses"]["OAuthError"];
+            408: components["responses"]["OAuthError"];
+            413: components["responses"]["OAuthError"];
+            415: components["responses"]["OAuthError"];
+            429: components["responses"]["OAuthError"];
+            500: components["responses"]["OAuthError"];
+            503: components["responses"]["OAuthError"];
+        };
+    };
     introspect: {
         parameters: {
             query?: never;
@@ -1914,6 +2167,39 @@ export interface operations {
             503: components["responses"]["OAuthError"];
         };
     };
+    token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenForm"];
+            };
+        };
+        responses: {
+            /** @description The token. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GrantedToken"];
+                };
+            };
+            400: components["responses"]["OAuthError"];
+            401: components["responses"]["OAuthError"];
+            403: components["responses"]["OAuthError"];
+            408: components["responses"]["OAuthError"];
+            413: components["responses"]["OAuthError"];
+            415: components["responses"]["OAuthError"];
+            429: components["responses"]["OAuthError"];
+            500: components["responses"]["OAuthError"];
+            503: components["responses"]["OAuthError"];
+        };
+    };
     listEvents: {
         parameters: {
             query?: {
@@ -1930,7 +2216,7 @@ export interface operations {
                 oldest_first?: boolean;
                 /** @description What ended so: `done` or `refused`. */
                 outcome?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
                 /** @description What touched this repository, as in `acme/app`. */
                 repository?: string;
@@ -1961,6 +2247,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    verifyTrail: {
+        parameters: {
+            query?: {
+                /** @description Only this chain. */
+                chain?: string;
+                /**
+                 * @description Heads that were noted earlier, as `chain:hash` with commas between them: a chain that was cut short behind one of
+                 *     them does not verify.
+                 */
+                heads?: string;
+            };
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrailReport"];
                 };
             };
             400: components["responses"]["Problem400"];
@@ -2015,7 +2339,7 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
                 /** @description Only those of this workspace. */
                 workspace?: string;
@@ -2116,7 +2440,7 @@ export interface operations {
                 label?: string;
                 /** @description Only those that were never used. */
                 never_used?: boolean;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
                 /** @description How they stand. */
                 state?: components["schemas"]["TokenState"];
@@ -2520,7 +2844,7 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
             };
             header?: {
@@ -2805,7 +3129,7 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
             };
             header?: {
