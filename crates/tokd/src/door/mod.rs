@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod authz;
+pub mod console;
 pub mod gate;
 pub mod gateway;
 pub mod grpc;
