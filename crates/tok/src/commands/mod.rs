@@ -4,6 +4,8 @@ mod audit;
 mod completions;
 mod git;
 mod internal_reference;
+mod login;
+mod logout;
 mod moments;
 mod repo;
 mod server;
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Server(server::ServerCommand),
     Audit(audit::AuditArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
     Completions(completions::CompletionsArgs),
@@ -52,6 +56,8 @@ impl Command {
             Self::Git(command) => command.run(context).await,
             Self::Server(command) => command.run(context).await,
             Self::Audit(arguments) => arguments.run(context).await,
+            Self::Login(arguments) => arguments.run(context).await,
+            Self::Logout(arguments) => arguments.run(context).await,
             Self::Whoami(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,
             Self::Completions(arguments) => arguments.run(),
