@@ -27,7 +27,7 @@ use tok_model::url::Origin;
 use tok_store::tokens::Mint;
 use tok_store::{Store, StoreError};
 
-use crate::config::Tokens;
+use crate::config::{Tokens, Told};
 use crate::door::gateway::repositories::Repositories;
 use crate::executor::Executor;
 use crate::failures::Failures;
@@ -74,6 +74,8 @@ pub struct Place {
     pub map_system_users: bool,
     /// The daemon's own user ID.
     pub own_uid: u32,
+    /// What of its configuration it tells.
+    pub settings: Vec<Told>,
     /// When it started.
     pub started: Instant,
 }
