@@ -8,6 +8,7 @@ mod import;
 mod passwords;
 mod refused;
 mod server;
+mod sessions;
 mod strangers;
 mod tokens;
 
@@ -37,6 +38,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
+pub use sessions::Watching;
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};
 
@@ -51,6 +53,8 @@ pub struct Service {
     strangers: strangers::Strangers,
     uses: Uses,
     failures: Failures,
+    device_logins: sessions::DeviceLogins,
+    watchers: sessions::Watchers,
     place: Place,
 }
 
@@ -93,6 +97,8 @@ impl Service {
             strangers: strangers::Strangers::default(),
             uses: Uses::default(),
             failures: Failures::new(None),
+            device_logins: sessions::DeviceLogins::default(),
+            watchers: sessions::Watchers::default(),
             place,
         }
     }

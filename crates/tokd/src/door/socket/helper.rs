@@ -143,7 +143,7 @@ async fn mint(
     let acting_as = acting_as(request)?;
     let caller = service.caller_by_peer(peer.uid, acting_as, request.agent().map(str::to_owned)).await?;
     let token = service.git_token(&caller, wish).await?;
-    let username = caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string());
+    let username = token.username(&caller);
     let retries = credential.capabilities().state;
     let answer = Answer::token(credential, &username, SecretString::from(token.text.reveal()))
         .map_err(|why| Fault::new(FaultCode::InvalidArgument, why))?
