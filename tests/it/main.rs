@@ -33,6 +33,7 @@ mod helper_protocol;
 mod idempotency;
 mod imports;
 mod kit;
+mod laptop;
 mod local_users;
 mod main_job;
 mod matrix;
