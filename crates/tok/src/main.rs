@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod context;
 mod exit;
+mod logins;
 mod output;
 mod reference;
 mod secret;
