@@ -46,6 +46,7 @@ mod remote;
 mod remote_grpc;
 mod revocation;
 mod rotation;
+mod server_config;
 mod temporary;
 mod typescript;
 mod uses;

@@ -8,6 +8,7 @@ mod exit;
 mod logins;
 mod output;
 mod reference;
+mod route;
 mod secret;
 mod settings;
 

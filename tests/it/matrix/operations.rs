@@ -120,7 +120,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     both("POST /v1/tokens/{id}/restore", "TokenService/Restore", Needs::TokenInReach("token:write"), EACH, 409),
     both("POST /v1/tokens/{id}/rotate", "TokenService/Rotate", Needs::TokenInReach("token:write"), EACH, 400),
     both("GET /v1/audit", "AuditService/ListEvents", Needs::OwnEvents, ANY, 200),
-    Operation { http: None, grpc: Some("AuditService/Verify"), needs: Needs::Manager, targets: ANY, done: 200 },
+    both("GET /v1/audit/verify", "AuditService/Verify", Needs::Manager, ANY, 200),
     both("GET /v1/users", "IdentityService/ListUsers", Needs::Manager, ANY, 200),
     both("POST /v1/users", "IdentityService/CreateUser", Needs::Manager, ANY, 409),
     both("GET /v1/users/{name}", "IdentityService/ShowUser", Needs::Profile, USERS, 200),

@@ -138,6 +138,12 @@ pub enum Rule {
     /// This kind never may.
     #[error("a {0} token never may do that")]
     Kind(TokenKind),
+    /// A password opens sessions and does nothing else.
+    #[error("a password is for logging in; what comes after is done with the session that it opens")]
+    OnlyToLogIn,
+    /// Letting a device log in takes a fresh login.
+    #[error("you logged in too long ago to let another device log in as you")]
+    StaleLogin,
     /// Somebody else's.
     #[error("that belongs to somebody else")]
     NotYours,
@@ -207,6 +213,8 @@ impl Rule {
             Self::Role { .. } => "role",
             Self::NotMaintainer(_) => "not_maintainer",
             Self::Kind(_) => "kind",
+            Self::OnlyToLogIn => "only_to_log_in",
+            Self::StaleLogin => "stale_login",
             Self::NotYours => "not_yours",
             Self::NotManager => "not_manager",
             Self::Beyond(_) => "beyond",
@@ -240,6 +248,8 @@ impl Refusal {
             | Rule::Role { .. }
             | Rule::NotMaintainer(_)
             | Rule::Kind(_)
+            | Rule::OnlyToLogIn
+            | Rule::StaleLogin
             | Rule::NotYours
             | Rule::NotManager
             | Rule::Beyond(_) => Class::Forbidden,
@@ -278,6 +288,8 @@ impl Refusal {
             )),
             Rule::NotMaintainer(workspace) => Some(format!("`tok workspace member list {workspace}` shows who is one")),
             Rule::Kind(_) => Some("use a personal token".to_owned()),
+            Rule::OnlyToLogIn => Some("log in: tok login <server>".to_owned()),
+            Rule::StaleLogin => Some("log in again, and approve it then".to_owned()),
             Rule::NotManager => Some("ask a manager, or run this as root on the server".to_owned()),
             Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
             Rule::GitToken { .. }

@@ -32,6 +32,8 @@ const SECOND: Duration = Duration::from_millis(500);
 const AWAY: Duration = Duration::from_secs(2);
 /// How long a mint may take in all. Its result is kept even if nobody waits for it any more.
 const MINT: Duration = Duration::from_secs(10);
+/// A server says something every 15 s; one that says nothing for so long is not there any more.
+const QUIET: Duration = Duration::from_secs(40);
 /// Between two tries to watch.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -357,9 +359,15 @@ impl Session {
     async fn follow(self: &Arc<Self>) -> Fault {
         let following = async {
             let mut stream = self.client().await?.watch().await?;
-            while let Some(said) = stream.message().await.map_err(Fault::from)? {
-                tracing::debug!(server = %self.login.server, said.generation, "The server says to ask again");
-                self.generation.fetch_add(1, Ordering::SeqCst);
+            // What happened while nobody watched is not known: the first word always says to ask again.
+            let mut last = None;
+            while let Some(said) =
+                timeout(QUIET, stream.message()).await.map_err(|_| self.silent())?.map_err(Fault::from)?
+            {
+                if last.replace(said.generation) != Some(said.generation) {
+                    tracing::debug!(server = %self.login.server, said.generation, "What was minted is asked for again");
+                    self.generation.fetch_add(1, Ordering::SeqCst);
+                }
                 let mut state = self.lock();
                 state.heard = Some(Moment::now());
                 state.ended = None;

@@ -5,6 +5,8 @@ mod audit;
 mod completions;
 mod git;
 mod internal_reference;
+mod login;
+mod logout;
 mod moments;
 mod repo;
 mod server;
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Server(server::ServerCommand),
     Agent(agent::AgentArgs),
     Audit(audit::AuditArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
     Completions(completions::CompletionsArgs),
@@ -62,6 +66,8 @@ impl Command {
             Self::Server(command) => command.run(context).await,
             Self::Agent(arguments) => arguments.run(context).await,
             Self::Audit(arguments) => arguments.run(context).await,
+            Self::Login(arguments) => arguments.run(context).await,
+            Self::Logout(arguments) => arguments.run(context).await,
             Self::Whoami(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,
             Self::Completions(arguments) => arguments.run(),

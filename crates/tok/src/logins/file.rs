@@ -89,6 +89,13 @@ impl LoginsFile {
         }
     }
 
+    /// Makes sure that the logins could be changed.
+    pub(super) fn writable(&self) -> Result<(), Trouble> {
+        self.make_directory()?;
+        let _lock = self.lock()?;
+        self.read().map(drop)
+    }
+
     /// Changes the logins, alone: whoever else wants to waits.
     pub(super) fn change<T>(&self, how: impl FnOnce(&mut Vec<Login>) -> T) -> Result<T, Trouble> {
         self.make_directory()?;

@@ -65,6 +65,14 @@ impl Key {
     }
 }
 
+/// Makes sure that there is a keyring, and that it is unlocked.
+///
+/// # Errors
+/// If there is no keyring, or it stays locked.
+pub(super) async fn check() -> Result<(), Trouble> {
+    Keyring::open().await?.unlock(&ObjectPath::from_static_str_unchecked(DEFAULT)).await
+}
+
 /// Keeps a session, in the place of the one before it.
 ///
 /// # Errors

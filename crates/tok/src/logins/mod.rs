@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tok_model::clock::Timestamp;
 use tok_model::id::TokenId;
+use tok_model::kind::TokenKind;
 use tok_model::name::{NameError, RepoPath, UserName, WorkspaceName};
 use tok_model::url::Origin;
 
@@ -91,8 +92,6 @@ pub(crate) struct NewLogin {
 /// What became of a login that was to be kept.
 #[derive(Debug)]
 pub(crate) struct Added {
-    /// Where its text is now.
-    pub(crate) storage: Storage,
     /// Why it is not in the keyring, if nobody said where it should be.
     pub(crate) no_keyring: Option<Trouble>,
     /// The login of the same user, server and profile that it took the place of.
@@ -120,6 +119,11 @@ impl Login {
                     .hint(format!("`{}`", self.login_command()))
             }),
         }
+    }
+
+    /// Whether it is a session, made for this machine, and not a token that was brought along.
+    pub(crate) fn is_session(&self) -> bool {
+        self.token_prefix.starts_with(TokenKind::Session.prefix())
     }
 
     /// Whether it is over.
@@ -188,6 +192,14 @@ pub(crate) enum PathPrefix {
 }
 
 impl PathPrefix {
+    /// A repository that it covers, if it names one.
+    pub(crate) fn example(&self) -> Option<RepoPath> {
+        match self {
+            Self::Workspace(name) => format!("{name}/{name}").parse().ok(),
+            Self::Repository(repo) => Some(repo.clone()),
+        }
+    }
+
     fn covers(&self, path: &RepoPath) -> bool {
         match self {
             Self::Workspace(name) => *name == path.workspace,
@@ -258,18 +270,27 @@ impl Logins {
 }
 
 impl LoginsFile {
+    /// Makes sure that a login could be kept here.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(crate) async fn ready(&self, wanted: Option<Storage>) -> Result<(), Trouble> {
+        self.writable()?;
+        match wanted {
+            Some(Storage::Keyring) => keyring::check().await,
+            Some(Storage::File) | None => Ok(()),
+        }
+    }
+
     /// Keeps a login: its text in the keyring, or in the file if there is none or if that is where it should be.
     ///
     /// # Errors
     /// If it cannot be kept where it should be, or not at all; nothing has changed then.
-    pub(crate) async fn add(&self, new: NewLogin, wanted: Option<Storage>) -> Result<Added, Trouble> {
-        // What makes the file unusable is better known before anything is put into the keyring.
-        self.read()?;
+    pub(crate) async fn add(&self, new: NewLogin, wanted: Option<Storage>) -> Result<(Login, Added), Trouble> {
         let key = keyring::Key::new(&new.server, &new.user, new.profile.as_ref());
         let in_keyring = match wanted {
             Some(Storage::File) => Err(None),
-            Some(Storage::Keyring) => keyring::write(&key, &new.secret).await.map_err(Some),
-            None => keyring::write(&key, &new.secret).await.map_err(Some),
+            Some(Storage::Keyring) | None => keyring::write(&key, &new.secret).await.map_err(Some),
         };
         let (kept, no_keyring) = match in_keyring {
             Ok(()) => (Kept::Keyring, None),
@@ -288,12 +309,12 @@ impl LoginsFile {
             kept,
         };
         let storage = login.storage();
-        let replaced = self.change(|logins| put(logins, login))?;
+        let replaced = self.change(|logins| put(logins, login.clone()))?;
         if storage == Storage::File && replaced.as_ref().is_some_and(|old| old.storage() == Storage::Keyring) {
             // The old session is about to be revoked; what is left of it harms nobody if the keyring is away.
             let _ = keyring::remove(&key).await;
         }
-        Ok(Added { storage, no_keyring, replaced })
+        Ok((login, Added { no_keyring, replaced }))
     }
 
     /// Forgets a login. What it was, if it was there.

@@ -51,6 +51,8 @@ fn attempted(operation: Option<&str>, need: &Need) -> Action {
         },
         // Of the calls without a name only git's helper needs a repository.
         Need::Repository { .. } if operation.is_none() => Action::TokenMint,
+        Need::BeginLogin => Action::SessionAsk,
+        Need::ApproveLogin => Action::SessionApprove,
         Need::EndTokens { .. } | Need::EndHeld => Action::TokenRevoke,
         Need::Import(_) => Action::TokenImport,
         Need::ChangeTokens { .. } => Action::TokenModify,
@@ -89,6 +91,12 @@ fn of_operation(operation: &str) -> Option<Action> {
         "IdentityService/DeleteWorkspace" | "DELETE /v1/workspaces/{}" => Action::WorkspaceDelete,
         "IdentityService/AddMember" | "PUT /v1/workspaces/{}/members/{}" => Action::MemberAdd,
         "IdentityService/RemoveMember" | "DELETE /v1/workspaces/{}/members/{}" => Action::MemberRemove,
+        "SessionService/MintGit" => Action::TokenMint,
+        "SessionService/StartDevice" | "POST /oauth2/device_authorization" => Action::SessionAsk,
+        "SessionService/OpenSession" | "SessionService/PollDevice" | "POST /oauth2/token" | "POST /login" => {
+            Action::SessionOpen
+        }
+        "POST /device" => Action::SessionApprove,
         _ => return None,
     })
 }
@@ -115,6 +123,7 @@ mod tests {
             include_str!("../../../tok-api/proto/tok/v1/identity.proto"),
             include_str!("../../../tok-api/proto/tok/v1/authorization.proto"),
             include_str!("../../../tok-api/proto/tok/v1/audit.proto"),
+            include_str!("../../../tok-api/proto/tok/v1/session.proto"),
         ];
         let mut operations = Vec::new();
         for proto in protos {
@@ -127,7 +136,7 @@ mod tests {
                 .extend(proto.lines().filter_map(|line| word(line, "rpc ")).map(|rpc| format!("{service}/{rpc}")));
         }
         assert!(operations.len() >= 25, "{operations:?}");
-        let shows = ["List", "Show", "Check", "Explain", "Introspect", "Whoami", "ServerStatus", "Verify"];
+        let shows = ["List", "Show", "Check", "Explain", "Introspect", "Whoami", "ServerStatus", "Verify", "Watch"];
         for operation in operations {
             let (_, method) = operation.split_once('/').unwrap();
             let only_shows = shows.iter().any(|word| method.starts_with(word));

@@ -90,7 +90,16 @@ impl GitConfig {
 
     /// The values of a key in this file, in order.
     pub(super) fn values(&self, key: &str) -> Result<Vec<String>, Failure> {
-        let output = self.git(&["-z", "--get-all", key])?;
+        self.read(&["-z", "--get-all", key], key)
+    }
+
+    /// The values of a key in this file and those that it includes, in order.
+    pub(super) fn effective(&self, key: &str) -> Result<Vec<String>, Failure> {
+        self.read(&["--includes", "-z", "--get-all", key], key)
+    }
+
+    fn read(&self, words: &[&str], key: &str) -> Result<Vec<String>, Failure> {
+        let output = self.git(words)?;
         match output.status.code() {
             Some(0) => {
                 let text = String::from_utf8(output.stdout).map_err(|_| {

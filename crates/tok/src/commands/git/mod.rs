@@ -12,6 +12,9 @@ use tok_model::url::Origin;
 use self::config::{Change, GitConfig, Scope};
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::output;
+
+pub(super) use self::setup::{is_set_up, set_up};
 
 /// Let git get its credentials from tok
 #[derive(Debug, Subcommand)]
@@ -98,6 +101,15 @@ impl Report {
             changed: !dry_run && !changes.is_empty(),
             commands: changes.iter().map(|change| change.command(config.scope())).collect(),
         })
+    }
+
+    /// The reports on several servers, as one; of one alone, as it is.
+    fn show(context: &Context, reports: &[Self], words: impl Fn(&Self) -> String) -> Result<(), Failure> {
+        let text = || reports.iter().map(words).collect::<String>();
+        match reports {
+            [one] => context.out.show(one, text),
+            several => context.out.show(&output::Named("servers", &several), text),
+        }
     }
 
     fn text(&self, done: &str, would: &str, nothing: &str) -> String {
