@@ -171,7 +171,7 @@ impl Consent {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place of this program that asks the system for the time")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 

@@ -1,5 +1,6 @@
 //! `tok`: access tokens for people and scripts. Arguments in, text or JSON and an exit code out.
 
+mod agent;
 mod arguments;
 mod commands;
 mod context;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
+    cli.command.prepare();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

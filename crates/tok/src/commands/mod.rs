@@ -1,5 +1,6 @@
 //! The commands, one file for each verb. The doc comment of its arguments is its help.
 
+mod agent;
 mod audit;
 mod completions;
 mod git;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Git(git::GitCommand),
     #[command(subcommand)]
     Server(server::ServerCommand),
+    Agent(agent::AgentArgs),
     Audit(audit::AuditArgs),
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
@@ -47,6 +49,13 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// What has to be done before anything is opened.
+    pub(crate) fn prepare(&self) {
+        if let Self::Agent(arguments) = self {
+            arguments.prepare();
+        }
+    }
+
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Token(command) => command.run(context).await,
@@ -55,6 +64,7 @@ impl Command {
             Self::Repo(command) => command.run(context).await,
             Self::Git(command) => command.run(context).await,
             Self::Server(command) => command.run(context).await,
+            Self::Agent(arguments) => arguments.run(context).await,
             Self::Audit(arguments) => arguments.run(context).await,
             Self::Login(arguments) => arguments.run(context).await,
             Self::Logout(arguments) => arguments.run(context).await,
