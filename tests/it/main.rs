@@ -35,6 +35,7 @@ mod imports;
 mod kit;
 mod laptop;
 mod local_users;
+mod logins;
 mod main_job;
 mod matrix;
 mod modify;
