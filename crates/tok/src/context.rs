@@ -108,6 +108,11 @@ impl Context {
         &self.named
     }
 
+    /// The user a manager acts as.
+    pub(crate) fn acting_as(&self) -> Option<&UserName> {
+        self.act_as.as_ref()
+    }
+
     /// The profile that was named.
     pub(crate) fn profile(&self) -> Option<&Profile> {
         self.named.profile.as_ref()
