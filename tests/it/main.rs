@@ -35,6 +35,7 @@ mod helper_protocol;
 mod idempotency;
 mod imports;
 mod kit;
+mod laptop;
 mod local_users;
 mod logins;
 mod main_job;

@@ -16,6 +16,7 @@ pub mod environment;
 pub mod git;
 pub mod helper;
 pub mod http;
+pub mod laptop;
 pub mod nginx;
 pub mod normalise;
 pub mod postgres;
