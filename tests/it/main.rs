@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
+mod agent;
+mod agent_memory;
+mod agent_outage;
 mod api;
 mod api_changes;
 mod api_endings;

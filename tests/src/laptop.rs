@@ -89,6 +89,11 @@ impl Laptop<'_> {
         call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
     }
 
+    /// Whether its user is somebody else than who runs the tests.
+    pub fn is_another_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// Its user's home.
     pub fn home(&self) -> &Path {
         &self.home
@@ -118,8 +123,13 @@ impl Laptop<'_> {
         let password = format!("a long and lucky password of {user}");
         let given = self.environment.tok(&["user", "passwd", user]).input(format!("{password}\n"));
         given.ok();
-        let url = self.environment.url();
-        let call = self.tok(&["login", &url, "--user", user, "--password-stdin", "--output", "json"]);
+        self.logged_in_at(&self.environment.url(), user, &password)
+    }
+
+    /// Logs somebody in at this address of the server.
+    #[track_caller]
+    pub fn logged_in_at(&self, url: &str, user: &str, password: &str) -> String {
+        let call = self.tok(&["login", url, "--user", user, "--password-stdin", "--output", "json"]);
         let said = call.input(format!("{password}\n")).ok().json();
         said["login"]["session"].as_str().expect("a login has a session").to_owned()
     }
