@@ -101,17 +101,24 @@ fn what_is_revoked_on_the_server_costs_one_more_question_and_a_session_that_ende
     let laptop = laptop(&environment);
     let agent = laptop.agent();
     let url = environment.repository("acme/app");
-    let list = || laptop.git(&["ls-remote", &url]);
-    list().ok();
-    // Before the word of the server can come, by nothing but git's second question.
+    let list = || laptop.newest_git(&["ls-remote", &url]);
+    // Behind the server's back, so that the agent cannot hear of it: git asks twice, and the second answer is good. A token
+    // that was presented before may be believed for a few seconds more, so this one was not.
+    let dead = laptop.get(&challenged(&environment, "acme/app", "read")).token().to_owned();
     environment.execute("UPDATE tokens SET revoked_at = now(), revoked_by = 'another daemon' WHERE kind = 'git'");
     list().ok();
+    let healed = laptop.get(&challenged(&environment, "acme/app", "read")).token().to_owned();
+    assert_ne!(dead, healed);
+    assert_eq!(minted(&environment), 2);
     // By the server's own command, which the agent hears of.
     let listed = laptop.tok(&["token", "list", "--kind", "git", "--state", "active", "--output", "json"]).ok().json();
     let ids: Vec<String> =
         listed["tokens"].as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap().to_owned()).collect();
     environment.tok(&["token", "revoke", "--force"]).arguments(ids).acting_as("alice").ok();
-    list().ok();
+    wait::until_true("the agent hears of it", || {
+        laptop.get(&challenged(&environment, "acme/app", "read")).token() != healed
+    });
+    laptop.git(&["ls-remote", &url]).ok();
     // The session itself.
     let sessions = laptop.tok(&["token", "list", "--kind", "session", "--output", "json"]).ok().json();
     let id = sessions["tokens"]

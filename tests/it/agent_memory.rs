@@ -45,7 +45,7 @@ fn asked(chance: &mut Chance, host: &str) -> (&'static str, String) {
 }
 
 fn cache(laptop: &Laptop<'_>, socket: &Path, operation: &str, lines: &str) -> String {
-    let call = laptop.call("git").arguments(["credential-cache", "--timeout=600", "--socket"]).argument(socket);
+    let call = laptop.newest_git(&["credential-cache", "--timeout=600", "--socket"]).argument(socket);
     // It complains about what it does not keep.
     call.argument(operation).input(format!("{lines}\n")).ok().text().to_owned()
 }
@@ -78,7 +78,7 @@ fn whatever_is_asked_the_answer_is_that_of_credential_cache() {
         }
     }
     assert!(answered > 100 && silent > 100, "the stories are worth telling: {answered} answers, {silent} silences");
-    laptop.call("git").arguments(["credential-cache", "--socket"]).argument(&socket).argument("exit").run();
+    laptop.newest_git(&["credential-cache", "--socket"]).argument(&socket).argument("exit").run();
     assert!(agent.status().unwrap()["remembered"].as_u64().unwrap() > 50);
     laptop.tok(&["agent", "lock"]).ok();
     assert_eq!(agent.status().unwrap()["remembered"], 0);

@@ -24,6 +24,14 @@ impl<'a> Laptop<'a> {
         Agent { laptop: self }
     }
 
+    /// The git that the tests themselves find first; [`git`](Self::git) is the system's, which may be older.
+    pub fn newest_git(&self, arguments: &[&str]) -> Call {
+        let finder =
+            std::process::Command::new("sh").args(["-c", "command -v git"]).output().expect("there is a shell");
+        let program = String::from_utf8(finder.stdout).expect("a path is text");
+        self.git_as(program.trim(), arguments)
+    }
+
     /// `git-credential-tok` there, without its operation.
     pub fn helper(&self) -> Call {
         self.call(if self.is_another_user() {

@@ -74,6 +74,11 @@ impl Environment {
         environment
     }
 
+    /// Whether the daemon speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.authority.is_some()
+    }
+
     /// Who signs the daemon's certificates.
     pub fn authority(&self) -> &Authority {
         self.authority.as_ref().expect("the environment was made with TLS")

@@ -85,8 +85,17 @@ impl Laptop<'_> {
 
     /// git there, trusting the server's certificate and asking nobody.
     pub fn git(&self, arguments: &[&str]) -> Call {
-        let call = self.call("git").arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
-        call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+        self.git_as("git", arguments)
+    }
+
+    /// The same with this program.
+    pub fn git_as(&self, program: &str, arguments: &[&str]) -> Call {
+        let call = self.call(program).arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
+        if self.environment.has_tls() {
+            call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+        } else {
+            call
+        }
     }
 
     /// Whether its user is somebody else than who runs the tests.
