@@ -30,24 +30,32 @@ fn asked(chance: &mut Chance, host: &str) -> (&'static str, String) {
     let operation = chance.line(&["get", "get", "store", "store", "erase"]);
     let operation = ["get", "store", "erase"].into_iter().find(|known| *known == operation).unwrap();
     let mut lines = format!("protocol=https\nhost={host}\n");
-    lines += chance.line(&["", "", "path=a\n", "path=b\n", "path=\n"]);
-    lines += chance.line(&["", "username=ann\n", "username=bob\n", "username=\n"]);
+    lines += chance.line(&["", "", "", "path=a\n", "path=\n"]);
     if operation == "get" {
+        lines += chance.line(&["", "", "username=ann\n", "username=\n"]);
         return (operation, chance.line(&["", "capability[]=authtype\ncapability[]=state\n"]).to_owned() + &lines);
     }
+    lines += chance.line(&["username=ann\n", "username=ann\n", "username=bob\n", "username=\n", ""]);
     lines += chance.line(&["", "password=first-of-them\n", "password=second-of-them\n", "password=first-of-them\n"]);
     lines += chance.line(&["", "", "password_expiry_utc=2000000000\n", "password_expiry_utc=0\n"]);
     lines += chance.line(&["", "", "oauth_refresh_token=again-and-again\n"]);
     let bearer = "authtype=Bearer\ncredential=third-of-them\n";
     let bearer = chance.line(&["", "", "", bearer]);
-    let ephemeral = chance.line(&["", "", "", "ephemeral=1\n"]);
+    let ephemeral = chance.line(&["", "", "", "", "", "", "", "ephemeral=1\n"]);
     (operation, format!("capability[]=authtype\n{lines}{bearer}{ephemeral}"))
 }
 
 fn cache(laptop: &Laptop<'_>, socket: &Path, operation: &str, lines: &str) -> String {
     let call = laptop.newest_git(&["credential-cache", "--timeout=600", "--socket"]).argument(socket);
     // It complains about what it does not keep.
-    call.argument(operation).input(format!("{lines}\n")).ok().text().to_owned()
+    let said = call.argument(operation).input(format!("{lines}\n")).ok().text().to_owned();
+    if lines.contains("capability[]=authtype\n") {
+        return said;
+    }
+    // Some versions of it say this also to those who did not say that they understand it; later ones do not.
+    said.split_inclusive('\n')
+        .filter(|line| !line.starts_with("authtype=") && !line.starts_with("credential="))
+        .collect()
 }
 
 #[test]
@@ -65,7 +73,7 @@ fn whatever_is_asked_the_answer_is_that_of_credential_cache() {
     for story in 0..300 {
         let host = format!("h{story}.example");
         let mut told = String::new();
-        for _ in 0..2 + chance.below(5) {
+        for _ in 0..3 + chance.below(5) {
             let (operation, lines) = asked(&mut chance, &host);
             told += &format!("{operation}\n{lines}\n");
             let theirs = cache(&laptop, &socket, operation, &lines);
