@@ -61,8 +61,7 @@ async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -
             tracing::info!(peer.uid, repo = %wish.repo, "No git token for {}: {}", wish.repo, fault.message);
             (fault.to_answer(), Outcome::Forbidden)
         }
-        fault.to_answer()
-    })
+    }
 }
 
 async fn mint(service: &Service, request: &RelayRequest, peer: PeerCredentials, wish: &Wish) -> Result<Answer, Fault> {
