@@ -65,7 +65,7 @@ impl Laptop<'_> {
                 .arguments([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)])
                 .arguments(["--clear-groups", "--"])
                 .argument(program)
-                .variable("PATH", format!("{}:/usr/bin:/bin", self.environment.path("bin").display())),
+                .variable("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.environment.path("bin").display())),
             None => self.environment.call(program),
         };
         call.without("TOK_SOCKET")
@@ -75,6 +75,20 @@ impl Laptop<'_> {
             .variable("XDG_STATE_HOME", self.home.join("state"))
             .variable("XDG_RUNTIME_DIR", self.home.join("run"))
             .variable("TOK_STORAGE", "file")
+    }
+
+    /// Something about a program there: its stdin and stdout are a shell's, which runs in a session of D-Bus with an
+    /// unlocked keyring. None if this machine has no keyring.
+    pub fn desktop(&self, script: &str) -> Option<Call> {
+        let there = |program: &str| Path::new("/usr/bin").join(program).exists();
+        if !there("gnome-keyring-daemon") || !there("dbus-run-session") {
+            return None;
+        }
+        let unlocked = format!(
+            "printf 'the keyring of a test' | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1\n{script}"
+        );
+        let call = self.call("dbus-run-session").arguments(["--", "sh", "-c", &unlocked]);
+        Some(call.without("TOK_STORAGE").variable("XDG_DATA_HOME", self.home.join("share")))
     }
 
     /// `tok` there.
@@ -126,12 +140,18 @@ impl Laptop<'_> {
         }
     }
 
+    /// A password that this user has from now on.
+    #[track_caller]
+    pub fn password_of(&self, user: &str) -> String {
+        let password = format!("a long and lucky password of {user}");
+        self.environment.tok(&["user", "passwd", user]).input(format!("{password}\n")).ok();
+        password
+    }
+
     /// Logs somebody in with a password that they have from now on.
     #[track_caller]
     pub fn logged_in(&self, user: &str) -> String {
-        let password = format!("a long and lucky password of {user}");
-        let given = self.environment.tok(&["user", "passwd", user]).input(format!("{password}\n"));
-        given.ok();
+        let password = self.password_of(user);
         self.logged_in_at(&self.environment.url(), user, &password)
     }
 
@@ -141,5 +161,12 @@ impl Laptop<'_> {
         let call = self.tok(&["login", url, "--user", user, "--password-stdin", "--output", "json"]);
         let said = call.input(format!("{password}\n")).ok().json();
         said["login"]["session"].as_str().expect("a login has a session").to_owned()
+    }
+}
+
+impl Drop for Laptop<'_> {
+    fn drop(&mut self) {
+        // git's helper may have started one.
+        let _ = self.tok(&["agent", "stop"]).run();
     }
 }

@@ -24,4 +24,5 @@ pub mod scope;
 pub mod secret;
 pub mod token;
 pub mod trail;
+pub mod unseen;
 pub mod url;

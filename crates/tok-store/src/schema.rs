@@ -187,6 +187,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     audit,
     audit_seals,
+    device_logins,
     idempotency,
     members,
     peppers,

@@ -72,12 +72,17 @@ impl<'c> WriteTx<'c> {
         mut self,
         events: impl IntoIterator<Item = (&'e AuditEvent, Timestamp, i32)>,
     ) -> Result<(), StoreError> {
-        crate::audit::append(&mut self.read, self.trail, events)?;
+        let events: Vec<_> = events.into_iter().collect();
+        crate::audit::append(&mut self.read, self.trail, events.iter().copied())?;
         self.open = false;
         let committed = <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection);
         // Also after a failure: a commit whose answer was lost may have happened.
         self.trail.written();
-        Ok(committed?)
+        committed?;
+        for (event, _, times) in events {
+            self.trail.tally().count(event, times);
+        }
+        Ok(())
     }
 }
 

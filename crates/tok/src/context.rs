@@ -93,7 +93,11 @@ impl Context {
         let caller = Caller { token: route.and_then(|route| route.token.clone()), act_as: self.act_as.clone() };
         match route.and_then(|route| route.server.as_ref()) {
             Some(server) => Ok(Client::remote(server, &caller, &RemoteOptions::default()).await?),
-            None => Ok(Client::connect(&self.surroundings, &caller).await?),
+            // An agent speaks for logins, and there is none for this.
+            None => {
+                let daemons = Surroundings { without_agent: true, ..self.surroundings.clone() };
+                Ok(Client::connect(&daemons, &caller).await?)
+            }
         }
     }
 
@@ -106,6 +110,11 @@ impl Context {
     /// What flags and variables say about which daemon is asked.
     pub(crate) fn named(&self) -> &Named {
         &self.named
+    }
+
+    /// The user a manager acts as.
+    pub(crate) fn acting_as(&self) -> Option<&UserName> {
+        self.act_as.as_ref()
     }
 
     /// The profile that was named.

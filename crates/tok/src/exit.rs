@@ -32,7 +32,7 @@ impl From<FaultCode> for Exit {
             FaultCode::Unauthenticated | FaultCode::AuthorizationPending | FaultCode::ExpiredToken => Self::NotLoggedIn,
             FaultCode::Forbidden | FaultCode::AccessDenied => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
-            FaultCode::Unavailable => Self::Unreachable,
+            FaultCode::Unavailable | FaultCode::Busy => Self::Unreachable,
             FaultCode::Conflict
             | FaultCode::Internal
             | FaultCode::TooLarge

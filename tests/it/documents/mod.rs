@@ -2,10 +2,10 @@
 //!
 //! What each command is called there and here stands in docs/coming-from.md.
 
+mod commands;
 mod wit;
 
 use serde_json::{Value, json};
-use tok_tests::binaries;
 use tok_tests::call::Call;
 use tok_tests::environment::Environment;
 use tok_tests::http::Request;
@@ -282,17 +282,4 @@ fn reposilite_a_secret_of_ones_own_comes_from_a_file_or_stdin() {
 fn set_mode(file: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
-#[test]
-fn every_command_beside_theirs_is_one_of_ours() {
-    let page = std::fs::read_to_string(binaries::workspace().join("docs/coming-from.md")).unwrap();
-    for verb in
-        ["token-generate", "token-rename", "token-modify", "token-revoke", "wit token create", "nitro pat create"]
-    {
-        assert!(page.contains(verb), "{verb}");
-    }
-    for heading in ["## wit", "## githosted", "## Reposilite", "## nitro", "## wick"] {
-        assert!(page.contains(heading), "{heading}");
-    }
 }

@@ -152,9 +152,20 @@ impl World {
             "IdentityService/ListMembers" => field(1, place),
             "IdentityService/AddMember" => [field(1, place), field(2, b"zoe"), number(3, 1)].concat(),
             "IdentityService/RemoveMember" => [field(1, place), field(2, b"sten")].concat(),
+            "SessionService/StartDevice" => field(1, &[b'x'; 300]),
+            "SessionService/PollDevice" => field(1, b"not-a-code"),
+            "SessionService/OpenSession" => field(1, b".."),
+            "SessionService/MintGit" => {
+                let repo = if target == Target::Team { &b"acme/app"[..] } else { b"zoo/lib" };
+                [field(1, repo), number(2, 1)].concat()
+            }
             _ => Vec::new(),
         };
-        Some(grpc(name, &message))
+        let mut question = grpc(name, &message);
+        if name == "SessionService/Watch" {
+            question.headers.push(("grpc-timeout", "20m".to_owned()));
+        }
+        Some(question)
     }
 }
 
@@ -165,6 +176,15 @@ pub(crate) fn grpc(method: &str, message: &[u8]) -> Question {
     body.extend(message);
     let headers = vec![("content-type", "application/grpc".to_owned()), ("te", "trailers".to_owned())];
     Question { method: Method::POST, path: format!("http://tok/tok.v1.{method}"), headers, body }
+}
+
+/// A form.
+pub(crate) fn form(path: &str, body: &str) -> Question {
+    let headers = vec![
+        ("content-type", "application/x-www-form-urlencoded".to_owned()),
+        ("content-length", body.len().to_string()),
+    ];
+    Question { method: Method::POST, path: path.to_owned(), headers, body: body.as_bytes().to_vec() }
 }
 
 /// A field whose value is a number.

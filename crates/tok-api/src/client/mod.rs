@@ -7,6 +7,7 @@ pub mod agent;
 mod audit;
 mod authorization;
 mod identity;
+mod probe;
 mod remote;
 mod session;
 mod tokens;
@@ -41,6 +42,7 @@ use crate::wire::v1::identity_service_client::IdentityServiceClient;
 use crate::wire::v1::session_service_client::SessionServiceClient;
 use crate::wire::v1::token_service_client::TokenServiceClient;
 
+pub use probe::{Probe, Stage};
 pub use remote::{CONNECT_DEADLINE, RemoteOptions};
 
 /// How long a call may take from its first byte to its answer.

@@ -1,9 +1,10 @@
 //! Logging in, and tokens for git.
 
-use chrono::DateTime;
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::clock::Timestamp;
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 use super::{Client, call, unreadable};
 use crate::convert::{DeviceLogin, GitMint, MintedGit, OpenedSession, PasswordLogin};
@@ -45,13 +46,15 @@ impl Client {
     /// The same, with the server's own time when it answered, if it said so: the token's end is by its clock.
     pub async fn mint_git_timed(&mut self, wish: GitMint) -> Result<(MintedGit, Option<Timestamp>), Fault> {
         let reply = self.session.mint_git(v1::MintGitRequest::from(wish)).await.map_err(Fault::from)?;
-        let date = reply.metadata().get("date").and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(|date| date.to_utc());
+        let date = super::probe::date(reply.metadata());
         Ok((reply.into_inner().try_into().map_err(unreadable)?, date))
     }
 
     /// Watches for the times when what was minted should be asked for again.
     pub async fn watch(&mut self) -> Result<Streaming<v1::WatchReply>, Fault> {
-        Ok(call!(self.session, watch, v1::WatchRequest {}))
+        // As long as both sides live; a deadline would end it.
+        let mut request = Request::new(v1::WatchRequest {});
+        request.set_timeout(Duration::from_secs(24 * 3600));
+        Ok(call!(self.session, watch, request))
     }
 }

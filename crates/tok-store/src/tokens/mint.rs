@@ -111,7 +111,10 @@ pub(crate) fn mint(connection: &mut PgConnection, trail: &Trail, mint: &Mint) ->
     // Also after a failure: it may have happened although its answer was lost.
     trail.written();
     match done {
-        Ok((user, workspace, _)) => row.into_token(user.or(workspace).unwrap_or_default()),
+        Ok((user, workspace, _)) => {
+            trail.tally().count(&mint.event, 1);
+            row.into_token(user.or(workspace).unwrap_or_default())
+        }
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)) if info.message() == "division by zero" => {
             Err(parent_revoked())
         }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
+use tok_api::client::agent::AgentClient;
 use tok_model::name::UserName;
 use tok_model::url::Origin;
 
@@ -77,6 +78,7 @@ impl LogoutArgs {
         for login in meant {
             let ended = end(context, login).await;
             file.remove(login).await?;
+            agent_forgets(context, login).await;
             let note = ended.err();
             if let Some(note) = &note {
                 context.out.note(&format!("note: {}: {note}\n", safe(&login.to_string())));
@@ -92,6 +94,14 @@ impl LogoutArgs {
         server.is_none_or(|server| login.server == *server)
             && self.user.as_ref().is_none_or(|user| login.user.as_str().eq_ignore_ascii_case(user.as_str()))
             && context.profile().is_none_or(|profile| login.profile.as_ref() == Some(profile))
+    }
+}
+
+/// Has the agent drop what it minted through the login. One that is not running has nothing.
+pub(super) async fn agent_forgets(context: &Context, login: &Login) {
+    let Some(socket) = context.surroundings.agent_socket() else { return };
+    if let Ok(mut agent) = AgentClient::connect(&socket).await {
+        let _ = agent.forget(Some(&login.server.to_string())).await;
     }
 }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod audit;
 mod completions;
+mod doctor;
 mod git;
 mod internal_reference;
 mod login;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Logout(logout::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     InternalReference(internal_reference::InternalReferenceArgs),
@@ -70,6 +72,7 @@ impl Command {
             Self::Logout(arguments) => arguments.run(context).await,
             Self::Whoami(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,
+            Self::Doctor(arguments) => arguments.run(context).await,
             Self::Completions(arguments) => arguments.run(),
             Self::InternalReference(arguments) => arguments.run(),
         }
@@ -80,7 +83,7 @@ impl Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PageArgs {
     /// At most so many [default: what the server thinks right]
-    #[arg(long, value_name = "N", env = "TOK_LIMIT", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "TOK_LIMIT", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: Option<u32>,
     /// Go on where another page ended
     #[arg(long, env = "TOK_CURSOR", hide_env_values = true)]

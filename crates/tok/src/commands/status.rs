@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tok_api::client::agent::AgentClient;
 use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::convert::ServerStatus;
 use tok_api::fault::{Fault, FaultCode};
@@ -93,7 +94,7 @@ impl StatusArgs {
             server: daemon.map(|(status, _)| status),
             route: context.why_there(),
             logins: &seen,
-            agent: Agent::look(context),
+            agent: Agent::look(context).await,
         };
         context.out.show(&report, || text(&report, daemon, context.now))?;
         failure.map_or(Ok(()), Err)
@@ -107,10 +108,12 @@ async fn daemon(context: &mut Context) -> Result<(ServerStatus, String), Failure
 }
 
 impl Agent {
-    fn look(context: &Context) -> Self {
-        let socket = context.surroundings.known_to_helper().into_iter().next();
-        let socket = socket.filter(|path| path.ends_with("tok/agent.sock"));
-        let running = socket.as_ref().is_some_and(|path| std::os::unix::net::UnixStream::connect(path).is_ok());
+    async fn look(context: &Context) -> Self {
+        let socket = context.surroundings.agent_socket();
+        let running = match &socket {
+            Some(socket) => AgentClient::connect(socket).await.is_ok(),
+            None => false,
+        };
         Self { running, socket }
     }
 }

@@ -12,7 +12,7 @@ use crate::logins::Profile;
 use crate::output::quoted;
 
 /// The program that git runs.
-const PROGRAM: &str = "git-credential-tok";
+pub(in crate::commands) const PROGRAM: &str = "git-credential-tok";
 
 /// How git finds the helper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Helper {
 }
 
 /// Whether a value in git's configuration runs our helper.
-pub(super) fn is_ours(value: &str) -> bool {
+pub(in crate::commands) fn is_ours(value: &str) -> bool {
     value == "tok" || value.starts_with("tok ") || value.contains(PROGRAM)
 }
 

@@ -1,9 +1,15 @@
 //! `tok git`.
 
+pub(super) mod answerer;
+pub(super) mod chain;
 mod config;
-mod helper;
+pub(super) mod helper;
+pub(super) mod process;
+pub(super) mod settings;
 mod setup;
+pub(super) mod target;
 mod unset;
+mod why;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -15,12 +21,14 @@ use crate::exit::Failure;
 use crate::output;
 
 pub(super) use self::setup::{is_set_up, set_up};
+pub(super) use self::why::command;
 
 /// Let git get its credentials from tok
 #[derive(Debug, Subcommand)]
 pub(crate) enum GitCommand {
     Setup(setup::SetupArgs),
     Unset(unset::UnsetArgs),
+    Why(why::WhyArgs),
 }
 
 impl GitCommand {
@@ -28,6 +36,7 @@ impl GitCommand {
         match self {
             Self::Setup(arguments) => arguments.run(context).await,
             Self::Unset(arguments) => arguments.run(context),
+            Self::Why(arguments) => arguments.run(context).await,
         }
     }
 }

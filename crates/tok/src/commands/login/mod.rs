@@ -14,6 +14,7 @@ use tok_model::url::Origin;
 
 use self::session::Session;
 use crate::commands::git;
+use crate::commands::logout::agent_forgets;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Added, Choice, Login, Logins, LoginsFile, NewLogin, PathPrefix, Storage};
@@ -220,6 +221,7 @@ async fn end_replaced(context: &Context, login: &Login, replaced: Option<Login>)
         return None;
     }
     let id = old.session.to_string();
+    agent_forgets(context, &old).await;
     let ended = async {
         let mut client = context.server(&login.server, Some(login.secret().await?)).await?;
         Ok::<_, Failure>(client.revoke_token(id.clone(), Some("logged in again".to_owned()), false).await?)

@@ -37,7 +37,7 @@ pub(crate) struct CreateArgs {
     #[arg(required_unless_present = "description")]
     name: Option<String>,
     /// When it ends: days (30), a duration (12h, 90d), a date (2027-01-31), or never [default: the server's policy]
-    #[arg(long, short, value_name = "WHEN", env = "TOK_EXPIRES", hide_env_values = true)]
+    #[arg(long, short, value_name = "WHEN", env = "TOK_EXPIRES", hide_env_values = true, value_parser = words::some_text())]
     expires: Option<String>,
     /// What a personal token may do, see `tok token scopes` [default: repo:read,repo:write]
     #[arg(
@@ -99,7 +99,7 @@ pub(crate) struct CreateArgs {
     #[arg(long = "label", value_name = "LABEL", value_delimiter = ',', env = "TOK_LABEL", hide_env_values = true)]
     labels: Vec<String>,
     /// How many times it may be used [default: any number]
-    #[arg(long, value_name = "N", env = "TOK_MAX_USES", hide_env_values = true)]
+    #[arg(long, value_name = "N", env = "TOK_MAX_USES", hide_env_values = true, value_parser = clap::value_parser!(u64).range(1..))]
     max_uses: Option<u64>,
     #[command(flatten)]
     chosen: ChosenArgs,

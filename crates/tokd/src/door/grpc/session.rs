@@ -6,10 +6,11 @@ use futures_util::{Stream, StreamExt as _, stream};
 use secrecy::SecretString;
 use tok_api::convert::{GitMint, MintedGit, PasswordLogin};
 use tok_api::wire::v1;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 use v1::session_service_server::SessionService;
 
-use super::{Door, Reply};
+use super::{Door, Reply, deadline};
 use crate::service::{GitWish, Watching};
 
 #[tonic::async_trait]
@@ -48,13 +49,19 @@ impl SessionService for Door {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchReply, Status>> + Send>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Reply<Self::WatchStream> {
+        let deadline = deadline::of(request.metadata().as_ref());
         let caller = self.caller(&request).await?;
         let watching = self.service.watch(caller)?;
-        let told = stream::unfold(Some(watching), |watching: Option<Watching>| async {
+        let until = (deadline < deadline::LONGEST).then(|| Instant::now() + deadline);
+        let told = stream::unfold(Some(watching), move |watching: Option<Watching>| async move {
             let mut watching = watching?;
-            Some(match watching.next().await {
+            let next = match until {
+                Some(until) => timeout_at(until, watching.next()).await.map_err(|_| super::late()),
+                None => Ok(watching.next().await),
+            };
+            Some(match next.and_then(|told| told.map_err(Status::from)) {
                 Ok(generation) => (Ok(v1::WatchReply { generation }), Some(watching)),
-                Err(fault) => (Err(Status::from(fault)), None),
+                Err(status) => (Err(status), None),
             })
         });
         // Ends with the server, which would otherwise wait for its watchers.

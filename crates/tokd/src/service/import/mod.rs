@@ -57,7 +57,7 @@ impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         match fault.code {
             // Not about this entry: what comes behind it would fare no better.
-            FaultCode::Unavailable | FaultCode::Internal => Self::Everything(fault),
+            FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal => Self::Everything(fault),
             _ => Self::Refused(match fault.hint {
                 Some(hint) => format!("{}; {hint}", fault.message),
                 None => fault.message,

@@ -28,6 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 /// A poll that comes so much too soon was on its way faster than the one before, and is in time.
 const LEEWAY: Duration = Duration::from_millis(500);
+/// The most characters of a name that is given; the longest that a host can have.
+const LONGEST_GIVEN: usize = 253;
 /// The most logins begun from one source in a minute.
 const MOST_BEGUN: u32 = 30;
 /// The most that wait to be approved.
@@ -74,6 +76,11 @@ impl DeviceLogins {
 impl Service {
     /// Begins a login that somebody approves in a browser.
     pub async fn start_device(&self, source: Source, named: &str, client: &str) -> Result<DeviceLogin, Fault> {
+        for (field, text) in [("machine", named), ("client_id", client)] {
+            if text.chars().count() > LONGEST_GIVEN {
+                return Err(Fault::field(field, format!("at most {LONGEST_GIVEN} characters, please")));
+            }
+        }
         if let Some(wait) = self.device_logins.begun.note(&source, Instant::now()) {
             return Err(Fault {
                 retry_after: Some(wait),
@@ -119,13 +126,14 @@ impl Service {
 
     /// Asks whether a login was approved; opens its session if so, once.
     pub async fn poll_device(&self, source: Source, code: &SecretString) -> Result<OpenedSession, Fault> {
-        self.has_a_try_left(&source)?;
-        let Some(code) = DeviceCode::parse(code.expose_secret()) else { return Err(self.no_such_code(&source)) };
+        // As hard to guess as a token, so nobody has to wait here for what others tried; only a flood is slowed down.
+        let Some(code) = DeviceCode::parse(code.expose_secret()) else { return Err(no_such_code()) };
         let digests: Vec<Digest> = self.peppers.every().map(|pepper: &Pepper| code.digest(pepper)).collect();
         let Some(login) =
             self.run(move |store| store.read(|tx| tok_store::device_logins::by_device(tx, &digests))).await?
         else {
-            return Err(self.no_such_code(&source));
+            let wait = self.failures.note(&source, Instant::now());
+            return Err(wait.map_or_else(no_such_code, throttled));
         };
         match login.progress {
             Progress::Redeemed => Err(redeemed()),
@@ -197,13 +205,10 @@ impl Service {
             Err(error) => Err(crate::fault::IntoFault::into_fault(error)),
         }
     }
+}
 
-    fn no_such_code(&self, source: &Source) -> Fault {
-        match self.failures.note(source, Instant::now()) {
-            Some(wait) => throttled(wait),
-            None => Fault::field("device_code", "this device code is none of ours").hint("begin again: tok login"),
-        }
-    }
+fn no_such_code() -> Fault {
+    Fault::field("device_code", "this device code is none of ours").hint("begin again: tok login")
 }
 
 fn redeemed() -> Fault {

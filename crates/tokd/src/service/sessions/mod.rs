@@ -15,7 +15,8 @@ use tok_model::grant::Grant;
 use tok_model::id::DeviceLoginId;
 use tok_model::kind::TokenKind;
 use tok_model::secret::{Plaintext, without_tokens};
-use tok_model::token::{Owner, is_plain};
+use tok_model::token::Owner;
+use tok_model::unseen;
 
 pub(super) use self::device::DeviceLogins;
 pub(super) use self::watch::Watchers;
@@ -67,9 +68,10 @@ impl Service {
     }
 }
 
-/// What a machine calls itself, as far as it can be shown and kept: nothing that breaks a line or hides, and no secret.
+/// What a machine calls itself, as far as it can be shown and kept: what breaks a line or hides is escaped, and there is no
+/// secret in it.
 fn machine(text: &str) -> String {
-    let plain: String = without_tokens(text).chars().filter(|c| is_plain(*c)).take(LONGEST_MACHINE).collect();
+    let plain: String = unseen::escaped(&without_tokens(text)).chars().take(LONGEST_MACHINE).collect();
     match plain.trim() {
         "" => "a machine without a name".to_owned(),
         name => name.to_owned(),
@@ -92,7 +94,7 @@ mod tests {
         for (given, kept) in [
             ("ann's laptop", "ann's laptop"),
             ("<script>alert(1)</script>", "<script>alert(1)</script>"),
-            ("a\nb\u{202e}c\0", "abc"),
+            ("a\nb\u{202e}c\0", r"a\nb\u{202e}c\u{0}"),
             (" ", "a machine without a name"),
             (&long, &long[..LONGEST_MACHINE]),
         ] {
