@@ -140,3 +140,56 @@ fn a_file_of_logins_that_others_can_read_is_not_used() {
     laptop.tok(&["whoami"]).variable("TOK_TOKEN", token).variable("TOK_SERVER", environment.url()).ok();
     laptop.tok(&["login", "http://git.example.com"]).fails(2).says(&["in the clear", "https"]);
 }
+
+#[test]
+fn a_keyring_keeps_the_session_where_there_is_one_and_a_file_where_there_is_none() {
+    let environment = environment();
+    let laptop = environment.laptop("laptop");
+    let url = environment.url();
+    let password = laptop.password_of("alice");
+    let script = format!(
+        "tok login {url} --user alice --password-stdin --output json || exit $?\n\
+         cp \"$XDG_CONFIG_HOME/tok/logins.toml\" \"$HOME/seen.toml\"\n\
+         tok whoami --output json >&2 && tok logout >&2\n"
+    );
+    let Some(desktop) = laptop.desktop(&script) else { return };
+    let said = desktop.input(format!("{password}\n")).ok();
+    assert_eq!(said.json()["login"]["storage"], "keyring", "{}", said.describe());
+    said.says(&["\"user\": \"alice\""]);
+    let kept = fs::read_to_string(laptop.home().join("seen.toml")).unwrap();
+    assert!(kept.contains("storage = \"keyring\"") && !kept.contains("secret"), "{kept}");
+    assert_eq!(
+        environment.count(
+            "SELECT count(*) AS count FROM tokens WHERE kind = 'session' AND revoked_at IS NULL AND local_uid IS NULL"
+        ),
+        0
+    );
+
+    // Without a desktop there is a file, and a word about it; whoever insists is refused before anything begins.
+    let login = |words: &[&str]| {
+        let call = laptop.tok(&["login", &url, "--user", "alice", "--password-stdin"]).arguments(words.iter().copied());
+        call.without("TOK_STORAGE").input(format!("{password}\n"))
+    };
+    login(&["--storage", "keyring"]).fails(1).says(&["no keyring", "--storage file"]);
+    let said = login(&[]).ok();
+    said.says(&["logins.toml", "no keyring"]);
+    assert!(fs::read_to_string(laptop.logins()).unwrap().contains("storage = \"file\""));
+}
+
+#[test]
+fn the_first_hour_of_a_laptop_needs_no_prompt_and_leaves_no_token_on_its_disk() {
+    let environment = environment();
+    environment.pushed("alice", "acme/app");
+    let laptop = environment.laptop("laptop");
+    let url = environment.url();
+    let password = laptop.password_of("alice");
+    let login = laptop.tok(&["login", &url, "--user", "alice", "--password-stdin", "--setup-git", "--output", "json"]);
+    assert_eq!(login.input(format!("{password}\n")).ok().json()["git_setup"], true);
+    laptop.git(&["clone", "--quiet", &environment.repository("acme/app"), "app"]).ok();
+    let app = laptop.work().join("app");
+    laptop.git(&["commit", "--quiet", "--allow-empty", "-m", "from afar"]).directory(&app).ok();
+    laptop.git(&["push", "--quiet"]).directory(&app).ok();
+    laptop.tok(&["logout"]).ok();
+    let refused = laptop.git(&["push", "--quiet", "origin", "HEAD:refs/heads/late"]).directory(&app).run();
+    assert_ne!(refused.code, Some(0), "what the agent kept has ended with the session\n{}", refused.describe());
+}

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
+mod agent;
+mod agent_memory;
+mod agent_outage;
 mod api;
 mod api_changes;
 mod api_endings;
@@ -23,6 +26,7 @@ mod client_examples;
 mod config;
 mod cursors;
 mod demo;
+mod doctor;
 mod documents;
 mod durability;
 mod endings;
@@ -57,3 +61,4 @@ mod shells;
 mod temporary;
 mod typescript;
 mod uses;
+mod why;

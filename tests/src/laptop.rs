@@ -65,7 +65,7 @@ impl Laptop<'_> {
                 .arguments([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)])
                 .arguments(["--clear-groups", "--"])
                 .argument(program)
-                .variable("PATH", format!("{}:/usr/bin:/bin", self.environment.path("bin").display())),
+                .variable("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.environment.path("bin").display())),
             None => self.environment.call(program),
         };
         call.without("TOK_SOCKET")
@@ -77,6 +77,20 @@ impl Laptop<'_> {
             .variable("TOK_STORAGE", "file")
     }
 
+    /// Something about a program there: its stdin and stdout are a shell's, which runs in a session of D-Bus with an
+    /// unlocked keyring. None if this machine has no keyring.
+    pub fn desktop(&self, script: &str) -> Option<Call> {
+        let there = |program: &str| Path::new("/usr/bin").join(program).exists();
+        if !there("gnome-keyring-daemon") || !there("dbus-run-session") {
+            return None;
+        }
+        let unlocked = format!(
+            "printf 'the keyring of a test' | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1\n{script}"
+        );
+        let call = self.call("dbus-run-session").arguments(["--", "sh", "-c", &unlocked]);
+        Some(call.without("TOK_STORAGE").variable("XDG_DATA_HOME", self.home.join("share")))
+    }
+
     /// `tok` there.
     pub fn tok(&self, arguments: &[&str]) -> Call {
         let program = if self.user.is_some() { "tok".into() } else { binaries::path("tok") };
@@ -85,8 +99,22 @@ impl Laptop<'_> {
 
     /// git there, trusting the server's certificate and asking nobody.
     pub fn git(&self, arguments: &[&str]) -> Call {
-        let call = self.call("git").arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
-        call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+        self.git_as("git", arguments)
+    }
+
+    /// The same with this program.
+    pub fn git_as(&self, program: &str, arguments: &[&str]) -> Call {
+        let call = self.call(program).arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
+        if self.environment.has_tls() {
+            call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+        } else {
+            call
+        }
+    }
+
+    /// Whether its user is somebody else than who runs the tests.
+    pub fn is_another_user(&self) -> bool {
+        self.user.is_some()
     }
 
     /// Its user's home.
@@ -112,15 +140,33 @@ impl Laptop<'_> {
         }
     }
 
+    /// A password that this user has from now on.
+    #[track_caller]
+    pub fn password_of(&self, user: &str) -> String {
+        let password = format!("a long and lucky password of {user}");
+        self.environment.tok(&["user", "passwd", user]).input(format!("{password}\n")).ok();
+        password
+    }
+
     /// Logs somebody in with a password that they have from now on.
     #[track_caller]
     pub fn logged_in(&self, user: &str) -> String {
-        let password = format!("a long and lucky password of {user}");
-        let given = self.environment.tok(&["user", "passwd", user]).input(format!("{password}\n"));
-        given.ok();
-        let url = self.environment.url();
-        let call = self.tok(&["login", &url, "--user", user, "--password-stdin", "--output", "json"]);
+        let password = self.password_of(user);
+        self.logged_in_at(&self.environment.url(), user, &password)
+    }
+
+    /// Logs somebody in at this address of the server.
+    #[track_caller]
+    pub fn logged_in_at(&self, url: &str, user: &str, password: &str) -> String {
+        let call = self.tok(&["login", url, "--user", user, "--password-stdin", "--output", "json"]);
         let said = call.input(format!("{password}\n")).ok().json();
         said["login"]["session"].as_str().expect("a login has a session").to_owned()
+    }
+}
+
+impl Drop for Laptop<'_> {
+    fn drop(&mut self) {
+        // git's helper may have started one.
+        let _ = self.tok(&["agent", "stop"]).run();
     }
 }

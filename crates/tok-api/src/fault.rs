@@ -192,7 +192,9 @@ impl Fault {
     /// other helpers.
     pub fn to_answer(&self) -> Answer {
         match self.code {
-            FaultCode::Unavailable | FaultCode::Internal => Answer::empty().with_message(&self.sentence()),
+            FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal => {
+                Answer::empty().with_message(&self.sentence())
+            }
             _ => Answer::refuse(&self.sentence()),
         }
     }

@@ -93,7 +93,11 @@ impl Context {
         let caller = Caller { token: route.and_then(|route| route.token.clone()), act_as: self.act_as.clone() };
         match route.and_then(|route| route.server.as_ref()) {
             Some(server) => Ok(Client::remote(server, &caller, &RemoteOptions::default()).await?),
-            None => Ok(Client::connect(&self.surroundings, &caller).await?),
+            // An agent speaks for logins, and there is none for this.
+            None => {
+                let daemons = Surroundings { without_agent: true, ..self.surroundings.clone() };
+                Ok(Client::connect(&daemons, &caller).await?)
+            }
         }
     }
 
