@@ -146,7 +146,16 @@ const STORY: &[Line] = &[
 ];
 
 /// Commands that ask no daemon, and are thus the same however one is reached.
-const LOCAL: &[&str] = &["git setup", "git unset", "completions"];
+const LOCAL: &[&str] = &[
+    "agent start",
+    "agent stop",
+    "agent status",
+    "agent lock",
+    "agent unlock",
+    "git setup",
+    "git unset",
+    "completions",
+];
 
 #[test]
 fn every_command_is_in_the_story() {
@@ -261,10 +270,11 @@ fn run(environment: &Environment, way: Way, line: &Line, kept: &HashMap<String, 
 
 /// What was said, with names for what differs from place to place and from moment to moment.
 fn masked(environment: &Environment, finished: &Finished, kept: &HashMap<String, String>) -> String {
-    let (url, socket) = (environment.url(), environment.socket().display().to_string());
+    let (url, host, socket) = (environment.url(), environment.host(), environment.socket().display().to_string());
     let root = environment.root().display().to_string();
     let mut names: Vec<(&str, &str)> = vec![
         (&url, "[address]"),
+        (&host, "[address]"),
         (&socket, "[address]"),
         (&root, "[root]"),
         ("unix:uid=0", "[from]"),

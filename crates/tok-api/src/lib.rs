@@ -88,6 +88,8 @@ pub mod client;
 pub mod convert;
 pub mod endpoint;
 pub mod fault;
+#[cfg(feature = "listen")]
+pub mod local;
 pub mod wire;
 
 /// How secrets are held, so that none is printed by accident.
