@@ -1,4 +1,4 @@
-//! A real browser, driven as a person would: Chromium by its own driver, over the W3C's WebDriver protocol.
+//! A real browser, driven as a person would: Chromium by its own driver, over the W3C's `WebDriver` protocol.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::http::Request;
 use crate::wait;
 
-/// How WebDriver writes a reference to an element.
+/// How `WebDriver` writes a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with a profile of its own, which goes with it.
