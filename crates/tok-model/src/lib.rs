@@ -23,4 +23,5 @@ pub mod scope;
 pub mod secret;
 pub mod token;
 pub mod trail;
+pub mod trust;
 pub mod url;

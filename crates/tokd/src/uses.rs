@@ -222,6 +222,7 @@ mod tests {
             parent: None,
             token_prefix: Some("tokgit_a1b2".to_owned()),
             temporary: None,
+            trust: None,
             source,
         }
     }

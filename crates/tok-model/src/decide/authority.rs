@@ -11,6 +11,7 @@ use crate::name::{RepoPath, WorkspaceName};
 use crate::route::Routes;
 use crate::scope::{RepoRight, Scope};
 use crate::token::{Owner, Token, TokenState};
+use crate::trust::TrustRule;
 
 /// Is what was presented good at all, whatever it is wanted for?
 pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
@@ -20,7 +21,9 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         Bearer::LocalPeer { .. } if matches!(caller.owner, OwnerNow::Nobody) => {
             return Err(Rule::UnknownLocalUser.into());
         }
-        Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => {}
+        // That the rule's workspace is there is asked where its caller is made.
+        Bearer::Trusted { .. } if caller.owner_id().is_none() => return Err(Rule::OwnerGone.into()),
+        Bearer::LocalPeer { .. } | Bearer::Temporary { .. } | Bearer::Trusted { .. } => {}
         Bearer::Token(token) => {
             works(token, now)?;
             if caller.owner_id() != Some(token.owner) {
@@ -74,6 +77,10 @@ fn from_there(token: &Token, source: &Source) -> Result<(), Refusal> {
 
 /// May they, given that they are [`live`]?
 pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
+    // Git tokens are all that a trust rule gives; they are asked for elsewhere.
+    if let Bearer::Trusted { .. } = caller.bearer {
+        return Err(Rule::TrustedForGit.into());
+    }
     match need {
         Need::Identity => Ok(()),
         Need::Repository { repo, right } => repository(caller, repo, *right, &mut Silent),
@@ -121,6 +128,9 @@ pub(super) fn repository(
 ) -> Result<(), Refusal> {
     if let Some(token) = caller.token() {
         grant_reaches(&token.grant, repo, right, trace)?;
+    }
+    if let Bearer::Trusted { rule } = &caller.bearer {
+        rule_reaches(rule, repo, right)?;
     }
     trace.asked(Link::Owner, owner_may(caller, repo, right), || owner_words(caller, repo))
 }
@@ -217,6 +227,17 @@ fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight, trace: &mut i
             };
             trace.asked(Link::Kind, reached, || format!("it is for {mine}, to {permission}"))
         }
+    }
+}
+
+/// A trust rule's part.
+fn rule_reaches(rule: &TrustRule, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
+    if !rule.reach.covers(repo) {
+        Err(Rule::OtherRepository(repo.clone()).into())
+    } else if rule.permission.covers(right) {
+        Ok(())
+    } else {
+        Err(Rule::Permission { permission: rule.permission, repo: repo.clone(), right }.into())
     }
 }
 

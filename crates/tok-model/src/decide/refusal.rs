@@ -138,6 +138,9 @@ pub enum Rule {
     /// This kind never may.
     #[error("a {0} token never may do that")]
     Kind(TokenKind),
+    /// A trust rule gives git tokens and nothing else.
+    #[error("a trust rule lets somebody in for git tokens, and for nothing else")]
+    TrustedForGit,
     /// Somebody else's.
     #[error("that belongs to somebody else")]
     NotYours,
@@ -207,6 +210,7 @@ impl Rule {
             Self::Role { .. } => "role",
             Self::NotMaintainer(_) => "not_maintainer",
             Self::Kind(_) => "kind",
+            Self::TrustedForGit => "trusted_for_git",
             Self::NotYours => "not_yours",
             Self::NotManager => "not_manager",
             Self::Beyond(_) => "beyond",
@@ -240,6 +244,7 @@ impl Refusal {
             | Rule::Role { .. }
             | Rule::NotMaintainer(_)
             | Rule::Kind(_)
+            | Rule::TrustedForGit
             | Rule::NotYours
             | Rule::NotManager
             | Rule::Beyond(_) => Class::Forbidden,
@@ -285,6 +290,7 @@ impl Refusal {
             | Rule::OtherRepository(_)
             | Rule::NotMember(_)
             | Rule::HiddenWorkspace(_)
+            | Rule::TrustedForGit
             | Rule::NotYours => None,
         }
     }
