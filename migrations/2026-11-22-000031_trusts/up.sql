@@ -29,7 +29,7 @@ CREATE INDEX trusts_workspace ON trusts (workspace_id);
 
 -- Which ID a name had when a rule first let it in: whoever has the name later and not the ID is somebody else.
 CREATE TABLE trust_pins (
-    trust_id  uuid        NOT NULL REFERENCES trusts (id) ON DELETE CASCADE,
+    trust_id  uuid        NOT NULL REFERENCES trusts (id),
     claim     text        NOT NULL,
     name      text        NOT NULL,
     id_claim  text        NOT NULL,

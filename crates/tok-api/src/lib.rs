@@ -88,6 +88,7 @@ pub mod client;
 pub mod convert;
 pub mod endpoint;
 pub mod fault;
+pub mod fetch;
 pub mod wire;
 
 /// How secrets are held, so that none is printed by accident.

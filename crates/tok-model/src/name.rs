@@ -199,7 +199,11 @@ name! {
 }
 name! {
     /// A trust rule's name. Case is kept, but two names that differ in case alone cannot both exist.
-    TrustName, |t| check("trust rule", t, LONGEST_REPO_NAME)
+    TrustName, |t| match t {
+        // /v1/trusts/check asks something else.
+        "check" => Err(NameError::Reserved { name: "check" }),
+        _ => check("trust rule", t, LONGEST_REPO_NAME),
+    }
 }
 
 impl From<&UserName> for WorkspaceName {

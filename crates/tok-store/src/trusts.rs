@@ -89,8 +89,12 @@ pub fn remove(
     let trust = show(tx, permit, name)?;
     let id = trust.rule.id.as_uuid();
     // The rule first: whoever exchanges holds it until their token is there to be ended.
-    let gone = diesel::delete(trusts::table.find(id)).execute(tx.connection())?;
-    exactly(1, gone, "somebody else removed it")?;
+    let held: Option<Uuid> =
+        trusts::table.find(id).select(trusts::id).for_update().first(tx.connection()).optional()?;
+    if held.is_none() {
+        return Err(StoreError::Conflict { what: "somebody else removed it".to_owned() });
+    }
+    delete_rules(tx, &[id])?;
     let minted = trust_uses::table
         .filter(trust_uses::trust_id.eq(id))
         .filter(trust_uses::until.gt(permit.at()))
@@ -99,6 +103,23 @@ pub fn remove(
     let reason = format!("the trust rule {} was removed", trust.rule.name);
     let ended = crate::tokens::end_these(tx, minted, &permit.actor().describe(), &reason, permit.at())?;
     Ok((trust, ended))
+}
+
+/// Deletes the rules of a workspace that goes.
+pub(crate) fn delete_of(tx: &mut WriteTx<'_>, workspace: Uuid) -> Result<(), StoreError> {
+    let rules: Vec<Uuid> = trusts::table
+        .filter(trusts::workspace_id.eq(workspace))
+        .order(trusts::id)
+        .select(trusts::id)
+        .for_update()
+        .load(tx.connection())?;
+    delete_rules(tx, &rules)
+}
+
+fn delete_rules(tx: &mut WriteTx<'_>, ids: &[Uuid]) -> Result<(), StoreError> {
+    diesel::delete(trust_pins::table.filter(trust_pins::trust_id.eq_any(ids))).execute(tx.connection())?;
+    diesel::delete(trusts::table.filter(trusts::id.eq_any(ids))).execute(tx.connection())?;
+    Ok(())
 }
 
 /// The rules that believe this issuer. Says nothing to anybody by itself: an identity token is judged by them.

@@ -13,7 +13,7 @@ use tok_model::token::Owner;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::schema::{members, trusts, users, workspaces};
+use crate::schema::{members, users, workspaces};
 use crate::tx::{ReadTx, WriteTx, exactly};
 
 /// A workspace, as lists show it.
@@ -180,7 +180,7 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &WorkspaceName) -> Re
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the workspace")?;
     diesel::delete(members::table.filter(members::workspace_id.eq(id))).execute(tx.connection())?;
-    diesel::delete(trusts::table.filter(trusts::workspace_id.eq(id))).execute(tx.connection())?;
+    crate::trusts::delete_of(tx, id)?;
     let ended = crate::tokens::end_all_of(tx, Owner::Workspace(workspace.id), &by, &reason, permit.at())?;
     Ok((workspace, ended))
 }

@@ -29,8 +29,11 @@ impl From<FaultCode> for Exit {
     fn from(code: FaultCode) -> Self {
         match code {
             FaultCode::InvalidArgument => Self::Usage,
-            FaultCode::Unauthenticated | FaultCode::AuthorizationPending | FaultCode::ExpiredToken => Self::NotLoggedIn,
-            FaultCode::Forbidden | FaultCode::AccessDenied => Self::NotAllowed,
+            FaultCode::Unauthenticated
+            | FaultCode::AuthorizationPending
+            | FaultCode::ExpiredToken
+            | FaultCode::InvalidGrant => Self::NotLoggedIn,
+            FaultCode::Forbidden | FaultCode::AccessDenied | FaultCode::InvalidTarget => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
             FaultCode::Unavailable => Self::Unreachable,
             FaultCode::Conflict

@@ -9,6 +9,7 @@ mod identity;
 mod remote;
 mod session;
 mod tokens;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-pub(crate) use self::remote::DialFault;
 use self::remote::Dialler;
+pub(crate) use self::remote::{DialFault, certificate_trouble, trusting, words};
 use crate::endpoint::{DialError, Surroundings, dial};
 use crate::fault::{Fault, FaultCode};
 use crate::wire::v1::audit_service_client::AuditServiceClient;
@@ -36,6 +37,7 @@ use crate::wire::v1::authorization_service_client::AuthorizationServiceClient;
 use crate::wire::v1::identity_service_client::IdentityServiceClient;
 use crate::wire::v1::session_service_client::SessionServiceClient;
 use crate::wire::v1::token_service_client::TokenServiceClient;
+use crate::wire::v1::trust_service_client::TrustServiceClient;
 
 pub use remote::{CONNECT_DEADLINE, RemoteOptions};
 
@@ -84,6 +86,7 @@ pub struct Client {
     authorization: AuthorizationServiceClient<Identified>,
     audit: AuditServiceClient<Identified>,
     session: SessionServiceClient<Identified>,
+    trust: TrustServiceClient<Identified>,
 }
 
 type Identified = InterceptedService<Channel, Identify>;
@@ -255,6 +258,7 @@ impl Client {
             authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), identify.clone()),
             audit: AuditServiceClient::with_interceptor(channel.clone(), identify.clone()),
             session: SessionServiceClient::with_interceptor(channel.clone(), identify.clone()),
+            trust: TrustServiceClient::with_interceptor(channel.clone(), identify.clone()),
         }
     }
 

@@ -10,6 +10,7 @@ mod refused;
 mod server;
 mod strangers;
 mod tokens;
+mod trust;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub struct Service {
     strangers: strangers::Strangers,
     uses: Uses,
     failures: Failures,
+    issuers: trust::Issuers,
     place: Place,
 }
 
@@ -91,6 +93,7 @@ impl Service {
             strangers: strangers::Strangers::default(),
             uses: Uses::default(),
             failures: Failures::new(None),
+            issuers: trust::Issuers::default(),
             place,
         }
     }

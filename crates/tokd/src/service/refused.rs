@@ -89,6 +89,9 @@ fn of_operation(operation: &str) -> Option<Action> {
         "IdentityService/DeleteWorkspace" | "DELETE /v1/workspaces/{}" => Action::WorkspaceDelete,
         "IdentityService/AddMember" | "PUT /v1/workspaces/{}/members/{}" => Action::MemberAdd,
         "IdentityService/RemoveMember" | "DELETE /v1/workspaces/{}/members/{}" => Action::MemberRemove,
+        "TrustService/Add" | "POST /v1/trusts" => Action::TrustAdd,
+        "TrustService/Remove" | "DELETE /v1/trusts/{}" => Action::TrustRemove,
+        "TrustService/Exchange" => Action::TokenExchange,
         _ => return None,
     })
 }
@@ -115,6 +118,7 @@ mod tests {
             include_str!("../../../tok-api/proto/tok/v1/identity.proto"),
             include_str!("../../../tok-api/proto/tok/v1/authorization.proto"),
             include_str!("../../../tok-api/proto/tok/v1/audit.proto"),
+            include_str!("../../../tok-api/proto/tok/v1/trust.proto"),
         ];
         let mut operations = Vec::new();
         for proto in protos {

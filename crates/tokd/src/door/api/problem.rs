@@ -28,6 +28,8 @@ const CODES: &[(&str, StatusCode, &str)] = &[
     ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request's body did not arrive in time"),
     ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime"),
     ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is of another type"),
+    ("invalid_grant", StatusCode::BAD_REQUEST, "The identity token is no good, or was used before"),
+    ("invalid_target", StatusCode::BAD_REQUEST, "No trust rule gives a token for that"),
     ("unsupported_token_type", StatusCode::BAD_REQUEST, "Tokens of this type cannot be revoked here"),
 ];
 
@@ -214,6 +216,10 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
         (FaultCode::AuthorizationPending, _) => "ask again after the interval",
         (FaultCode::SlowDown, _) => "wait five seconds longer between two polls",
         (FaultCode::AccessDenied | FaultCode::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
+        (FaultCode::InvalidGrant, _) => {
+            "get another identity token from the CI system: each is good once, and for minutes"
+        }
+        (FaultCode::InvalidTarget, _) => "ask for a repository and a right that the trust rule gives",
         (FaultCode::RateLimited, _) => "wait as long as Retry-After says",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };

@@ -7,6 +7,7 @@ mod deadline;
 mod health;
 mod identity;
 mod tokens;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use v1::audit_service_server::AuditServiceServer;
 use v1::authorization_service_server::AuthorizationServiceServer;
 use v1::identity_service_server::IdentityServiceServer;
 use v1::token_service_server::TokenServiceServer;
+use v1::trust_service_server::TrustServiceServer;
 
 use self::health::Pulse;
 use super::http::answer;
@@ -94,7 +96,8 @@ impl GrpcDoor {
         let routes = Routes::new(TokenServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_WITH_FILE))
             .add_service(IdentityServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuthorizationServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
-            .add_service(AuditServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))
+            .add_service(AuditServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
+            .add_service(TrustServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(health.max_decoding_message_size(LARGEST_REQUEST))
             .add_service(described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST))
             // The same under its earlier name, which many clients ask for first.

@@ -156,7 +156,11 @@ fn asked_for(new: &NewToken) -> Zeroizing<String> {
 pub(in crate::service) fn parent_of(caller: &Caller) -> Option<TokenId> {
     match &caller.bearer {
         Bearer::Token(token) => Some(token.id),
-        Bearer::Acting { .. } | Bearer::Nothing | Bearer::LocalPeer { .. } | Bearer::Temporary { .. } => None,
+        Bearer::Acting { .. }
+        | Bearer::Nothing
+        | Bearer::LocalPeer { .. }
+        | Bearer::Temporary { .. }
+        | Bearer::Trusted { .. } => None,
     }
 }
 
