@@ -85,7 +85,7 @@ made_of tok-model "$model"
 made_of git-credential-tok "$helper"
 never tok-store tokio mio futures-util hyper axum tonic prost interprocess clap tok-api
 never tok-api diesel pq-sys r2d2 clap argon2 moka tok-store
-never tok diesel diesel_migrations pq-sys r2d2 argon2 moka listenfd sd-notify tok-store
+never tok diesel diesel_migrations pq-sys r2d2 argon2 moka tok-store
 
 if [ "$failures" -gt 0 ]; then
     printf 'walls: %s broken\n' "$failures" >&2

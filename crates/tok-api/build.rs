@@ -15,6 +15,9 @@ const FILES: [&str; 7] = [
     "tok/v1/trust.proto",
 ];
 
+/// The agent's own, which no server has: it is compiled apart, so that no server's reflection shows it.
+const AGENT: [&str; 1] = ["tok/agent/v1/agent.proto"];
+
 /// Messages that carry a secret: their `Debug` is written by hand (`src/wire.rs`) and hides it.
 const SECRET: [&str; 17] = [
     ".tok.v1.CreateTokenRequest",
@@ -42,5 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = PathBuf::from(std::env::var("OUT_DIR")?).join("tok_v1_descriptors.bin");
     std::fs::write(target, descriptors.encode_to_vec())?;
     tonic_prost_build::configure().emit_rerun_if_changed(false).skip_debug(SECRET).compile_fds(descriptors)?;
+    let agent = protox::compile(AGENT, ["proto"])?;
+    tonic_prost_build::configure().emit_rerun_if_changed(false).compile_fds(agent)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Where the daemon may be, and whether what answers there may be spoken to.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
@@ -7,6 +8,7 @@ use std::{fmt, io};
 use interprocess::local_socket::GenericFilePath;
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
+use tok_model::agent_socket::AgentPlaces;
 
 /// How long a daemon may take to accept a connection.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
@@ -19,7 +21,7 @@ const SYSTEM_USER: &str = "tokd";
 pub struct Surroundings {
     /// `--socket` or `TOK_SOCKET`: the only place to look, if it is given.
     pub explicit: Option<PathBuf>,
-    /// `XDG_RUNTIME_DIR`.
+    /// `XDG_RUNTIME_DIR`, or without one `/run/user/UID`, if it is this user's own.
     pub runtime_dir: Option<PathBuf>,
     /// `XDG_STATE_HOME`.
     pub state_home: Option<PathBuf>,
@@ -32,20 +34,35 @@ pub struct Surroundings {
 impl Surroundings {
     /// What this process finds around itself. XDG directories that are empty or relative count as absent.
     pub fn of_process(explicit: Option<PathBuf>) -> Self {
-        let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let uid = rustix::process::geteuid();
+        let owned = |path: &Path| {
+            std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == uid.as_raw())
+        };
+        let AgentPlaces { runtime_directory, usual_runtime_directory, state_home, home } =
+            AgentPlaces::find(|name| std::env::var_os(name), uid.as_raw(), owned);
         Self {
             explicit,
-            runtime_dir: directory("XDG_RUNTIME_DIR"),
-            state_home: directory("XDG_STATE_HOME"),
-            home: directory("HOME"),
-            root: rustix::process::geteuid().is_root(),
+            runtime_dir: runtime_directory.or(usual_runtime_directory),
+            state_home,
+            home,
+            root: uid.is_root(),
         }
     }
 
     /// The sockets that git's helper looks at when nothing names one, in order.
     pub fn known_to_helper(&self) -> Vec<PathBuf> {
-        let agent = self.runtime_dir.as_ref().map(|directory| directory.join("tok/agent.sock"));
-        agent.into_iter().chain([PathBuf::from("/run/tok/tokd.sock")]).collect()
+        self.agent_socket().into_iter().chain([PathBuf::from("/run/tok/tokd.sock")]).collect()
+    }
+
+    /// Where this user's agent listens, whether or not one does.
+    pub fn agent_socket(&self) -> Option<PathBuf> {
+        let places = AgentPlaces {
+            runtime_directory: self.runtime_dir.clone(),
+            usual_runtime_directory: None,
+            state_home: self.state_home.clone(),
+            home: self.home.clone(),
+        };
+        places.socket()
     }
 
     /// The sockets to try, in order. After those of the helper come the places where `tokd dev` puts its own.

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use prost::Message as _;
+use tok_model::credential::Answer;
 use tonic::{Code, Status};
 
 use crate::client::DialFault;
@@ -181,6 +182,23 @@ impl Fault {
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// Message and hint in one line, as a credential helper says it.
+    pub fn sentence(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// The answer to git that asked and cannot be helped. "Cannot know now" is not "no": then git is left to try its
+    /// other helpers.
+    pub fn to_answer(&self) -> Answer {
+        match self.code {
+            FaultCode::Unavailable | FaultCode::Internal => Answer::empty().with_message(&self.sentence()),
+            _ => Answer::refuse(&self.sentence()),
+        }
     }
 
     /// The same, with what the reference could mean.

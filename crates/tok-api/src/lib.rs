@@ -89,6 +89,8 @@ pub mod convert;
 pub mod endpoint;
 pub mod fault;
 pub mod fetch;
+#[cfg(feature = "listen")]
+pub mod local;
 pub mod wire;
 
 /// How secrets are held, so that none is printed by accident.

@@ -15,6 +15,19 @@ pub mod v1 {
     tonic::include_proto!("tok.v1");
 }
 
+/// Everything in `proto/tok/agent/v1`: what a user's agent is asked on its own socket.
+#[expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code; what the messages mean is said in the proto files"
+)]
+pub mod agent {
+    tonic::include_proto!("tok.agent.v1");
+}
+
 /// The file descriptor set of `tok.v1` with what it imports, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tok_v1_descriptors.bin"));
 

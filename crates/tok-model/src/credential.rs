@@ -8,14 +8,18 @@
 //! is [`Malformed`] as a whole; there is no half-read request, and no error repeats a value.
 
 mod answer;
+mod conversation;
 mod draft;
 mod lines;
+mod memory;
 mod relay;
 mod request;
 
 pub use answer::{Answer, RelayedAnswer, Unprintable};
+pub use conversation::{Given, Wish, refused};
 pub use draft::LARGEST_REQUEST;
 pub use lines::{LONGEST_LINE, Malformed};
+pub use memory::Memory;
 pub use relay::{Hint, LARGEST_ANSWER, Operation, RELAY_MARK, RelayRequest};
 pub use request::{Capabilities, CredentialRequest};
 

@@ -4,6 +4,7 @@
 //! rule here can be tried against a million invented histories. The one function that the rest of tok leans on is
 //! [`decide`](decide::decide): the only way to get a [`Permit`](decide::Permit).
 
+pub mod agent_socket;
 pub mod audit;
 pub mod challenge;
 pub mod clock;

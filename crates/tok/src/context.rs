@@ -77,6 +77,11 @@ impl Context {
         Ok(self.client.insert(client))
     }
 
+    /// The server elsewhere that was named, if one was.
+    pub(crate) fn server(&self) -> Option<&Origin> {
+        self.server.as_ref()
+    }
+
     /// What to do when a server does not know the caller, better than the server can say it.
     pub(crate) fn not_logged_in(&self) -> Option<String> {
         let server = self.server.as_ref()?;
@@ -127,7 +132,7 @@ impl Consent {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place of this program that asks the system for the time")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 

@@ -52,6 +52,8 @@ pub(crate) enum Failure {
     Said(Box<Complaint>),
     /// Everything has been said already.
     Silent(Exit),
+    /// A command that was run ended with this code, and has said why.
+    Command(u8),
     /// Whoever read stdout went away. Their business.
     ReaderGone,
 }
@@ -156,8 +158,26 @@ impl Failure {
         match self {
             Self::Said(complaint) => complaint.exit as u8,
             Self::Silent(exit) => *exit as u8,
+            Self::Command(code) => *code,
             Self::ReaderGone => 0,
         }
+    }
+
+    /// In one sentence, for where there is no room for more.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::Said(complaint) => match &complaint.hint {
+                Some(hint) => format!("{}; {hint}", complaint.message),
+                None => complaint.message.clone(),
+            },
+            Self::Silent(_) | Self::Command(_) | Self::ReaderGone => String::new(),
+        }
+    }
+
+    /// The same, after these words on stderr.
+    pub(crate) fn said_first(self, words: &str) -> Self {
+        output::complain(words);
+        self
     }
 
     /// Says it on stderr.

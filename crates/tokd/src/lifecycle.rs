@@ -38,11 +38,11 @@ use crate::door::http::router::{Router, Visit};
 use crate::door::http::source::Proxies;
 use crate::door::http::tls::Certificates;
 use crate::door::socket::helper;
-use crate::door::socket::listener::{LocalConnection, LocalListener, PeerCredentials, SocketLimits};
 use crate::executor::Executor;
 use crate::fault::chain;
 use crate::service::{Place, Service};
 use crate::temporary::TemporaryTokens;
+use tok_api::local::listener::{LocalConnection, LocalListener, PeerCredentials, SocketLimits};
 
 /// How long a caller of the pool waits for a connection; the executor has one for each of its threads.
 const POOL_WAIT: Duration = Duration::from_secs(1);

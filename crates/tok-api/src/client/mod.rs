@@ -3,6 +3,7 @@
 //! Answers come as the structs of [`convert`](crate::convert), failures as a [`Fault`], whatever broke. Clones of a
 //! [`Client`] share its connection, and many calls may be under way on it at a time.
 
+pub mod agent;
 mod audit;
 mod authorization;
 mod identity;
@@ -22,11 +23,14 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::name::UserName;
 use tok_model::url::Origin;
+use tonic::body::Body;
+use tonic::codegen::http;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tower::Service as _;
 
 use self::remote::Dialler;
 pub(crate) use self::remote::{DialFault, certificate_trouble, trusting, words};
@@ -81,6 +85,8 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone)]
 pub struct Client {
     place: Place,
+    channel: Channel,
+    identify: Identify,
     tokens: TokenServiceClient<Identified>,
     identity: IdentityServiceClient<Identified>,
     authorization: AuthorizationServiceClient<Identified>,
@@ -253,6 +259,8 @@ impl Client {
     fn speaking(channel: &Channel, place: Place, identify: &Identify) -> Self {
         Self {
             place,
+            channel: channel.clone(),
+            identify: identify.clone(),
             tokens: TokenServiceClient::with_interceptor(channel.clone(), identify.clone()),
             identity: IdentityServiceClient::with_interceptor(channel.clone(), identify.clone()),
             authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), identify.clone()),
@@ -260,6 +268,25 @@ impl Client {
             session: SessionServiceClient::with_interceptor(channel.clone(), identify.clone()),
             trust: TrustServiceClient::with_interceptor(channel.clone(), identify.clone()),
         }
+    }
+
+    /// Passes on a call of somebody else's as it is, with this client's credential unless it brings its own. For an
+    /// agent in the middle: it needs to know neither the call nor its answer.
+    pub async fn forward(&self, mut request: http::Request<Body>) -> http::Response<Body> {
+        let headers = request.headers_mut();
+        if !headers.contains_key(http::header::AUTHORIZATION)
+            && let Some(authorization) = self.identify.authorization.clone()
+            && let Ok(mut value) = http::HeaderValue::from_bytes(authorization.as_bytes())
+        {
+            value.set_sensitive(true);
+            headers.insert(http::header::AUTHORIZATION, value);
+        }
+        let mut channel = self.channel.clone();
+        let passed = async {
+            std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
+            channel.call(request).await
+        };
+        passed.await.unwrap_or_else(|error| Status::from_error(Box::new(error)).into_http())
     }
 
     /// Where the daemon answered.

@@ -36,6 +36,8 @@ pub struct RemoteOptions {
     /// Without it the variables `SSL_CERT_FILE` and `SSL_CERT_DIR`, if set, take the place of the machine's roots, as
     /// they do for OpenSSL.
     pub trust: Option<PathBuf>,
+    /// How long the other machine may take to accept the connection, before TLS; as long as the whole by default.
+    pub reach_deadline: Duration,
     /// How long connecting may take; [`CONNECT_DEADLINE`] by default.
     pub connect_deadline: Duration,
     /// How long a call may take; [`CALL_DEADLINE`] by default. The server is told, and stops then, too.
@@ -44,7 +46,12 @@ pub struct RemoteOptions {
 
 impl Default for RemoteOptions {
     fn default() -> Self {
-        Self { trust: None, connect_deadline: CONNECT_DEADLINE, call_deadline: CALL_DEADLINE }
+        Self {
+            trust: None,
+            reach_deadline: CONNECT_DEADLINE,
+            connect_deadline: CONNECT_DEADLINE,
+            call_deadline: CALL_DEADLINE,
+        }
     }
 }
 
@@ -54,6 +61,7 @@ pub(super) struct Dialler {
     server: Origin,
     /// None: in the clear, to this machine.
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    reach: Duration,
     deadline: Duration,
 }
 
@@ -72,7 +80,7 @@ impl Dialler {
                 Some((TlsConnector::from(Arc::new(configuration(options.trust.as_deref())?)), name))
             }
         };
-        Ok(Self { server: server.clone(), tls, deadline: options.connect_deadline })
+        Ok(Self { server: server.clone(), tls, reach: options.reach_deadline, deadline: options.connect_deadline })
     }
 
     pub(super) async fn dial(&self) -> Result<Wire, DialFault> {
@@ -84,8 +92,11 @@ impl Dialler {
 
     async fn connect(&self) -> Result<Wire, DialFault> {
         let host = self.server.host().trim_start_matches('[').trim_end_matches(']');
-        let stream =
-            TcpStream::connect((host, self.server.port())).await.map_err(|why| self.unreachable(&words(&why)))?;
+        let reaching = TcpStream::connect((host, self.server.port()));
+        let stream = match tokio::time::timeout(self.reach, reaching).await {
+            Ok(reached) => reached.map_err(|why| self.unreachable(&words(&why)))?,
+            Err(_) => return Err(self.unreachable(&format!("nobody accepted within {:?}", self.reach))),
+        };
         // Calls are small and waited for.
         stream.set_nodelay(true).map_err(|why| self.unreachable(&words(&why)))?;
         let Some((connector, name)) = &self.tls else { return Ok(Wire::Plain(stream)) };
@@ -319,7 +330,7 @@ mod tests {
         ));
         let name = ServerName::try_from("localhost").unwrap();
         let server = format!("https://{address}").parse().unwrap();
-        let dialler = Dialler { server, tls: Some((connector, name)), deadline: soon };
+        let dialler = Dialler { server, tls: Some((connector, name)), reach: soon, deadline: soon };
         let DialFault(fault) = dialler.dial().await.map(drop).unwrap_err();
         assert_eq!(fault.code, FaultCode::Unavailable);
         assert!(fault.message.contains("200ms"), "{fault}");

@@ -1,6 +1,8 @@
 //! Logging in, and tokens for git.
 
+use chrono::DateTime;
 use secrecy::{ExposeSecret as _, SecretString};
+use tok_model::clock::Timestamp;
 use tonic::Streaming;
 
 use super::{Client, call, unreadable};
@@ -38,6 +40,14 @@ impl Client {
     /// A token for exactly one repository and right: the unexpired one minted before, or a new one.
     pub async fn mint_git(&mut self, wish: GitMint) -> Result<MintedGit, Fault> {
         call!(self.session, mint_git, v1::MintGitRequest::from(wish)).try_into().map_err(unreadable)
+    }
+
+    /// The same, with the server's own time when it answered, if it said so: the token's end is by its clock.
+    pub async fn mint_git_timed(&mut self, wish: GitMint) -> Result<(MintedGit, Option<Timestamp>), Fault> {
+        let reply = self.session.mint_git(v1::MintGitRequest::from(wish)).await.map_err(Fault::from)?;
+        let date = reply.metadata().get("date").and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(|date| date.to_utc());
+        Ok((reply.into_inner().try_into().map_err(unreadable)?, date))
     }
 
     /// Watches for the times when what was minted should be asked for again.

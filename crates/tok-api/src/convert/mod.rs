@@ -5,6 +5,7 @@
 //! names and scopes stay text, so that a command of last year can still show what a daemon of today sends. The structs
 //! that replies become serialise to the stable JSON of the command line and the HTTP API.
 
+mod agent;
 mod audit;
 mod explain;
 mod field;
@@ -25,6 +26,7 @@ mod tokens;
 mod trust;
 mod words;
 
+pub use agent::{AgentLogin, AgentStatus};
 pub use audit::{AuditFilter, AuditRecord, ChainRecord, NotedHead, TrailCheck, TrailReport};
 pub use explain::{ExplainAsk, ExplainStep, Explanation};
 pub use field::{PageAsk, PageOf, optional, parsed};

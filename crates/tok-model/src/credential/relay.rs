@@ -15,6 +15,8 @@ pub const RELAY_MARK: &str = "tok/1 ";
 pub const LARGEST_ANSWER: usize = 64 * 1024;
 /// The longest name of a client that is passed on, in bytes.
 const LONGEST_AGENT: usize = 100;
+/// The longest name of a login on this machine, in bytes.
+const LONGEST_PROFILE: usize = 100;
 
 /// What git wants of a helper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +67,8 @@ impl Hint {
 }
 
 /// A request as it travels from the helper to the daemon or the agent:
-/// `tok/1 <operation>`, git's lines, the lines that only the helper knows (`as`, `agent`, `operation`, `timeout`), and a
+/// `tok/1 <operation>`, git's lines, the lines that only the helper knows (`as`, `agent`, `operation`, `timeout`,
+/// `profile`), and a
 /// blank line.
 #[derive(Debug, Clone)]
 pub struct RelayRequest {
@@ -75,12 +78,13 @@ pub struct RelayRequest {
     agent: Option<String>,
     hint: Option<Hint>,
     timeout_seconds: Option<u32>,
+    profile: Option<String>,
 }
 
 impl RelayRequest {
     /// A request without any of the extra lines.
     pub fn new(operation: Operation, credential: CredentialRequest) -> Self {
-        Self { operation, credential, acting_as: None, agent: None, hint: None, timeout_seconds: None }
+        Self { operation, credential, acting_as: None, agent: None, hint: None, timeout_seconds: None, profile: None }
     }
 
     /// Asks in the name of another user, which only managers may.
@@ -112,13 +116,25 @@ impl RelayRequest {
         self
     }
 
+    /// Says which of several logins to use, by the name that it has on this machine. One that could not be a name is
+    /// refused, not left out: it would be another login then.
+    pub fn with_profile(mut self, profile: Option<&str>) -> Result<Self, Malformed> {
+        let fits =
+            |name: &str| !name.is_empty() && name.len() <= LONGEST_PROFILE && name.chars().all(|c| !c.is_control());
+        if profile.is_some_and(|name| !fits(name)) {
+            return Err(Malformed::Value { key: "profile" });
+        }
+        self.profile = profile.map(str::to_owned);
+        Ok(self)
+    }
+
     /// Reads a whole request; without the blank line at its end it was cut off.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut lines = Lines::new(bytes, LARGEST_REQUEST)?;
         let head = lines.text().ok_or(Malformed::Head)??;
         let operation = head.strip_prefix(RELAY_MARK).ok_or(Malformed::Head)?.parse()?;
         let mut draft = Draft::default();
-        let [mut acting_as, mut agent, mut hint, mut timeout] = [None; 4];
+        let [mut acting_as, mut agent, mut hint, mut timeout, mut profile] = [None; 5];
         for line in &mut lines {
             let (key, value) = line?;
             let (key, slot) = match key {
@@ -126,6 +142,7 @@ impl RelayRequest {
                 "agent" => ("agent", &mut agent),
                 "operation" => ("operation", &mut hint),
                 "timeout" => ("timeout", &mut timeout),
+                "profile" => ("profile", &mut profile),
                 _ => {
                     draft.take(key, value)?;
                     continue;
@@ -141,7 +158,8 @@ impl RelayRequest {
         let request = Self::new(operation, draft.finish()?)
             .with_acting_as(acting_as.map(|name| name.parse().map_err(|_| Malformed::Value { key: "as" })).transpose()?)
             .with_hint([Hint::Fetch, Hint::Push].into_iter().find(|known| hint == Some(known.as_str())))
-            .with_timeout(timeout.map(|n| n.parse().map_err(|_| Malformed::Value { key: "timeout" })).transpose()?);
+            .with_timeout(timeout.map(|n| n.parse().map_err(|_| Malformed::Value { key: "timeout" })).transpose()?)
+            .with_profile(profile)?;
         Ok(match agent {
             Some(agent) => request.with_agent(agent),
             None => request,
@@ -188,6 +206,11 @@ impl RelayRequest {
         self.timeout_seconds
     }
 
+    /// Which of several logins to use.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
     /// The request as it is sent, with its head and its blank line.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let head = match self.operation {
@@ -203,6 +226,7 @@ impl RelayRequest {
                 ("agent", self.agent.as_deref()),
                 ("operation", self.hint.map(Hint::as_str)),
                 ("timeout", timeout.as_deref()),
+                ("profile", self.profile.as_deref()),
             ] {
                 if let Some(value) = value {
                     visit(key, value);
@@ -227,12 +251,14 @@ mod tests {
             .with_acting_as(Some("ann".parse().unwrap()))
             .with_agent("git-credential-tok/0.1.0")
             .with_hint(Some(Hint::Push))
-            .with_timeout(Some(900));
+            .with_timeout(Some(900))
+            .with_profile(Some("work"))
+            .unwrap();
         let bytes = request.to_bytes();
         assert_eq!(
             str::from_utf8(&bytes).unwrap(),
             "tok/1 get\nprotocol=https\nhost=h\npath=acme/app\nas=ann\nagent=git-credential-tok/0.1.0\noperation=push\n\
-             timeout=900\n\n"
+             timeout=900\nprofile=work\n\n"
         );
         assert_eq!(RelayRequest::parse(&bytes).unwrap().to_bytes(), bytes);
         assert_eq!(RelayRequest::length(&bytes), Some(bytes.len()));

@@ -1,6 +1,7 @@
 //! The commands, one file for each verb. The doc comment of its arguments is its help.
 
 mod audit;
+mod ci;
 mod completions;
 mod git;
 mod internal_reference;
@@ -9,6 +10,7 @@ mod repo;
 mod server;
 mod status;
 mod token;
+mod trust;
 mod user;
 mod whoami;
 mod words;
@@ -31,6 +33,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Repo(repo::RepoCommand),
     #[command(subcommand)]
+    Trust(trust::TrustCommand),
+    #[command(subcommand)]
+    Ci(ci::CiCommand),
+    #[command(subcommand)]
     Git(git::GitCommand),
     #[command(subcommand)]
     Server(server::ServerCommand),
@@ -49,6 +55,8 @@ impl Command {
             Self::User(command) => command.run(context).await,
             Self::Workspace(command) => command.run(context).await,
             Self::Repo(command) => command.run(context).await,
+            Self::Trust(command) => command.run(context).await,
+            Self::Ci(command) => command.run(context).await,
             Self::Git(command) => command.run(context).await,
             Self::Server(command) => command.run(context).await,
             Self::Audit(arguments) => arguments.run(context).await,

@@ -2,11 +2,9 @@
 
 pub mod api;
 pub mod authz;
-pub mod gate;
 pub mod gateway;
 pub mod grpc;
 pub mod http;
-pub mod prefixed;
 pub mod socket;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,7 +1,7 @@
 //! `tok git`.
 
 mod config;
-mod helper;
+pub(crate) mod helper;
 mod setup;
 mod unset;
 

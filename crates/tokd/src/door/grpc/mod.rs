@@ -16,7 +16,6 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tok_api::convert::{LARGEST_IMPORT, parsed};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::wire::{FILE_DESCRIPTOR_SET, v1};
@@ -37,8 +36,8 @@ use v1::trust_service_server::TrustServiceServer;
 use self::health::Pulse;
 use super::http::answer;
 use super::http::source::{Proxies, agent};
-use super::socket::listener::{LocalStream, PeerCredentials};
 use crate::service::Service;
+use tok_api::local::listener::{LocalStream, PeerCredentials};
 
 /// The largest message either way. A page of a thousand tokens is some 600 KiB.
 const LARGEST_REQUEST: usize = 64 * 1024;
@@ -116,15 +115,15 @@ impl GrpcDoor {
             return answer::text(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC is spoken over HTTP/2");
         }
         request.extensions_mut().insert(RemotePeer(peer));
-        self.call(request).await.map(Body::new)
+        self.call(request.map(tonic::body::Body::new)).await.map(Body::new)
     }
 
     /// One call, for as long as its caller waits.
-    async fn call(&self, mut request: hyper::Request<Incoming>) -> hyper::Response<tonic::body::Body> {
+    async fn call(&self, mut request: hyper::Request<tonic::body::Body>) -> hyper::Response<tonic::body::Body> {
         let operation = Operation::of(request.uri().path());
         request.extensions_mut().insert(operation);
         let deadline = deadline::of(request.headers());
-        let answering = self.routes.clone().oneshot(request.map(tonic::body::Body::new));
+        let answering = self.routes.clone().oneshot(request);
         match tokio::time::timeout(deadline, answering).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
@@ -135,27 +134,11 @@ impl GrpcDoor {
     /// Serves one connection until it ends or `stop`, after which calls under way finish.
     pub async fn serve(self, stream: LocalStream, peer: PeerCredentials, stop: CancellationToken) {
         let door = Arc::new(self);
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+        let answer = move |request| {
             let door = Arc::clone(&door);
-            async move { Ok::<_, std::convert::Infallible>(door.call(request).await) }
-        });
-        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-            .timer(hyper_util::rt::TokioTimer::new())
-            .max_concurrent_streams(32)
-            .max_header_list_size(16 * 1024)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+            async move { door.call(request).await }
         };
-        if let Err(error) = ended {
-            tracing::debug!(peer.uid, %error, "A local gRPC connection broke off");
-        }
+        tok_api::local::grpc::serve(stream, peer, stop, answer).await;
     }
 }
 

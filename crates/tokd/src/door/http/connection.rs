@@ -27,7 +27,7 @@ use super::in_flight::{Counted, CountedBody, Here, InFlight};
 use super::limits::HttpLimits;
 use super::seldom::Seldom;
 use super::tls::Certificates;
-use crate::door::prefixed::{HTTP2_PREFACE, PrefixedStream, recognise};
+use tok_api::local::prefixed::{HTTP2_PREFACE, PrefixedStream, recognise};
 
 /// How long a connection that has no request left may take to say goodbye (HTTP/2 waits for the client's answer).
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use super::connection::Surroundings;
 use super::in_flight::InFlight;
 use super::limits::HttpLimits;
 use super::tls::Certificates;
-use crate::door::gate::{Drained, Gate};
+use tok_api::local::gate::{Drained, Gate};
 
 /// The TCP listener of the remote address.
 #[derive(Debug)]

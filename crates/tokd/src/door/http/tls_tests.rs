@@ -21,9 +21,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::door::gate::Drained;
 use crate::door::http::limits::HttpLimits;
 use crate::door::http::listener::HttpListener;
+use tok_api::local::gate::Drained;
 
 const SOON: Duration = Duration::from_millis(150);
 /// Longer than anything here should take, on a busy machine.

@@ -1,5 +1,3 @@
-//! The local socket.
+//! The local socket: what a helper is answered.
 
 pub mod helper;
-pub mod listener;
-pub mod place;

@@ -22,9 +22,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gate::{Drained, Gate, Reminder};
 use super::place::{self, Place, SocketFault};
-use crate::door::gate::{Drained, Gate, Reminder};
-use crate::door::prefixed::{HTTP2_PREFACE, PrefixedStream, recognise};
+use super::prefixed::{HTTP2_PREFACE, PrefixedStream, recognise};
 
 /// How the helper starts: the version of its language, then an operation.
 pub const HELPER_PREFACE: &[u8] = b"tok/1 ";

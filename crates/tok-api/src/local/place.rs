@@ -40,16 +40,16 @@ pub enum SocketFault {
         /// Why it cannot be made.
         source: Option<Error>,
     },
-    /// Another daemon holds it.
-    #[error("another tokd{} serves {}: stop it first, or give this one a socket of its own", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(), path.display())]
+    /// Another process holds it.
+    #[error("{} is served already by {}: stop it first, or choose another socket", path.display(), pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
     Held {
         /// The socket.
         path: PathBuf,
-        /// The other daemon.
+        /// Its process ID.
         pid: Option<i32>,
     },
     /// The lock file is unusable.
-    #[error("{} cannot be locked: check that it is a plain file and that tokd may write it", path.display())]
+    #[error("{} cannot be locked: check that it is a plain file and that you may write it", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,

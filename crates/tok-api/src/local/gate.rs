@@ -23,19 +23,20 @@ pub struct Drained {
 
 /// Lets connections in, one for each free place.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub struct Gate {
     places: Arc<Semaphore>,
     pause: Duration,
     reminder: Reminder,
 }
 
 impl Gate {
-    pub(super) fn new(places: usize) -> Self {
+    /// With so many places.
+    pub fn new(places: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(places)), pause: SHORTEST_PAUSE, reminder: Reminder::default() }
     }
 
     /// The next connection, as soon as there is one, a place for it, and a descriptor.
-    pub(super) async fn take<T, F>(&mut self, accept: impl Fn() -> F) -> (T, OwnedSemaphorePermit)
+    pub async fn take<T, F>(&mut self, accept: impl Fn() -> F) -> (T, OwnedSemaphorePermit)
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -83,10 +84,11 @@ fn is_of_the_client(error: &Error) -> bool {
 
 /// Says something now and then, however often it happens.
 #[derive(Debug, Default)]
-pub(super) struct Reminder(Option<Instant>);
+pub struct Reminder(Option<Instant>);
 
 impl Reminder {
-    pub(super) fn at_most(&mut self, say: impl FnOnce()) {
+    /// Says it now, unless something was said less than a minute ago.
+    pub fn at_most(&mut self, say: impl FnOnce()) {
         if self.0.is_none_or(|said| said.elapsed() >= REMINDER) {
             say();
             self.0 = Some(Instant::now());
