@@ -17,7 +17,9 @@ mod openapi;
 mod problem;
 mod reply;
 mod server;
+mod token_exchange;
 mod tokens;
+mod trusts;
 mod users;
 mod workspaces;
 
@@ -115,6 +117,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(workspaces::routes())
         .merge(audit::routes())
         .merge(server::routes())
+        .merge(trusts::routes())
         .merge(oauth::routes())
         .merge(metadata::routes())
 }
