@@ -32,6 +32,10 @@ typescript:
     cd clients/typescript && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
     cd clients/typescript && npm run --silent build
 
+# Clients that others wrote, against a live tokd: they know what /openapi.json and gRPC's reflection say, and no more; ARGS are a seed
+clients *ARGS: build
+    PYTHONPATH="${TOK_CLIENT_PACKAGES:-}" python3 -B tests/clients/run.py "${CARGO_TARGET_DIR:-target}"/debug "$@"
+
 # Push, clone and fetch through the whole product, shown step by step; --keep leaves it running
 demo *ARGS: build
     tests/demo.sh "$@"

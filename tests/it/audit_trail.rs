@@ -315,3 +315,25 @@ fn retention_comes_from_the_configuration() {
         database.rows("SELECT 1 FROM pg_class WHERE relname = to_char(now() AT TIME ZONE 'UTC', '\"audit_\"YYYY_MM')");
     assert_eq!(this_month.len(), 1);
 }
+
+#[test]
+fn the_trail_is_verified_over_http_as_by_the_command() {
+    let people = crate::api::people();
+    let verify = |query: &str| people.get(&people.boss, &format!("/v1/audit/verify{query}"));
+    let report = verify("").json();
+    assert_eq!(report["intact"], true, "{report:#}");
+    let chain = &report["chains"][0];
+    assert!(chain["lines"].as_u64().unwrap() > 0 && chain["fault"].is_null(), "{report:#}");
+    let (name, hash) = (chain["chain"].as_str().unwrap(), chain["head"].as_str().unwrap());
+    let noted = format!("?chain={name}&heads={name}:{hash}");
+    assert_eq!(verify(&noted).json()["intact"], true);
+    // A head that never was is the end of a chain that was cut off.
+    let never = verify(&format!("?heads={name}:{hash},{name}:{}", "0".repeat(64))).json();
+    assert_eq!(never["intact"], false, "{never:#}");
+    people.environment.execute("UPDATE audit SET detail = 'nothing' WHERE id = (SELECT min(id) FROM audit)");
+    let changed = verify("");
+    assert_eq!((changed.status, &changed.json()["intact"]), (200, &Value::Bool(false)));
+    people.environment.tok(&["audit", "verify"]).fails(1);
+    crate::api::problem(&verify("?heads=x"), 400, "invalid_argument", Some("heads"));
+    crate::api::problem(&people.get(&people.mona, "/v1/audit/verify"), 403, "forbidden", None);
+}

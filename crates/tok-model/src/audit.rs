@@ -108,8 +108,14 @@ pub enum Action {
     TokenImport,
     /// A user's password was set or taken away.
     UserPassword,
-    /// A local login was opened.
+    /// A login was opened: by a password, by somebody's approval, or on this machine.
     SessionOpen,
+    /// A device asked to be logged in.
+    SessionAsk,
+    /// A user let a device log in as them.
+    SessionApprove,
+    /// A user refused to.
+    SessionDeny,
     /// A user was made.
     UserCreate,
     /// A user was disabled.
@@ -159,6 +165,9 @@ crate::kind::words!(
     TokenImport = "token.import",
     UserPassword = "user.password",
     SessionOpen = "session.open",
+    SessionAsk = "session.ask",
+    SessionApprove = "session.approve",
+    SessionDeny = "session.deny",
     UserCreate = "user.create",
     UserDisable = "user.disable",
     UserEnable = "user.enable",

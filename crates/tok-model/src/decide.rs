@@ -10,7 +10,7 @@ mod explain;
 mod mint;
 mod refusal;
 
-pub use authority::{has_right, highest_right};
+pub use authority::{RECENT_LOGIN, has_right, highest_right};
 pub use caller::{Bearer, Caller, Membership, OwnerNow, UserNow};
 pub use explain::{Explained, Link, Step, explain};
 pub use refusal::{Class, Refusal, Rule};
@@ -59,6 +59,10 @@ pub enum Need {
     },
     /// End the very token that was presented: to hold its text is enough (RFC 7009), whatever else is wrong with it.
     EndHeld,
+    /// Begin a login that somebody else approves: anybody may ask for one.
+    BeginLogin,
+    /// Let a device log in as oneself, or refuse it.
+    ApproveLogin,
     /// Change an owner's tokens without giving them more than they have.
     ChangeTokens {
         /// Whose.
@@ -129,10 +133,14 @@ pub fn decide(caller: &Caller, need: Need, now: Timestamp) -> Result<Permit, Ref
 
 /// The decision; `trace` is told of each link of the rule that is asked, and has no say.
 fn judge(caller: &Caller, need: Need, now: Timestamp, trace: &mut impl Trace) -> Result<Permit, Refusal> {
-    if need != Need::EndHeld {
+    if !matches!(need, Need::EndHeld | Need::BeginLogin) {
         trace.asked(Link::Live, authority::live(caller, now), || authority::standing_words(caller))?;
     }
+    if !matches!(&need, Need::Mint(request) if request.grant == Grant::Session) {
+        authority::beyond_login(caller)?;
+    }
     match &need {
+        Need::ApproveLogin => authority::approves(caller, now)?,
         Need::Mint(request) => mint::allowed(caller, request, now)?,
         Need::Repository { repo, right } => authority::repository(caller, repo, *right, trace)?,
         Need::Import(request) => mint::importable(caller, request, now)?,

@@ -80,3 +80,7 @@ id! {
     /// What one run of one daemon writes to the audit trail.
     ChainId, "chain"
 }
+id! {
+    /// A login that waits to be approved in a browser.
+    DeviceLoginId, "login"
+}

@@ -5,6 +5,7 @@
 //! is `0-9A-Za-z`, most significant digit first. The checksum lets scanners recognise a token and lets tokd refuse a
 //! typing error without asking the database; it is no protection.
 
+mod device;
 mod others;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use sha2::Sha256;
 use crate::kind::TokenKind;
 use crate::trail::TrailKey;
 
+pub use device::{DeviceCode, UserCode};
 pub use others::{ForeignSecret, LEAST_FOREIGN, LONGEST_SECRET, PairOf};
 
 /// Random characters in a token.
@@ -57,15 +59,7 @@ impl Plaintext {
     pub fn mint(kind: TokenKind, rng: &mut impl CryptoRng) -> Self {
         let mut text = Zeroizing::new(String::with_capacity(kind.prefix().len() + BODY_LENGTH + CHECKSUM_LENGTH));
         text.push_str(kind.prefix());
-        // A few more than are used, so that the system is nearly always asked once.
-        let mut bytes = Zeroizing::new([0_u8; BODY_LENGTH + 6]);
-        let whole = text.len() + BODY_LENGTH;
-        while text.len() < whole {
-            rng.fill_bytes(&mut *bytes);
-            // 248 = 4 × 62: what lies above would make some characters likelier than others.
-            let fair = bytes.iter().filter(|byte| **byte < 248).take(whole - text.len());
-            text.extend(fair.map(|byte| char::from(ALPHABET[usize::from(byte % 62)])));
-        }
+        draw(&mut text, BODY_LENGTH, ALPHABET, rng);
         let sum = checksum(&text);
         text.push_str(&sum);
         Self { kind, text: SecretString::from(text.as_str()) }
@@ -103,6 +97,20 @@ impl Plaintext {
     /// What the store may know of it.
     pub fn digest(&self, pepper: &Pepper) -> Digest {
         pepper.digest(self.reveal().as_bytes())
+    }
+}
+
+/// Adds so many characters of an alphabet, each as likely as the others.
+fn draw<const N: usize>(text: &mut String, count: usize, alphabet: &[u8; N], rng: &mut impl CryptoRng) {
+    // A few more than are used, so that the system is nearly always asked once.
+    let mut bytes = Zeroizing::new([0_u8; BODY_LENGTH + 6]);
+    let whole = text.len() + count;
+    // The highest multiple: what lies above would make some characters likelier than others.
+    let fair = 256 / N * N;
+    while text.len() < whole {
+        rng.fill_bytes(&mut *bytes);
+        let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < fair).take(whole - text.len());
+        text.extend(fair.map(|byte| char::from(alphabet[byte % N])));
     }
 }
 

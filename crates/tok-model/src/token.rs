@@ -269,20 +269,22 @@ pub fn check_login_name(text: &str) -> Result<(), TextError> {
     }
 }
 
+/// Whether a character neither breaks a line or a terminal nor turns text around or hides it (bidi controls, line and
+/// paragraph separators).
+pub fn is_plain(c: char) -> bool {
+    let hides = matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !hides
+}
+
 fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
     let length = text.chars().count();
     if length > LONGEST_NAME {
         return Err(TextError::TooLong { what, length });
     }
-    // Besides control characters: the ones that turn text around or hide it (bidi controls, line and paragraph separators).
-    let hostile = |c: &char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if crate::secret::has_token(text) {
         return Err(TextError::Secret { what });
     }
-    match text.chars().find(hostile) {
+    match text.chars().find(|c| !is_plain(*c)) {
         Some(character) => Err(TextError::Control { what, character }),
         None => Ok(()),
     }

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod batch;
+pub mod device_logins;
 pub mod embedded;
 mod error;
 mod migrate;

@@ -52,6 +52,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    device_logins (id) {
+        id -> Uuid,
+        device_digest -> Bytea,
+        user_digest -> Bytea,
+        machine -> Text,
+        client -> Text,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
+        state -> Text,
+        user_id -> Nullable<Uuid>,
+        decided_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     idempotency (caller, key) {
         caller -> Text,
         key -> Text,
@@ -214,6 +231,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     audit,
     audit_seals,
+    device_logins,
     idempotency,
     members,
     peppers,

@@ -287,6 +287,7 @@ fn place(config: &Config, address: std::net::SocketAddr, backend: Option<&GitBac
         own(&if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() })?
     };
     let public_url = config.server.public_url.clone().unwrap_or_else(|| listen.clone());
+    let settings = config.told(&address.to_string(), &public_url.to_string());
     let mut origins = vec![public_url.clone()];
     origins.extend(config.server.aliases.iter().cloned());
     if config.server.public_url.is_none() {
@@ -308,6 +309,7 @@ fn place(config: &Config, address: std::net::SocketAddr, backend: Option<&GitBac
         create_on_push: config.git.as_ref().is_some_and(|git| git.create_on_push),
         map_system_users: config.ipc.map_system_users,
         own_uid: geteuid().as_raw(),
+        settings,
         started: Instant::now(),
     })
 }

@@ -152,9 +152,20 @@ impl World {
             "IdentityService/ListMembers" => field(1, place),
             "IdentityService/AddMember" => [field(1, place), field(2, b"zoe"), number(3, 1)].concat(),
             "IdentityService/RemoveMember" => [field(1, place), field(2, b"sten")].concat(),
+            "SessionService/StartDevice" => field(1, &[b'x'; 300]),
+            "SessionService/PollDevice" => field(1, b"not-a-code"),
+            "SessionService/OpenSession" => field(1, b".."),
+            "SessionService/MintGit" => {
+                let repo = if target == Target::Team { &b"acme/app"[..] } else { b"zoo/lib" };
+                [field(1, repo), number(2, 1)].concat()
+            }
             _ => Vec::new(),
         };
-        Some(grpc(name, &message))
+        let mut question = grpc(name, &message);
+        if name == "SessionService/Watch" {
+            question.headers.push(("grpc-timeout", "20m".to_owned()));
+        }
+        Some(question)
     }
 }
 

@@ -329,6 +329,14 @@ pub(crate) fn expected(needs: Needs, target: Target, kind: Kind, part: Option<Pa
         },
         Needs::Fetch => git(target, kind, part, 1),
         Needs::Push => git(target, kind, part, 2),
+        // It is nobody's user, for whom a token could be minted.
+        Needs::GitToken if kind == Kind::Temporary => Hidden,
+        Needs::GitToken => match git(target, kind, part, 1) {
+            // What is for git alone makes no more of its kind.
+            Allowed if kind.for_git_alone() => Forbidden,
+            Verdict::TooNarrow => Forbidden,
+            verdict => verdict,
+        },
     }
 }
 

@@ -243,6 +243,7 @@ impl Cell {
     fn of_grpc(&self, answer: &Answer) -> Result<Verdict, String> {
         let done = match self.operation.done {
             400 => "3",
+            504 => "4",
             404 => "5",
             409 | 412 => "6",
             _ => "0",

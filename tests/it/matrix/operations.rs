@@ -35,6 +35,8 @@ pub(crate) enum Needs {
     Fetch,
     /// To write to the repository.
     Push,
+    /// To read the repository, and to be a user or a workspace, for whom git tokens are minted.
+    GitToken,
 }
 
 /// What an operation is about, as the caller stands to it.
@@ -88,6 +90,10 @@ const fn http(http: &'static str, needs: Needs, targets: &'static [Target], done
     Operation { http: Some(http), grpc: None, needs, targets, done }
 }
 
+const fn grpc(grpc: &'static str, needs: Needs, targets: &'static [Target], done: u16) -> Operation {
+    Operation { http: None, grpc: Some(grpc), needs, targets, done }
+}
+
 const ANY: &[Target] = &[Target::Any];
 const EACH: &[Target] = &[Target::Own, Target::Team, Target::Other];
 const USERS: &[Target] = &[Target::Own, Target::Other];
@@ -120,7 +126,14 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     both("POST /v1/tokens/{id}/restore", "TokenService/Restore", Needs::TokenInReach("token:write"), EACH, 409),
     both("POST /v1/tokens/{id}/rotate", "TokenService/Rotate", Needs::TokenInReach("token:write"), EACH, 400),
     both("GET /v1/audit", "AuditService/ListEvents", Needs::OwnEvents, ANY, 200),
-    Operation { http: None, grpc: Some("AuditService/Verify"), needs: Needs::Manager, targets: ANY, done: 200 },
+    both("GET /v1/audit/verify", "AuditService/Verify", Needs::Manager, ANY, 200),
+    // To log in takes what is in the request, and no credential besides.
+    grpc("SessionService/StartDevice", Needs::Nothing, ANY, 400),
+    grpc("SessionService/PollDevice", Needs::Nothing, ANY, 400),
+    grpc("SessionService/OpenSession", Needs::Nothing, ANY, 400),
+    grpc("SessionService/MintGit", Needs::GitToken, PLACES, 200),
+    // It would go on until its deadline.
+    grpc("SessionService/Watch", Needs::Credential, ANY, 504),
     both("GET /v1/users", "IdentityService/ListUsers", Needs::Manager, ANY, 200),
     both("POST /v1/users", "IdentityService/CreateUser", Needs::Manager, ANY, 409),
     both("GET /v1/users/{name}", "IdentityService/ShowUser", Needs::Profile, USERS, 200),

@@ -1,9 +1,11 @@
 //! Logging in, and tokens for git.
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::clock::Timestamp;
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 use super::{Client, call, unreadable};
 use crate::convert::{DeviceLogin, GitMint, MintedGit, OpenedSession, PasswordLogin};
@@ -52,6 +54,9 @@ impl Client {
 
     /// Watches for the times when what was minted should be asked for again.
     pub async fn watch(&mut self) -> Result<Streaming<v1::WatchReply>, Fault> {
-        Ok(call!(self.session, watch, v1::WatchRequest {}))
+        // As long as both sides live; a deadline would end it.
+        let mut request = Request::new(v1::WatchRequest {});
+        request.set_timeout(Duration::from_secs(24 * 3600));
+        Ok(call!(self.session, watch, request))
     }
 }

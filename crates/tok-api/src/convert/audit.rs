@@ -264,7 +264,7 @@ impl TryFrom<v1::VerifyTrailRequest> for TrailCheck {
 }
 
 /// What verifying the trail found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrailReport {
     /// Whether nothing is wrong anywhere.
     pub intact: bool,
@@ -273,10 +273,11 @@ pub struct TrailReport {
 }
 
 /// What was found of one run of a daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ChainRecord {
     /// Which chain.
     #[serde(serialize_with = "json::text")]
+    #[schema(value_type = String)]
     pub chain: ChainId,
     /// How many lines its seals cover.
     pub lines: u64,
@@ -288,11 +289,14 @@ pub struct ChainRecord {
     pub head: String,
     /// The first moment that a line speaks of.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub first_at: Option<DateTime<Utc>>,
     /// The last one.
     #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
     pub last_at: Option<DateTime<Utc>>,
     /// What is wrong, with the first place at which it is.
+    #[schema(required)]
     pub fault: Option<String>,
 }
 

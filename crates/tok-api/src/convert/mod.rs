@@ -37,7 +37,7 @@ pub use import::{ImportDraft, ImportReport, ImportedLine, LARGEST_IMPORT, NewImp
 pub use introspection::{IntrospectedToken, Introspection};
 pub use password::PasswordChange;
 pub use revocation::{RestoredTokens, RevokeMany, RevokedMany, Selection};
-pub use server::{ServerStatus, Whoami};
+pub use server::{ServerStatus, Setting, Settings, Whoami};
 pub use session::{DeviceLogin, GitMint, MintedGit, OpenedSession, PasswordLogin};
 pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
 pub use token_change::{CheckedChange, ReachChange, TokenChange};

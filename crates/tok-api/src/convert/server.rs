@@ -1,5 +1,7 @@
 //! Who is asking, and how the server is.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -95,6 +97,48 @@ pub struct ServerStatus {
     /// Neither expired nor revoked, of every kind.
     #[schema(required)]
     pub live_tokens: Option<u64>,
+    /// What is in effect of tokd.toml, by key with its section: lifetimes for everybody, the rest for managers.
+    pub settings: Settings,
+}
+
+/// Keys of tokd.toml with their sections, as in `tokens.personal.max_lifetime`, and what is in effect.
+pub type Settings = BTreeMap<String, Setting>;
+
+/// The value of a key of tokd.toml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Setting {
+    /// A text; times and sizes are texts, too, as in the file.
+    Text(String),
+    /// A number.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// A list.
+    Texts(Vec<String>),
+}
+
+impl From<Setting> for v1::setting::Value {
+    fn from(setting: Setting) -> Self {
+        match setting {
+            Setting::Text(text) => Self::Text(text),
+            Setting::Number(number) => Self::Number(number),
+            Setting::Flag(flag) => Self::Flag(flag),
+            Setting::Texts(values) => Self::Texts(v1::Texts { values }),
+        }
+    }
+}
+
+impl From<v1::setting::Value> for Setting {
+    fn from(value: v1::setting::Value) -> Self {
+        use v1::setting::Value;
+        match value {
+            Value::Text(text) => Self::Text(text),
+            Value::Number(number) => Self::Number(number),
+            Value::Flag(flag) => Self::Flag(flag),
+            Value::Texts(texts) => Self::Texts(texts.values),
+        }
+    }
 }
 
 impl From<ServerStatus> for v1::ServerStatusReply {
@@ -114,6 +158,11 @@ impl From<ServerStatus> for v1::ServerStatusReply {
             workspaces: status.workspaces,
             repositories: status.repositories,
             live_tokens: status.live_tokens,
+            settings: status
+                .settings
+                .into_iter()
+                .map(|(key, value)| v1::Setting { key, value: Some(value.into()) })
+                .collect(),
         }
     }
 }
@@ -135,6 +184,37 @@ impl From<v1::ServerStatusReply> for ServerStatus {
             workspaces: reply.workspaces,
             repositories: reply.repositories,
             live_tokens: reply.live_tokens,
+            // A value of a kind that only a newer server knows is left out.
+            settings: reply
+                .settings
+                .into_iter()
+                .filter_map(|setting| Some((setting.key, setting.value?.into())))
+                .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_every_kind_survive_the_wire() {
+        let values = [
+            Setting::Text("never".to_owned()),
+            Setting::Number(7),
+            Setting::Flag(false),
+            Setting::Texts(vec!["127.0.0.0/8".to_owned()]),
+            Setting::Texts(Vec::new()),
+        ];
+        let settings: Settings = values.into_iter().enumerate().map(|(n, value)| (format!("key{n}"), value)).collect();
+        let status = ServerStatus::from(v1::ServerStatusReply::default());
+        let status = ServerStatus { settings, ..status };
+        assert_eq!(ServerStatus::from(v1::ServerStatusReply::from(status.clone())), status);
+        let json = serde_json::to_value(&status.settings).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"key0": "never", "key1": 7, "key2": false, "key3": ["127.0.0.0/8"], "key4": []})
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Kind, scopes, routes and the owner's authority, each asked in turn.
 
+use chrono::TimeDelta;
+
 use super::explain::{Link, Silent, Trace};
 use super::refusal::{Refusal, Rule, moment};
 use super::{Bearer, Caller, Need, OwnerNow, UserNow};
@@ -13,6 +15,9 @@ use crate::scope::{RepoRight, Scope};
 use crate::token::{Owner, Token, TokenState};
 use crate::trust::TrustRule;
 
+/// How long after logging in somebody may let another device log in without saying their password again.
+pub const RECENT_LOGIN: TimeDelta = TimeDelta::minutes(15);
+
 /// Is what was presented good at all, whatever it is wanted for?
 pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
     match &caller.bearer {
@@ -23,7 +28,8 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         }
         // That the rule's workspace is there is asked where its caller is made.
         Bearer::Trusted { .. } if caller.owner_id().is_none() => return Err(Rule::OwnerGone.into()),
-        Bearer::LocalPeer { .. } | Bearer::Temporary { .. } | Bearer::Trusted { .. } => {}
+        Bearer::Password if caller.user().is_none() => return Err(Rule::OwnerGone.into()),
+        Bearer::LocalPeer { .. } | Bearer::Password | Bearer::Temporary { .. } | Bearer::Trusted { .. } => {}
         Bearer::Token(token) => {
             works(token, now)?;
             if caller.owner_id() != Some(token.owner) {
@@ -75,6 +81,23 @@ fn from_there(token: &Token, source: &Source) -> Result<(), Refusal> {
     if token.allow_from.is_empty() || source.address.is_some_and(allowed) { Ok(()) } else { Err(Rule::Address.into()) }
 }
 
+/// A password is no credential for calls: it opens a session, and that is what everything else is done with.
+pub(super) fn beyond_login(caller: &Caller) -> Result<(), Refusal> {
+    if matches!(caller.bearer, Bearer::Password) { Err(Rule::OnlyToLogIn.into()) } else { Ok(()) }
+}
+
+/// Whoever lets another device log in as them has logged in themselves, a moment ago: with a session that was found lying
+/// about nobody makes more of them.
+pub(super) fn approves(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
+    let Bearer::Token(token) = &caller.bearer else { return Err(Rule::NotYours.into()) };
+    match token.grant {
+        Grant::Session if caller.user().is_none() => Err(Rule::NotYours.into()),
+        Grant::Session if now - token.created_at > RECENT_LOGIN => Err(Rule::StaleLogin.into()),
+        Grant::Session => Ok(()),
+        _ => Err(Rule::Kind(token.kind()).into()),
+    }
+}
+
 /// May they, given that they are [`live`]?
 pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
     // Git tokens are all that a trust rule gives; they are asked for elsewhere.
@@ -103,18 +126,20 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
             Role::Reader | Role::Writer => Err(Rule::NotMaintainer(workspace.clone()).into()),
         },
         Need::Server => server(caller),
-        Need::Mint(_) | Need::Import(_) => Err(Rule::NotManager.into()),
+        Need::BeginLogin => Ok(()),
+        Need::Mint(_) | Need::Import(_) | Need::ApproveLogin => Err(Rule::NotManager.into()),
     }
 }
 
 /// Whether the caller has this right on a repository. Says neither why nor why not, and so copies nothing.
 pub fn has_right(caller: &Caller, repo: &RepoPath, right: RepoRight, now: Timestamp) -> bool {
-    live(caller, now).is_ok() && repository(caller, repo, right, &mut Silent).is_ok()
+    live(caller, now).is_ok() && beyond_login(caller).is_ok() && repository(caller, repo, right, &mut Silent).is_ok()
 }
 
 /// The highest right the caller has on a repository, `None` if it does not exist for them.
 pub fn highest_right(caller: &Caller, repo: &RepoPath, now: Timestamp) -> Option<RepoRight> {
     live(caller, now).ok()?;
+    beyond_login(caller).ok()?;
     [RepoRight::Admin, RepoRight::Write, RepoRight::Read]
         .into_iter()
         .find(|right| repository(caller, repo, *right, &mut Silent).is_ok())

@@ -40,6 +40,9 @@ pub enum Bearer {
         /// A token of the manager's, or a temporary one.
         by: Arc<Bearer>,
     },
+    /// Whoever a password, or a login that they approved in their browser, vouches for: good for opening a session of
+    /// their own, and for nothing else.
+    Password,
     /// A temporary token, given to the daemon when it started and kept nowhere: administers the server.
     Temporary {
         /// What it was called.
@@ -100,7 +103,9 @@ impl Bearer {
         match self {
             Self::Token(token) => Some(token),
             Self::Acting { by } => by.token(),
-            Self::Nothing | Self::LocalPeer { .. } | Self::Temporary { .. } | Self::Trusted { .. } => None,
+            Self::Nothing | Self::LocalPeer { .. } | Self::Password | Self::Temporary { .. } | Self::Trusted { .. } => {
+                None
+            }
         }
     }
 
@@ -108,7 +113,7 @@ impl Bearer {
         match self {
             Self::Temporary { name } => Some(name),
             Self::Acting { by } => by.temporary(),
-            Self::Nothing | Self::LocalPeer { .. } | Self::Token(_) | Self::Trusted { .. } => None,
+            Self::Nothing | Self::LocalPeer { .. } | Self::Password | Self::Token(_) | Self::Trusted { .. } => None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
             owned_by_caller(caller, request)?;
             // A login is opened by whoever the kernel or a password vouches for, never by another token.
             match &caller.bearer {
-                Bearer::LocalPeer { .. } => Ok(()),
+                Bearer::LocalPeer { .. } | Bearer::Password => Ok(()),
                 Bearer::Token(token) => Err(Rule::Kind(token.kind()).into()),
                 Bearer::Temporary { .. } | Bearer::Acting { .. } => Err(Rule::NotYours.into()),
                 Bearer::Trusted { .. } => Err(Rule::TrustedForGit.into()),

@@ -141,6 +141,12 @@ pub enum Rule {
     /// A trust rule gives git tokens and nothing else.
     #[error("a trust rule lets somebody in for git tokens, and for nothing else")]
     TrustedForGit,
+    /// A password opens sessions and does nothing else.
+    #[error("a password is for logging in; what comes after is done with the session that it opens")]
+    OnlyToLogIn,
+    /// Letting a device log in takes a fresh login.
+    #[error("you logged in too long ago to let another device log in as you")]
+    StaleLogin,
     /// Somebody else's.
     #[error("that belongs to somebody else")]
     NotYours,
@@ -211,6 +217,8 @@ impl Rule {
             Self::NotMaintainer(_) => "not_maintainer",
             Self::Kind(_) => "kind",
             Self::TrustedForGit => "trusted_for_git",
+            Self::OnlyToLogIn => "only_to_log_in",
+            Self::StaleLogin => "stale_login",
             Self::NotYours => "not_yours",
             Self::NotManager => "not_manager",
             Self::Beyond(_) => "beyond",
@@ -245,6 +253,8 @@ impl Refusal {
             | Rule::NotMaintainer(_)
             | Rule::Kind(_)
             | Rule::TrustedForGit
+            | Rule::OnlyToLogIn
+            | Rule::StaleLogin
             | Rule::NotYours
             | Rule::NotManager
             | Rule::Beyond(_) => Class::Forbidden,
@@ -283,6 +293,8 @@ impl Refusal {
             )),
             Rule::NotMaintainer(workspace) => Some(format!("`tok workspace member list {workspace}` shows who is one")),
             Rule::Kind(_) => Some("use a personal token".to_owned()),
+            Rule::OnlyToLogIn => Some("log in: tok login <server>".to_owned()),
+            Rule::StaleLogin => Some("log in again, and approve it then".to_owned()),
             Rule::NotManager => Some("ask a manager, or run this as root on the server".to_owned()),
             Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
             Rule::GitToken { .. }

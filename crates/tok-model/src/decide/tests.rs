@@ -436,3 +436,56 @@ fn whoever_holds_a_token_may_end_it_whatever_else_is_wrong() {
     assert_eq!(class_of(&Caller::anonymous(Source::default()), Need::EndHeld), Some(Class::Unauthenticated));
     assert_eq!(class_of(&local(user(true, &[]), false), Need::EndHeld), Some(Class::Unauthenticated));
 }
+
+/// Somebody whom a password vouches for, whoever they are.
+fn any_password() -> impl Strategy<Value = Caller> {
+    (any_owner(), any::<bool>()).prop_map(|(mut owner, enabled)| {
+        if let OwnerNow::User(user) = &mut owner {
+            std::sync::Arc::make_mut(user).enabled = enabled;
+        }
+        Caller { bearer: Bearer::Password, owner, source: Source::default() }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_password_opens_a_session_of_its_own_user_and_does_nothing_else(caller in any_password(), grant in any_grant(), other in any::<bool>()) {
+        let enabled = caller.user().unwrap().enabled;
+        let stranger = Owner::User(UserId::from_uuid(uuid::Uuid::from_u128(99)));
+        let owner = if other { stranger } else { caller.owner_id().unwrap() };
+        let opens = grant == Grant::Session && !other && enabled;
+        let request = || MintRequest { owner, grant: grant.clone(), expires_at: None, allow_from: Vec::new() };
+        prop_assert_eq!(decide(&caller, Need::Mint(request()), now()).is_ok(), opens);
+        prop_assert!(decide(&caller, Need::Import(request()), now()).is_err());
+        let own = [
+            Need::Identity, Need::Profile { user: USER }, Need::ChangeProfile { user: USER }, Need::SeeTokens { owner },
+            Need::EndTokens { owner }, Need::ChangeTokens { owner }, Need::EndHeld, Need::OwnAudit, Need::BeginLogin,
+            Need::ApproveLogin,
+        ];
+        for need in every_need().into_iter().chain(own) {
+            prop_assert!(decide(&caller, need.clone(), now()).is_err(), "{need:?}");
+            if let Need::Repository { repo, right } = need {
+                prop_assert!(!has_right(&caller, &repo, right, now()) && highest_right(&caller, &repo, now()).is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_lets_a_device_log_in_has_logged_in_a_moment_ago() {
+    let verdict = |caller: &Caller, at| decide(caller, Need::ApproveLogin, at).map(drop).map_err(|no| no.rule);
+    let opened = token(Grant::Session, Owner::User(USER), None).created_at;
+    let session = holding(Grant::Session, user(false, &[]));
+    assert_eq!(verdict(&session, opened + RECENT_LOGIN), Ok(()));
+    assert_eq!(verdict(&session, opened + RECENT_LOGIN + TimeDelta::seconds(1)), Err(Rule::StaleLogin));
+    for other in
+        [holding(personal("all", &[]), user(true, &[])), local(user(true, &[]), false), local(OwnerNow::Nobody, true)]
+    {
+        assert!(verdict(&other, opened).is_err(), "{other:?}");
+    }
+    assert_eq!(verdict(&Caller::anonymous(Source::default()), opened), Err(Rule::NoCredential));
+    // To ask for a login takes nothing at all.
+    assert!(decide(&Caller::anonymous(Source::default()), Need::BeginLogin, opened).is_ok());
+}

@@ -52,6 +52,10 @@ pub enum PairOf {
     Chosen,
     /// A temporary token: kept in memory only.
     Temporary,
+    /// What a device that wants to be logged in is known by. It has no name.
+    DeviceCode,
+    /// What its user types to approve that. It has no name.
+    UserCode,
 }
 
 impl Pepper {
@@ -60,6 +64,8 @@ impl Pepper {
         let label: &[u8] = match of {
             PairOf::Chosen => b"tok chosen secret\0",
             PairOf::Temporary => b"tok temporary token\0",
+            PairOf::DeviceCode => b"tok device code\0",
+            PairOf::UserCode => b"tok user code\0",
         };
         self.labelled(label, &[name.as_bytes(), secret.as_bytes()])
     }

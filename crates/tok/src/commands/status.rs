@@ -100,6 +100,7 @@ mod tests {
             workspaces: Some(2),
             repositories: Some(1),
             live_tokens: Some(0),
+            settings: std::collections::BTreeMap::new(),
         };
         let text = text(&status, "/run/tok/tokd.sock");
         assert!(text.starts_with("Server:   tokd 0.1.0, up 1h2m5s\n"), "{text}");

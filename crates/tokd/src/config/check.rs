@@ -11,7 +11,8 @@ use tok_model::policy::{Lifetimes, Policy};
 use tok_model::url::Origin;
 
 use super::{
-    Audit, ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, Server, StoreChoice, TlsFiles, Tokens, file,
+    Audit, ConfigError, DEFAULT_LISTEN, Git, Ipc, Log, LogFormat, MetricsFor, Server, StoreChoice, TlsFiles, Tokens,
+    file,
 };
 
 /// Wrong tokens and secrets from one source in a minute, when nobody says otherwise.
@@ -161,7 +162,20 @@ pub(super) fn server(file: file::Server, credential: impl Fn(&str) -> Option<Pat
             1_000_000,
         )?),
         drain_timeout: period("server.drain_timeout", file.drain_timeout.as_deref().unwrap_or("30s"))?.duration(),
+        metrics: metrics(file.metrics.as_deref())?,
     })
+}
+
+fn metrics(text: Option<&str>) -> Result<MetricsFor, ConfigError> {
+    match text {
+        None | Some("loopback") => Ok(MetricsFor::Loopback),
+        Some("manager") => Ok(MetricsFor::Managers),
+        Some("off") => Ok(MetricsFor::Nobody),
+        Some(other) => Err(ConfigError::value(
+            "server.metrics",
+            format!("takes \"loopback\", \"manager\" or \"off\", not {other:?}"),
+        )),
+    }
 }
 
 fn period(key: &str, text: &str) -> Result<Period, ConfigError> {

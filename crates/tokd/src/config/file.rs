@@ -41,6 +41,7 @@ pub(super) struct Server {
     pub(super) max_connections: Option<usize>,
     pub(super) failed_logins_per_minute: Option<u32>,
     pub(super) drain_timeout: Option<String>,
+    pub(super) metrics: Option<String>,
     pub(super) tls: Tls,
 }
 
@@ -122,6 +123,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("server", "max_connections"),
     ("server", "failed_logins_per_minute"),
     ("server", "drain_timeout"),
+    ("server", "metrics"),
     ("server.tls", "certificate"),
     ("server.tls", "key"),
     ("ipc", "socket"),

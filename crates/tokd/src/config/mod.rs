@@ -4,6 +4,7 @@
 
 mod check;
 mod file;
+mod shown;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -20,6 +21,8 @@ use crate::temporary::Given;
 
 use check::{absolute, bounded, default_git_lifetime, default_lifetime, default_retention, secret_file};
 use file::File;
+
+pub use shown::Told;
 
 /// Where the file is when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/tok/tokd.toml";
@@ -126,8 +129,21 @@ pub struct Server {
     pub failed_logins_per_minute: Option<NonZeroU32>,
     /// How long requests may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+    /// Who may read the metrics.
+    pub metrics: MetricsFor,
     /// TLS; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFor {
+    /// Programs on this machine, and managers from anywhere.
+    Loopback,
+    /// Managers.
+    Managers,
+    /// Nobody: they are not there.
+    Nobody,
 }
 
 /// What TLS is made of. That the two fit is seen when they are read.
@@ -274,6 +290,7 @@ impl Config {
                 max_connections: 1024,
                 failed_logins_per_minute: NonZeroU32::new(check::FAILED_LOGINS),
                 drain_timeout: Duration::from_secs(30),
+                metrics: MetricsFor::Loopback,
                 tls: None,
             },
             ipc: Ipc { socket: socket.unwrap_or_else(|| data.join("tokd.sock")), mode: 0o666, map_system_users: true },
@@ -356,6 +373,7 @@ mod tests {
             ("[audit]\nretention = \"soon\"", &[], "audit.retention"),
             ("[audit]\nretention = \"12h\"", &[], "at least a day"),
             ("[ipc]\nmode = \"999\"", &[], "octal"),
+            ("[server]\nmetrics = \"on\"", &[], "server.metrics"),
             ("[log]\nformat = \"xml\"", &[], "xml"),
             ("", &[("TOKD_LISTEN", "x")], "TOKD_LISTEN"),
             ("database_connections = 1", &[], "2 to 100"),

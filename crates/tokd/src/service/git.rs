@@ -1,7 +1,6 @@
 //! Tokens minted just in time for git, and what a presented token may do with a repository.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
@@ -18,6 +17,7 @@ use tok_model::secret::{Digest, PepperId, Plaintext};
 use tok_model::token::{Owner, Token};
 use tok_store::tokens::{Mint, NewToken, StoredSecret};
 use tok_store::{StoreError, WriteTx};
+use tokio::sync::watch;
 
 use super::{Service, rng};
 use crate::door::gateway::repositories::Created;
@@ -51,6 +51,13 @@ pub struct GitToken {
     pub expires_at: Timestamp,
 }
 
+impl GitToken {
+    /// The user name that git presents it under: for people, nothing goes by it.
+    pub fn username(&self, caller: &Caller) -> String {
+        caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string())
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     owner: Owner,
@@ -70,7 +77,8 @@ pub(super) struct MintedTokens {
     slots: Mutex<Slots>,
     /// The sessions that local users' tokens are made through, with the generation they were found in.
     sessions: Mutex<HashMap<Login, (TokenId, u64)>>,
-    generation: AtomicU64,
+    /// Grows when authority may have been taken from somebody. Who watches is told.
+    generation: watch::Sender<u64>,
 }
 
 /// A user, and the user ID on this machine that is logged in as them.
@@ -86,11 +94,16 @@ struct Slots {
 impl MintedTokens {
     /// Authority may have been taken from somebody, or a token ended: mint anew.
     pub(super) fn forget_all(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+        *self.generation.borrow()
+    }
+
+    /// Each time when what was minted before is to be minted anew.
+    pub(super) fn events(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     fn session(&self, login: Login) -> Option<TokenId> {
@@ -305,7 +318,7 @@ struct LocalLogin {
     row: NewToken,
 }
 
-fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewToken {
+pub(super) fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: String) -> NewToken {
     NewToken {
         id: TokenId::random(&mut rng()),
         secret: StoredSecret::Digest { digest, pepper },

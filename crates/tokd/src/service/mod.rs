@@ -8,6 +8,7 @@ mod import;
 mod passwords;
 mod refused;
 mod server;
+mod sessions;
 mod strangers;
 mod tokens;
 mod trust;
@@ -28,7 +29,7 @@ use tok_model::url::Origin;
 use tok_store::tokens::Mint;
 use tok_store::{Store, StoreError};
 
-use crate::config::Tokens;
+use crate::config::{Tokens, Told};
 use crate::door::gateway::repositories::Repositories;
 use crate::executor::Executor;
 use crate::failures::Failures;
@@ -38,6 +39,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
+pub use sessions::Watching;
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};
 
@@ -52,6 +54,8 @@ pub struct Service {
     strangers: strangers::Strangers,
     uses: Uses,
     failures: Failures,
+    device_logins: sessions::DeviceLogins,
+    watchers: sessions::Watchers,
     issuers: trust::Issuers,
     place: Place,
 }
@@ -76,6 +80,8 @@ pub struct Place {
     pub map_system_users: bool,
     /// The daemon's own user ID.
     pub own_uid: u32,
+    /// What of its configuration it tells.
+    pub settings: Vec<Told>,
     /// When it started.
     pub started: Instant,
 }
@@ -93,6 +99,8 @@ impl Service {
             strangers: strangers::Strangers::default(),
             uses: Uses::default(),
             failures: Failures::new(None),
+            device_logins: sessions::DeviceLogins::default(),
+            watchers: sessions::Watchers::default(),
             issuers: trust::Issuers::default(),
             place,
         }

@@ -51,6 +51,8 @@ fn attempted(operation: Option<&str>, need: &Need) -> Action {
         },
         // Of the calls without a name only git's helper needs a repository.
         Need::Repository { .. } if operation.is_none() => Action::TokenMint,
+        Need::BeginLogin => Action::SessionAsk,
+        Need::ApproveLogin => Action::SessionApprove,
         Need::EndTokens { .. } | Need::EndHeld => Action::TokenRevoke,
         Need::Import(_) => Action::TokenImport,
         Need::ChangeTokens { .. } => Action::TokenModify,
@@ -92,6 +94,12 @@ fn of_operation(operation: &str) -> Option<Action> {
         "TrustService/Add" | "POST /v1/trusts" => Action::TrustAdd,
         "TrustService/Remove" | "DELETE /v1/trusts/{}" => Action::TrustRemove,
         "TrustService/Exchange" => Action::TokenExchange,
+        "SessionService/MintGit" => Action::TokenMint,
+        "SessionService/StartDevice" | "POST /oauth2/device_authorization" => Action::SessionAsk,
+        "SessionService/OpenSession" | "SessionService/PollDevice" | "POST /oauth2/token" | "POST /login" => {
+            Action::SessionOpen
+        }
+        "POST /device" => Action::SessionApprove,
         _ => return None,
     })
 }
@@ -119,6 +127,7 @@ mod tests {
             include_str!("../../../tok-api/proto/tok/v1/authorization.proto"),
             include_str!("../../../tok-api/proto/tok/v1/audit.proto"),
             include_str!("../../../tok-api/proto/tok/v1/trust.proto"),
+            include_str!("../../../tok-api/proto/tok/v1/session.proto"),
         ];
         let mut operations = Vec::new();
         for proto in protos {
@@ -131,7 +140,7 @@ mod tests {
                 .extend(proto.lines().filter_map(|line| word(line, "rpc ")).map(|rpc| format!("{service}/{rpc}")));
         }
         assert!(operations.len() >= 25, "{operations:?}");
-        let shows = ["List", "Show", "Check", "Explain", "Introspect", "Whoami", "ServerStatus", "Verify"];
+        let shows = ["List", "Show", "Check", "Explain", "Introspect", "Whoami", "ServerStatus", "Verify", "Watch"];
         for operation in operations {
             let (_, method) = operation.split_once('/').unwrap();
             let only_shows = shows.iter().any(|word| method.starts_with(word));

@@ -76,6 +76,12 @@ impl Service {
             workspaces: count(1),
             repositories,
             live_tokens: count(2),
+            settings: place
+                .settings
+                .iter()
+                .filter(|told| managers || told.to_all)
+                .map(|told| (told.key.to_owned(), told.value.clone()))
+                .collect(),
         })
     }
 

@@ -1,8 +1,7 @@
 //! `tok server config`.
 
 use clap::Args;
-use serde::Serialize;
-use tok_api::convert::ServerStatus;
+use tok_api::convert::{Setting, Settings};
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -10,8 +9,8 @@ use crate::output::{Named, safe};
 
 /// Show what the daemon is set up with, as far as you may know it
 ///
-/// Keys are those of tokd.toml(5), values are what is in effect. Managers see more than others; secrets are shown to
-/// nobody.
+/// Keys are those of tokd.toml(5), values are what is in effect: how long tokens of each kind live by default and at most,
+/// and how long they may rest, is shown to everybody, the rest to managers. Secrets are shown to nobody.
 ///
 /// Examples:
 ///
@@ -24,43 +23,22 @@ pub(crate) struct ConfigArgs {}
 impl ConfigArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let status = context.client().await?.server_status().await?;
-        let config = Config::of(&status);
-        context.out.show(&Named("config", &config), || config.text())
+        context.out.show(&Named("config", &status.settings), || text(&status.settings))
     }
 }
 
-/// Keys of tokd.toml. What the daemon does not have, or does not tell, is `None`.
-#[derive(Debug, Serialize)]
-struct Config<'a> {
-    #[serde(rename = "store")]
-    store: &'a str,
-    #[serde(rename = "server.public_url")]
-    public_url: Option<&'a str>,
-    #[serde(rename = "ipc.socket")]
-    socket: Option<&'a str>,
-    #[serde(rename = "git.root")]
-    git_root: Option<&'a str>,
+fn text(settings: &Settings) -> String {
+    settings.iter().map(|(key, value)| format!("{} = {}\n", safe(key), written(value))).collect()
 }
 
-impl<'a> Config<'a> {
-    fn of(status: &'a ServerStatus) -> Self {
-        Self {
-            store: &status.store,
-            public_url: status.listen_url.as_deref(),
-            socket: status.socket.as_deref(),
-            git_root: status.git_root.as_deref(),
-        }
-    }
-
-    fn text(&self) -> String {
-        let rows = [
-            ("store", Some(self.store)),
-            ("server.public_url", self.public_url),
-            ("ipc.socket", self.socket),
-            ("git.root", self.git_root),
-        ];
-        let told = rows.iter().filter_map(|(key, value)| value.map(|value| format!("{key} = \"{}\"\n", safe(value))));
-        told.collect()
+/// A value as the file has it.
+fn written(value: &Setting) -> String {
+    let quoted = |text: &String| format!("\"{}\"", safe(text));
+    match value {
+        Setting::Text(text) => quoted(text),
+        Setting::Number(number) => number.to_string(),
+        Setting::Flag(flag) => flag.to_string(),
+        Setting::Texts(texts) => format!("[{}]", texts.iter().map(quoted).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -70,13 +48,17 @@ mod tests {
 
     #[test]
     fn what_is_told_reads_like_the_file() {
-        let config =
-            Config { store: "embedded", public_url: Some("http://127.0.0.1:7650"), socket: None, git_root: None };
-        assert_eq!(config.text(), "store = \"embedded\"\nserver.public_url = \"http://127.0.0.1:7650\"\n");
-        let json = serde_json::to_value(&config).unwrap();
+        let settings = Settings::from([
+            ("tokens.git_lifetime".to_owned(), Setting::Text("15m".to_owned())),
+            ("store".to_owned(), Setting::Text("embedded".to_owned())),
+            ("server.max_connections".to_owned(), Setting::Number(1024)),
+            ("server.behind_proxy".to_owned(), Setting::Flag(false)),
+            ("server.aliases".to_owned(), Setting::Texts(vec!["https://a".to_owned(), "https://b".to_owned()])),
+        ]);
         assert_eq!(
-            (&json["server.public_url"], &json["git.root"]),
-            (&"http://127.0.0.1:7650".into(), &serde_json::Value::Null)
+            text(&settings),
+            "server.aliases = [\"https://a\", \"https://b\"]\nserver.behind_proxy = false\n\
+             server.max_connections = 1024\nstore = \"embedded\"\ntokens.git_lifetime = \"15m\"\n"
         );
     }
 }

@@ -2,11 +2,12 @@
 
 #![expect(unused_qualifications, reason = "what utoipa generates for query parameters")]
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
-use tok_api::convert::{AuditFilter, AuditRecord, PageAsk, optional, parsed};
+use tok_api::convert::{AuditFilter, AuditRecord, PageAsk, TrailCheck, TrailReport, optional, parsed};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +16,7 @@ use super::extract::{Asked, Calling};
 use super::{Answer, Api, reply};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(verify))
 }
 
 /// Which events, and which page of them. Every condition that is given must hold.
@@ -92,4 +93,38 @@ async fn list(
     let page = PageAsk::from_wire(asked.page_size.unwrap_or(0), asked.cursor.unwrap_or_default());
     let page = api.service.list_audit(&caller, filter, page).await?;
     Ok(reply::page(&uri, page, |events, next_cursor| EventPage { events, next_cursor }))
+}
+
+/// Which chains, and what is known of them.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct VerifyTrail {
+    /// Only this chain.
+    chain: Option<String>,
+    /// Heads that were noted earlier, as `chain:hash` with commas between them: a chain that was cut short behind one of
+    /// them does not verify.
+    heads: Option<String>,
+}
+
+/// Verify the audit trail
+///
+/// Recomputes the chains of hashes and says whether anything was changed, added or taken out. What is wrong is in the
+/// answer: the call itself succeeds. For managers.
+#[utoipa::path(
+    get, path = "/v1/audit/verify", operation_id = "verifyTrail", tag = "audit", params(VerifyTrail),
+    responses((status = 200, description = "What was found.", body = TrailReport))
+)]
+async fn verify(
+    State(api): State<Api>,
+    Calling(caller): Calling,
+    Asked(asked): Asked<VerifyTrail>,
+) -> Answer<Json<TrailReport>> {
+    let heads = asked.heads.unwrap_or_default();
+    let heads = heads.split(',').map(str::trim).filter(|head| !head.is_empty());
+    let check = TrailCheck {
+        chain: optional("chain", &asked.chain.unwrap_or_default())?,
+        heads: heads.map(|head| parsed("heads", head)).collect::<Result<_, _>>()?,
+    };
+    Ok(Json(api.service.verify_trail(&caller, check).await?))
 }

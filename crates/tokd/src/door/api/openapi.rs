@@ -138,6 +138,8 @@ fn complete(operation: &mut Operation) {
         statuses.extend([401, 403, 429]);
         if !oauth {
             operation.parameters.get_or_insert_default().push(tok_as().into());
+            // There may be nobody of that name.
+            statuses.push(404);
         }
     }
     if has_body {
@@ -155,10 +157,6 @@ fn complete(operation: &mut Operation) {
     }
     if id == "modifyToken" {
         statuses.push(412);
-    }
-    if id == "listRepositories" || id == "listEvents" || id == "createToken" || id == "listTokens" || id == "checkToken"
-    {
-        statuses.push(404);
     }
     if oauth {
         statuses.extend([400, 401, 403, 408, 413, 415, 429]);
@@ -225,6 +223,8 @@ mod tests {
                 assert!(operation["responses"].as_object().unwrap().len() > 2, "{place} never fails");
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
                     assert!(parameter["description"].is_string(), "{place}: {parameter}");
+                    let names_somebody = parameter["name"] == "Tok-As" || parameter["in"] == "path";
+                    assert!(!names_somebody || operation["responses"]["404"].is_object(), "{place}: {parameter}");
                 }
             }
         }

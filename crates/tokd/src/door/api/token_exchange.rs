@@ -18,8 +18,7 @@ use super::{Answer, Api};
 /// The grant (RFC 8693, section 2.1).
 pub(super) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// What an identity token is called (RFC 8693, section 3).
-const SUBJECT_TYPES: [&str; 2] =
-    ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
+const SUBJECT_TYPES: [&str; 2] = ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
 /// What a git token is called there.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -138,12 +137,24 @@ mod tests {
     #[test]
     fn a_resource_is_a_repository_by_its_name_or_by_its_url() {
         let origins = ["https://git.example.com".parse().unwrap()];
-        for good in ["acme/app", "acme/app.git", "https://git.example.com/acme/app.git", "https://git.example.com/acme/app"] {
+        for good in
+            ["acme/app", "acme/app.git", "https://git.example.com/acme/app.git", "https://git.example.com/acme/app"]
+        {
             let path = resource(good, &origins).map_err(|problem| problem.code()).unwrap();
             assert_eq!(path.to_string(), "acme/app", "{good}");
         }
-        for bad in ["acme", "https://evil.example/acme/app", "https://git.example.com", "https://git.example.com/../x", "a/b/c"] {
-            assert_eq!(resource(bad, &origins).map_err(|problem| problem.code()).unwrap_err(), "invalid_target", "{bad}");
+        for bad in [
+            "acme",
+            "https://evil.example/acme/app",
+            "https://git.example.com",
+            "https://git.example.com/../x",
+            "a/b/c",
+        ] {
+            assert_eq!(
+                resource(bad, &origins).map_err(|problem| problem.code()).unwrap_err(),
+                "invalid_target",
+                "{bad}"
+            );
         }
     }
 

@@ -6,6 +6,7 @@ mod authorization;
 mod deadline;
 mod health;
 mod identity;
+mod session;
 mod tokens;
 mod trust;
 
@@ -30,6 +31,7 @@ use tower::ServiceExt as _;
 use v1::audit_service_server::AuditServiceServer;
 use v1::authorization_service_server::AuthorizationServiceServer;
 use v1::identity_service_server::IdentityServiceServer;
+use v1::session_service_server::SessionServiceServer;
 use v1::token_service_server::TokenServiceServer;
 use v1::trust_service_server::TrustServiceServer;
 
@@ -66,6 +68,7 @@ impl Operation {
 struct Door {
     service: Arc<Service>,
     proxies: Proxies,
+    stop: CancellationToken,
 }
 
 /// Whoever calls over the remote address: nothing is known of them but what they send, and from where.
@@ -85,8 +88,8 @@ impl GrpcDoor {
         proxies: Proxies,
         stop: CancellationToken,
     ) -> Result<Self, tonic_reflection::server::Error> {
-        let health = HealthServer::new(Pulse::new(Arc::clone(&service), stop));
-        let door = Door { service, proxies };
+        let health = HealthServer::new(Pulse::new(Arc::clone(&service), stop.clone()));
+        let door = Door { service, proxies, stop };
         let described = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -96,6 +99,7 @@ impl GrpcDoor {
             .add_service(IdentityServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuthorizationServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuditServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
+            .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(TrustServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(health.max_decoding_message_size(LARGEST_REQUEST))
             .add_service(described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST))
@@ -186,19 +190,22 @@ impl Door {
     /// The same, for what needs no credential: a bad one is as good as none, as it is over HTTP.
     async fn caller_or_nobody<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         match self.caller(request).await {
-            Err(status) if status.code() == Code::Unauthenticated => {
-                let headers = request.metadata().as_ref();
-                let peer = request.extensions().get::<PeerCredentials>();
-                let remote = request.extensions().get::<RemotePeer>();
-                let mut source = match (peer, remote) {
-                    (None, Some(RemotePeer(peer))) => self.proxies.source(headers, *peer),
-                    (peer, _) => Source { uid: peer.map(|peer| peer.uid), agent: agent(headers), ..Source::default() },
-                };
-                source.operation = request.extensions().get().map(|Operation(name)| name.clone());
-                Ok(Caller::anonymous(source))
-            }
+            Err(status) if status.code() == Code::Unauthenticated => Ok(Caller::anonymous(self.source(request)?)),
             other => other,
         }
+    }
+
+    /// From where a call comes, for what does not ask who calls.
+    fn source<T>(&self, request: &Request<T>) -> Result<Source, Status> {
+        let headers = request.metadata().as_ref();
+        let peer = request.extensions().get::<PeerCredentials>();
+        let mut source = match (peer, request.extensions().get::<RemotePeer>()) {
+            (Some(peer), _) => Source { uid: Some(peer.uid), agent: agent(headers), ..Source::default() },
+            (None, Some(RemotePeer(peer))) => self.proxies.source(headers, *peer),
+            (None, None) => return Err(Status::internal("a connection without a peer")),
+        };
+        source.operation = request.extensions().get().map(|Operation(name)| name.clone());
+        Ok(source)
     }
 }
 

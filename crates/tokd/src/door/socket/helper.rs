@@ -60,7 +60,7 @@ async fn mint(service: &Service, request: &RelayRequest, peer: PeerCredentials, 
     let caller = service.caller_by_peer(peer.uid, acting_as, request.agent().map(str::to_owned)).await?;
     let wanted = GitWish { permission: wish.permission, repo: wish.repo.clone(), failed: wish.failed() };
     let token = service.git_token(&caller, &wanted).await?;
-    let username = caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string());
+    let username = token.username(&caller);
     let text = SecretString::from(token.text.reveal());
     let given = Given { username: &username, text, id: token.id, expires_at: token.expires_at };
     wish.answer(request.credential(), given).map_err(|why| Fault::new(FaultCode::InvalidArgument, why))

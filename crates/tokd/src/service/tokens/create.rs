@@ -159,6 +159,7 @@ pub(in crate::service) fn parent_of(caller: &Caller) -> Option<TokenId> {
         Bearer::Acting { .. }
         | Bearer::Nothing
         | Bearer::LocalPeer { .. }
+        | Bearer::Password
         | Bearer::Temporary { .. }
         | Bearer::Trusted { .. } => None,
     }

@@ -48,6 +48,7 @@ impl Service {
         self.run_long_and_forget(move |store| {
             apply(store, &policy, now)?;
             let removed = tok_store::tokens::purge_git(store, GIT_KEPT, now)?;
+            tok_store::device_logins::purge(store, now)?;
             tracing::debug!(removed, "Looked for tokens that rested too long and for old git tokens");
             Ok(())
         })
