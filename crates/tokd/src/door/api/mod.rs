@@ -9,14 +9,15 @@ mod audit;
 mod changes;
 mod endings;
 mod explain;
-mod extract;
+pub(super) mod extract;
 mod imports;
 mod metadata;
 mod oauth;
 mod openapi;
-mod problem;
+pub(super) mod problem;
 mod reply;
 mod server;
+mod token_endpoint;
 mod token_exchange;
 mod tokens;
 mod trusts;
@@ -119,6 +120,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(server::routes())
         .merge(trusts::routes())
         .merge(oauth::routes())
+        .merge(token_endpoint::routes())
         .merge(metadata::routes())
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn exchange(api: &Api, source: Source, form: &mut Form) -> Answ
         access_token: exchanged.secret.expose_secret().to_owned(),
         issued_token_type: ACCESS_TOKEN,
         token_type: "Bearer",
-        expires_in: (exchanged.expires_at - api.service.time()).num_seconds().max(0),
+        expires_in: (exchanged.expires_at - api.service.now()).num_seconds().max(0),
         scope: exchanged.permission.right().scope().as_str(),
         resource: exchanged.repository.to_string(),
         token_id: exchanged.id.to_string(),

@@ -1,5 +1,7 @@
 //! `/v1/trusts`: whose identity tokens are exchanged, and for what.
 
+#![expect(unused_qualifications, reason = "what utoipa generates for query parameters")]
+
 use axum::Json;
 use axum::extract::State;
 use hyper::StatusCode;

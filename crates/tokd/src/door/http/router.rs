@@ -17,6 +17,7 @@ use super::answer;
 use super::source::Proxies;
 use crate::door::api::ApiDoor;
 use crate::door::authz;
+use crate::door::console::Console;
 use crate::door::gateway::gate::Gateway;
 use crate::door::grpc::{self, GrpcDoor};
 use crate::service::Service;
@@ -27,6 +28,8 @@ pub struct Router {
     pub service: Arc<Service>,
     /// JSON and the OAuth forms.
     pub api: ApiDoor,
+    /// Pages for people.
+    pub console: Console,
     /// The git gateway, if it is on.
     pub gateway: Option<Gateway>,
     /// The gRPC services.
@@ -73,6 +76,9 @@ impl Router {
         }
         if ApiDoor::takes(request.uri().path()) {
             return self.api.answer(request, peer).await;
+        }
+        if Console::takes(request.uri().path()) {
+            return self.console.answer(request, peer).await;
         }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
