@@ -131,6 +131,61 @@ const STORY: &[Line] = &[
     alice(&["token", "restore", "{old.prefix}"]).alike(),
     alice(&["whoami"]).with("unknown").fails(3),
     alice(&["whoami", "--as", "carol"]).fails(4),
+    // Jobs of CI systems.
+    root(&[
+        "trust",
+        "add",
+        "app",
+        "--system",
+        "github",
+        "--audience",
+        "tok",
+        "--claim",
+        "repository=acme/app",
+        "--claim",
+        "repository_id=42",
+        "--repo",
+        "acme/app",
+        "--permission",
+        "write",
+    ])
+    .alike(),
+    root(&[
+        "trust",
+        "add",
+        "all",
+        "--system",
+        "github",
+        "--claim",
+        "ref=x",
+        "--repo",
+        "acme/app",
+        "--permission",
+        "read",
+    ])
+    .fails(2),
+    root(&[
+        "trust",
+        "add",
+        "app",
+        "--system",
+        "gitlab",
+        "--claim",
+        "project_id=1",
+        "--workspace",
+        "acme",
+        "--permission",
+        "read",
+    ])
+    .fails(1),
+    root(&["trust", "list"]).alike(),
+    root(&["trust", "show", "app"]).alike(),
+    root(&["trust", "show", "none-of-these"]).fails(5),
+    root(&["trust", "check"]).input("no-identity-token\n").fails(2),
+    root(&["trust", "remove", "app", "--dry-run"]).alike(),
+    root(&["trust", "remove", "app"]).fails(2),
+    root(&["trust", "remove", "app", "--force"]).alike(),
+    alice(&["trust", "list"]).fails(4),
     // What happened, and the end of somebody.
     // Uses are counted by the batch they were written in, which differs from run to run; acts are not.
     root(&["audit", "--limit", "50", "--user", "alice", "--action", "token.create"]).twice(),
@@ -146,7 +201,7 @@ const STORY: &[Line] = &[
 ];
 
 /// Commands that ask no daemon, and are thus the same however one is reached.
-const LOCAL: &[&str] = &["git setup", "git unset", "completions"];
+const LOCAL: &[&str] = &["ci exec", "ci token", "git setup", "git unset", "completions"];
 
 #[test]
 fn every_command_is_in_the_story() {

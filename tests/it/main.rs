@@ -49,5 +49,6 @@ mod revocation;
 mod rotation;
 mod server_config;
 mod temporary;
+mod trust;
 mod typescript;
 mod uses;

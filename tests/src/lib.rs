@@ -14,6 +14,7 @@ pub mod environment;
 pub mod git;
 pub mod helper;
 pub mod http;
+pub mod issuer;
 pub mod normalise;
 pub mod postgres;
 pub mod processes;

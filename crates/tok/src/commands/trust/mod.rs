@@ -136,7 +136,7 @@ Permission:     write
 Lifetime:       10m
 Identity token: at most 1h old, good once for each token
 Pinned:         acme/app is repository_id=1234
-Created:        2 days ago
+Created:        2026-11-20 (2 days ago)
 Created by:     root
 Last used:      never
 Uses:           0

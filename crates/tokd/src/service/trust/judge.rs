@@ -135,7 +135,10 @@ impl Service {
     ) -> Result<Believed, Fault> {
         match self.believe(text, now).await {
             Ok(believed) => Ok(believed),
-            Err(disbelief @ (Disbelief::NoKeys { .. } | Disbelief::Unknown(_))) => Err(disbelief.to_stranger()),
+            // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure.
+            Err(disbelief @ (Disbelief::Malformed(_) | Disbelief::NoKeys { .. } | Disbelief::Unknown(_))) => {
+                Err(disbelief.to_stranger())
+            }
             Err(disbelief) => {
                 if let Some(wait) = self.failures.note(source, std::time::Instant::now()) {
                     let fault = Fault::new(
