@@ -60,6 +60,7 @@ generate:
     mv target/cli.md docs/cli.md
     TOK_UPDATE=1 cargo test --locked --package tok-store schema
     TOK_UPDATE=1 cargo test --locked --package tokd openapi
+    TOK_UPDATE=1 cargo test --locked --package tokd the_committed_list_of_metrics
     TOK_UPDATE=1 cargo test --locked --package tok-tests --test it the_committed_table
     cd clients/typescript && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; } && npm run --silent generate
 

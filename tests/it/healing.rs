@@ -199,7 +199,7 @@ fn nothing_secret_is_in_any_process_while_a_clone_is_under_way() {
     push.wait().expect_code(0);
 }
 
-fn hook(work: &Path, name: &str, script: &str) {
+pub(crate) fn hook(work: &Path, name: &str, script: &str) {
     let directory = work.join(".git/hooks");
     fs::create_dir_all(&directory).unwrap();
     let path = directory.join(name);

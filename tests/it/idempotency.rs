@@ -6,9 +6,12 @@ use std::thread;
 
 use serde_json::Value;
 use tok_tests::environment::Environment;
+use tok_tests::http::Request;
+use tok_tests::proxy::Proxy;
 use tok_tests::wait;
 
 use crate::authority::{READ, acme, asked};
+use crate::remote_grpc::{Channel, field, fields, text};
 use crate::rotation::secret;
 
 fn status(environment: &Environment, token: &str) -> u16 {
@@ -52,7 +55,12 @@ fn the_same_key_and_request_again_leaves_one_live_token() {
     // A day later the key is nobody's.
     environment.execute("UPDATE idempotency SET created_at = created_at - interval '25 hours'");
     create(&environment, "another", "k2").ok();
-    assert_eq!(environment.count("SELECT count(*) AS count FROM idempotency"), 1);
+    // The others go with the upkeep, whether or not anybody comes with a key again.
+    let keys = || environment.count("SELECT count(*) AS count FROM idempotency");
+    assert!(keys() > 1);
+    environment.stop();
+    environment.start();
+    wait::until_true("the old keys are forgotten", || keys() == 1);
 }
 
 #[test]
@@ -178,4 +186,62 @@ fn a_key_is_no_way_around_the_alarm() {
     rotate("theirs").ok();
     rotate("another").fails(3);
     assert_eq!(alarms(), 2);
+}
+
+/// Lets somebody ask whose connection is cut when what they asked for has been done, and before they are told.
+fn cut(environment: &Environment, proxy: &Proxy, key: &str, ask: impl FnOnce() -> bool + Send) {
+    proxy.swallow();
+    thread::scope(|scope| {
+        let asking = scope.spawn(ask);
+        let done = format!("SELECT count(*) AS count FROM idempotency WHERE key = '{key}'");
+        wait::until_true("it is done", || environment.count(&done) == 1);
+        proxy.hang_up();
+        assert!(asking.join().unwrap(), "no answer came");
+    });
+}
+
+#[test]
+fn a_rotation_cut_off_between_request_and_reply_is_repeated_by_every_remote_door() {
+    let environment = acme();
+    let before = live(&environment);
+    let proxy = Proxy::start(environment.address());
+    let old = || environment.token("will", &["--scopes", "repo:read,token:write"]);
+    let alarms = || environment.count("SELECT count(*) AS count FROM audit WHERE action = 'token.reuse'");
+    let ends_well = |door: &str, raised: i64, old: &str, new: &str| {
+        assert_eq!((live(&environment), alarms()), (before + 1, raised), "{door}: one live token, and no alarm");
+        assert_eq!([status(&environment, new), status(&environment, new)], [200, 200], "{door}");
+        // Who presents what was given up raises the alarm, which ends the new one, too.
+        assert_eq!([status(&environment, old), status(&environment, new)], [401, 401], "{door}");
+        assert_eq!((live(&environment), alarms()), (before, raised + 1), "{door}");
+    };
+
+    let token = old();
+    let target = format!("/v1/tokens/{}/rotate", &token[..11]);
+    let rotate = Request::json("POST", target, &serde_json::json!({})).bearer(&token).header("Idempotency-Key", "http");
+    cut(&environment, &proxy, "http", || rotate.attempt(proxy.address()).is_none());
+    let reply = rotate.send(proxy.address());
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    ends_well("HTTP", 0, &token, &secret(&reply.json()));
+
+    let token = old();
+    let message = [field(1, &token.as_bytes()[..11]), field(4, b"grpc")].concat();
+    let bearer = format!("Bearer {token}");
+    let rotate = || {
+        let mut channel = Channel::through(&environment, proxy.address());
+        channel.attempt("tok.v1.TokenService/Rotate", &message, &[("authorization", &bearer)])
+    };
+    cut(&environment, &proxy, "grpc", || rotate().is_none());
+    let answer = rotate().unwrap();
+    assert_eq!(answer.status(), 0, "{answer:?}");
+    ends_well("gRPC", 1, &token, &text(&fields(&answer.messages[0]), 1));
+
+    let token = old();
+    let call = environment.tok(&["token", "rotate", "--idempotency-key", "cli", &token[..11]]).without("TOK_SOCKET");
+    let call = call.variable("TOK_SERVER", format!("http://{}", proxy.address())).variable("TOK_TOKEN", token.clone());
+    cut(&environment, &proxy, "cli", || {
+        let lost = call.clone().run();
+        lost.says(&["before it answered"]);
+        lost.code != Some(0) && lost.stdout.is_empty()
+    });
+    ends_well("the command line", 2, &token, call.ok().line());
 }

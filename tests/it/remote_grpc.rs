@@ -86,8 +86,12 @@ impl Answer {
 
 impl Channel {
     pub(crate) fn open(environment: &Environment) -> Self {
+        Self::through(environment, environment.address())
+    }
+
+    /// By way of somebody in between.
+    pub(crate) fn through(environment: &Environment, address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let address: SocketAddr = environment.address();
         let secure = environment.url().starts_with("https");
         let config = secure.then(|| tls::configuration(&environment.authority().trust(), &["h2"]));
         let sender = runtime.block_on(async {
@@ -106,6 +110,11 @@ impl Channel {
     }
 
     pub(crate) fn call(&mut self, method: &str, message: &[u8], metadata: &[(&str, &str)]) -> Answer {
+        self.attempt(method, message, metadata).unwrap_or_else(|| panic!("no answer to {method}"))
+    }
+
+    /// The answer, unless the connection ends before it.
+    pub(crate) fn attempt(&mut self, method: &str, message: &[u8], metadata: &[(&str, &str)]) -> Option<Answer> {
         let mut framed = vec![0];
         framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         framed.extend(message);
@@ -118,8 +127,8 @@ impl Channel {
         let request = request.body(http_body::Full(Some(framed.into()))).unwrap();
         let Self { runtime, sender, .. } = self;
         runtime.block_on(async {
-            let response = sender.send_request(request).await.unwrap();
-            collect(response).await
+            let response = sender.send_request(request).await.ok()?;
+            Some(collect(response).await)
         })
     }
 

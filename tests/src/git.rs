@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use crate::call::{Call, Finished, Running};
+use crate::chance::Chance;
 use crate::proxy::Proxy;
 
 /// A git command that is about to run.
@@ -228,16 +229,12 @@ pub fn make_executable(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the test's directory is ours");
 }
 
-/// Bytes that do not compress, the same for the same seed (`SplitMix64`).
+/// Bytes that do not compress, the same for the same seed.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
+    let mut chance = Chance::seeded(seed);
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bytes.extend_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+        bytes.extend_from_slice(&chance.bits().to_le_bytes());
     }
     bytes.truncate(length);
     bytes

@@ -9,12 +9,15 @@
 
 pub mod binaries;
 pub mod call;
+pub mod cgi;
+pub mod chance;
 pub mod daemon;
 pub mod environment;
 pub mod git;
 pub mod helper;
 pub mod http;
 pub mod issuer;
+pub mod nginx;
 pub mod normalise;
 pub mod postgres;
 pub mod processes;

@@ -20,6 +20,8 @@ enum Plan {
     Hold(usize),
     /// A connection that has passed on this many bytes is cut.
     Cut(usize),
+    /// It is passed on, and what is answered is not, until whoever waits for it is hung up on.
+    Swallow,
 }
 
 struct State {
@@ -28,6 +30,8 @@ struct State {
     held: usize,
     /// Connections that met a `Cut`.
     cut: usize,
+    /// Both ends of each connection whose answers were swallowed.
+    unanswered: Vec<[TcpStream; 2]>,
 }
 
 /// A proxy in front of one server.
@@ -44,7 +48,8 @@ impl Proxy {
             .find_map(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), target.port())).ok())
             .expect("one of the loopback addresses has this port free");
         let address = listener.local_addr().expect("a listener has an address");
-        let shared = Arc::new((Mutex::new(State { plan: Plan::Pass, held: 0, cut: 0 }), Condvar::new()));
+        let shared =
+            Arc::new((Mutex::new(State { plan: Plan::Pass, held: 0, cut: 0, unanswered: Vec::new() }), Condvar::new()));
         let proxy = Self { address, target, shared: Arc::clone(&shared) };
         // Lives until the process ends: an idle thread costs nothing.
         thread::spawn(move || {
@@ -74,6 +79,19 @@ impl Proxy {
     /// From now on a connection is cut when its client has sent `bytes`.
     pub fn cut_after(&self, bytes: usize) {
         self.plan(Plan::Cut(bytes));
+    }
+
+    /// From now on the server gets what clients send, and no client gets an answer.
+    pub fn swallow(&self) {
+        self.plan(Plan::Swallow);
+    }
+
+    /// Hangs up on everybody whose answer was swallowed; from now on everything passes.
+    pub fn hang_up(&self) {
+        for end in std::mem::take(&mut lock(&self.shared.0).unanswered).iter().flatten() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+        self.pass();
     }
 
     /// From now on everything passes, also what was held.
@@ -107,7 +125,8 @@ impl Proxy {
 fn serve(client: &TcpStream, target: SocketAddr, shared: &Arc<(Mutex<State>, Condvar)>) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let (Ok(from_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else { return };
-    let back = thread::spawn(move || relay(&from_server, &to_client));
+    let answered = Arc::clone(shared);
+    let back = thread::spawn(move || relay(&from_server, &to_client, &answered));
     up(client, &server, shared);
     let _ = back.join();
 }
@@ -148,7 +167,7 @@ fn allowed(
     let mut state = lock(&shared.0);
     loop {
         match state.plan {
-            Plan::Pass => return Some(asked),
+            Plan::Pass | Plan::Swallow => return Some(asked),
             Plan::Hold(limit) | Plan::Cut(limit) if passed < limit => return Some(asked.min(limit - passed)),
             Plan::Cut(_) => {
                 state.cut += 1;
@@ -168,12 +187,20 @@ fn allowed(
     }
 }
 
-fn relay(mut from: &TcpStream, mut to: &TcpStream) {
+/// What the server answers, unless it is swallowed.
+fn relay(mut from: &TcpStream, mut to: &TcpStream, shared: &(Mutex<State>, Condvar)) {
     let mut chunk = [0; 16 * 1024];
+    let mut swallowing = false;
     loop {
         match from.read(&mut chunk) {
             Ok(count) if count > 0 => {
-                if to.write_all(&chunk[..count]).is_err() {
+                let mut state = lock(&shared.0);
+                if state.plan == Plan::Swallow && !swallowing {
+                    swallowing = true;
+                    state.unanswered.extend(from.try_clone().and_then(|from| Ok([from, to.try_clone()?])));
+                }
+                drop(state);
+                if !swallowing && to.write_all(&chunk[..count]).is_err() {
                     return;
                 }
             }

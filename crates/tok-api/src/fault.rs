@@ -45,6 +45,8 @@ pub enum FaultCode {
     TooLarge,
     /// Too many failed attempts came from there lately.
     RateLimited,
+    /// The daemon has too much to do now. Nothing was changed, and nothing said about a token.
+    Busy,
     /// A login waits to be approved: ask again (RFC 8628, section 3.5).
     AuthorizationPending,
     /// The same, and it was asked too soon: wait five seconds longer from now on.
@@ -61,7 +63,7 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code.
-    pub const EVERY: [Self; 16] = [
+    pub const EVERY: [Self; 17] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::Ambiguous,
@@ -72,6 +74,7 @@ impl FaultCode {
         Self::Internal,
         Self::TooLarge,
         Self::RateLimited,
+        Self::Busy,
         Self::AuthorizationPending,
         Self::SlowDown,
         Self::AccessDenied,
@@ -93,6 +96,7 @@ impl FaultCode {
             Self::Internal => "internal",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
+            Self::Busy => "busy",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::AccessDenied => "access_denied",
@@ -110,7 +114,7 @@ impl FaultCode {
             Self::Forbidden | Self::AccessDenied | Self::InvalidTarget => Code::PermissionDenied,
             Self::Unauthenticated | Self::InvalidGrant => Code::Unauthenticated,
             Self::Conflict => Code::AlreadyExists,
-            Self::Unavailable => Code::Unavailable,
+            Self::Unavailable | Self::Busy => Code::Unavailable,
             Self::Internal => Code::Internal,
             Self::TooLarge | Self::RateLimited | Self::SlowDown => Code::ResourceExhausted,
             Self::AuthorizationPending | Self::ExpiredToken => Code::FailedPrecondition,
@@ -155,7 +159,7 @@ pub struct Fault {
     pub matches: Vec<String>,
     /// With [`FaultCode::Forbidden`]: the scope that the caller's token lacks, if that is all that is in the way.
     pub scope: Option<String>,
-    /// With [`FaultCode::RateLimited`]: to be asked again after so many seconds.
+    /// With [`FaultCode::RateLimited`] and [`FaultCode::Busy`]: to be asked again after so many seconds.
     pub retry_after: Option<u32>,
 }
 
@@ -196,7 +200,9 @@ impl Fault {
     /// other helpers.
     pub fn to_answer(&self) -> Answer {
         match self.code {
-            FaultCode::Unavailable | FaultCode::Internal => Answer::empty().with_message(&self.sentence()),
+            FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal => {
+                Answer::empty().with_message(&self.sentence())
+            }
             _ => Answer::refuse(&self.sentence()),
         }
     }
@@ -260,6 +266,10 @@ impl From<Status> for Fault {
                 .hint("`tok status` shows whether it answers at all; its log says what it waits for"),
             Code::Unavailable => Self::new(code, "the daemon cannot answer now")
                 .hint("ask again in a moment; `tok status` shows whether it answers"),
+            Code::ResourceExhausted | Code::OutOfRange => {
+                Self::new(code, format!("a message is larger than the other side takes ({})", status.message()))
+                    .hint("ask for less at a time, as with --limit, or send less")
+            }
             _ if status.message().is_empty() => Self::new(code, format!("the call failed: {}", status.code())),
             _ => Self::new(code, status.message()),
         }

@@ -30,6 +30,8 @@ use crate::token::Owner;
 pub enum Need {
     /// Ask who one is and what one may do.
     Identity,
+    /// Call the API at all. A git token is for git and nothing else.
+    Api,
     /// Do something with a repository.
     Repository {
         /// Which one.

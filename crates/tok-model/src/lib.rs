@@ -25,4 +25,5 @@ pub mod secret;
 pub mod token;
 pub mod trail;
 pub mod trust;
+pub mod unseen;
 pub mod url;

@@ -74,7 +74,8 @@ pub enum NameError {
     },
     /// A character outside the alphabet.
     #[error(
-        "a {what} name has letters, digits, '.', '_' and '-' only; {character:?} at position {position} is not allowed"
+        "a {what} name has letters, digits, '.', '_' and '-' only; {character:?} (U+{:04X}) at position {position} is not allowed",
+        u32::from(*character)
     )]
     Character {
         /// Which name.

@@ -15,6 +15,12 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// tokd has too much to do to ask now. Worth another try in a moment.
+    #[error("tokd is busy: {what}")]
+    Busy {
+        /// What there is too much of.
+        what: &'static str,
+    },
     /// Something with that name exists, or somebody was faster.
     #[error("{what}")]
     Conflict {
@@ -58,6 +64,7 @@ impl StoreError {
     pub fn again(&self) -> Self {
         match self {
             Self::Unavailable { what, .. } => Self::Unavailable { what: what.clone(), source: None },
+            Self::Busy { what } => Self::Busy { what },
             Self::Conflict { what } => Self::Conflict { what: what.clone() },
             Self::NotFound { what } => Self::NotFound { what: what.clone() },
             Self::Corrupt { table, id, why } => Self::Corrupt { table, id: id.clone(), why: why.clone() },
@@ -71,6 +78,16 @@ impl StoreError {
     pub fn no_connection(&self) -> bool {
         let Self::Unavailable { source: Some(source), .. } = self else { return false };
         self.lost_connection() || source.is::<r2d2::Error>()
+    }
+
+    /// Whether PostgreSQL undid the transaction to end a deadlock or a conflict of two (40P01, 40001): the same once more will do.
+    pub(crate) fn undone(&self) -> bool {
+        let Self::Unavailable { source: Some(source), .. } = self else { return false };
+        match source.downcast_ref::<DieselError>() {
+            Some(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            Some(DieselError::DatabaseError(_, info)) => info.message().contains("deadlock detected"),
+            _ => false,
+        }
     }
 
     /// Whether the connection it happened on is no longer good.

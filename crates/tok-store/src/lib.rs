@@ -22,7 +22,7 @@ pub mod workspaces;
 
 pub use error::StoreError;
 pub use migrate::{MigrateError, Migrated, migrate, newest_version};
-pub use pool::Store;
+pub use pool::{Connections, Store};
 pub use tx::{ReadTx, WriteTx};
 
 diesel::define_sql_function! {

@@ -31,6 +31,15 @@ pub struct Store {
     trail: Option<Arc<Trail>>,
 }
 
+/// The state of the pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Connections to the database.
+    pub open: u32,
+    /// Those of them that nobody uses now.
+    pub idle: u32,
+}
+
 #[derive(Debug)]
 struct Session;
 
@@ -135,6 +144,11 @@ impl Store {
     pub fn mint(&self, mint: &Mint) -> Result<Token, StoreError> {
         let (mut connection, trail) = (self.checkout()?, self.trail()?);
         match crate::tokens::mint(&mut connection, trail, mint) {
+            // PostgreSQL undid it, since somebody waited for us as we for them; they are through now.
+            Err(error) if error.undone() => {
+                let done = crate::tokens::mint(&mut connection, trail, mint);
+                return made_before(&mut connection, mint, done);
+            }
             Err(error) if error.lost_connection() => {}
             done => return made_before(&mut connection, mint, done),
         }
@@ -149,6 +163,12 @@ impl Store {
     /// connection was lost: then each can be tried again by itself.
     pub fn mint_together(&self, mints: &[&Mint]) -> Result<Vec<Result<Token, StoreError>>, StoreError> {
         self.write(|tx| crate::tokens::mint_together(tx, mints))
+    }
+
+    /// How many connections are open, and how many of them wait for work.
+    pub fn connections(&self) -> Connections {
+        let state = self.pool.state();
+        Connections { open: state.connections, idle: state.idle_connections }
     }
 
     /// One round trip to the database, as proof that it answers.

@@ -59,8 +59,8 @@ impl<'c> WriteTx<'c> {
         self.commit_lines(events.as_slice().iter().map(|event| (event, at, 1)))
     }
 
-    /// Makes a use's count permanent, or that it was the first. The use itself has its line in the trail, which the batch of
-    /// uses brings; no other change is made without one of its own.
+    /// Makes a use's count permanent, or that it was the first, or that a key is forgotten. The use itself has its line in the
+    /// trail, which the batch of uses brings, and what was made under the key has its own; no other change is made without.
     pub(crate) fn commit_noted(mut self) -> Result<(), StoreError> {
         self.open = false;
         <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection)?;
@@ -72,12 +72,17 @@ impl<'c> WriteTx<'c> {
         mut self,
         events: impl IntoIterator<Item = (&'e AuditEvent, Timestamp, i32)>,
     ) -> Result<(), StoreError> {
-        crate::audit::append(&mut self.read, self.trail, events)?;
+        let events: Vec<_> = events.into_iter().collect();
+        crate::audit::append(&mut self.read, self.trail, events.iter().copied())?;
         self.open = false;
         let committed = <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection);
         // Also after a failure: a commit whose answer was lost may have happened.
         self.trail.written();
-        Ok(committed?)
+        committed?;
+        for (event, _, times) in events {
+            self.trail.tally().count(event, times);
+        }
+        Ok(())
     }
 }
 

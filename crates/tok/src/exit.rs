@@ -35,7 +35,7 @@ impl From<FaultCode> for Exit {
             | FaultCode::InvalidGrant => Self::NotLoggedIn,
             FaultCode::Forbidden | FaultCode::AccessDenied | FaultCode::InvalidTarget => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
-            FaultCode::Unavailable => Self::Unreachable,
+            FaultCode::Unavailable | FaultCode::Busy => Self::Unreachable,
             FaultCode::Conflict
             | FaultCode::Internal
             | FaultCode::TooLarge

@@ -12,6 +12,8 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tok_model::audit::Source;
 
+use crate::metrics::FailureFigures;
+
 /// The time over which failures are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 /// The most sources remembered, some 100 bytes each. Beyond that the least active are forgotten.
@@ -49,6 +51,7 @@ pub struct Failures {
     limit: Option<NonZeroU32>,
     start: Instant,
     forgiven: Cache<Origin, Duration>,
+    figures: FailureFigures,
 }
 
 impl Failures {
@@ -56,11 +59,23 @@ impl Failures {
     pub fn new(limit: Option<NonZeroU32>) -> Self {
         // What was written a whole window ago is forgiven, and may be forgotten.
         let forgiven = Cache::builder().max_capacity(MOST_SOURCES).time_to_live(2 * WINDOW).build();
-        Self { limit, start: Instant::now(), forgiven }
+        Self { limit, start: Instant::now(), forgiven, figures: FailureFigures::default() }
+    }
+
+    /// The same with another limit.
+    #[must_use]
+    pub fn limited_to(self, limit: Option<NonZeroU32>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// How many there were.
+    pub fn figures(&self) -> &FailureFigures {
+        &self.figures
     }
 
     /// Notes a failure. `Some` if it is one too many: after so many seconds the next one is not.
     pub fn note(&self, source: &Source, now: Instant) -> Option<u32> {
+        self.figures.failed.inc();
         let cost = self.cost()?;
         let now = now.saturating_duration_since(self.start);
         let mut wait = None;
@@ -69,7 +84,7 @@ impl Failures {
             wait = then.saturating_sub(now).checked_sub(WINDOW).filter(|over| !over.is_zero());
             if wait.is_some() { Op::Nop } else { Op::Put(then) }
         });
-        wait.map(seconds)
+        self.limited(wait.map(seconds))
     }
 
     /// Whether a source has no failure left, and for how many seconds. Asked before anything that a person may have
@@ -78,7 +93,14 @@ impl Failures {
         let cost = self.cost()?;
         let now = now.saturating_duration_since(self.start);
         let then = self.forgiven.get(&Origin::of(source))? + cost;
-        then.checked_sub(now)?.checked_sub(WINDOW).filter(|over| !over.is_zero()).map(seconds)
+        self.limited(then.checked_sub(now)?.checked_sub(WINDOW).filter(|over| !over.is_zero()).map(seconds))
+    }
+
+    fn limited(&self, wait: Option<u32>) -> Option<u32> {
+        if wait.is_some() {
+            self.figures.limited.inc();
+        }
+        wait
     }
 
     fn cost(&self) -> Option<Duration> {

@@ -7,6 +7,11 @@ use tok_store::StoreError;
 
 use crate::door::gateway::repositories::RepositoryFault;
 
+/// How long whoever meets a busy tokd is asked to wait, in seconds: as long as its queues are.
+pub const BUSY_SECONDS: u32 = 2;
+/// What to do then.
+const BUSY_HINT: &str = "nothing was changed; ask again in some seconds";
+
 /// What a caller may read of an error.
 pub trait IntoFault {
     /// The fault that the caller sees.
@@ -44,6 +49,9 @@ impl IntoFault for StoreError {
                 tracing::warn!(error = %chain(&self), "The database cannot answer: {what}");
                 Fault::new(FaultCode::Unavailable, "tokd cannot reach its database now")
                     .hint("try again in a moment; tokd's log says what is wrong")
+            }
+            Self::Busy { .. } => {
+                Fault { retry_after: Some(BUSY_SECONDS), ..Fault::new(FaultCode::Busy, &self) }.hint(BUSY_HINT)
             }
             Self::Conflict { what } => Fault::new(FaultCode::Conflict, what),
             Self::NotFound { what } => Fault::new(FaultCode::NotFound, what),

@@ -183,6 +183,7 @@ async fn serve(
         gateway: backend.clone().map(Gateway::new),
         grpc: grpc.clone(),
         proxies,
+        metrics: config.server.metrics,
     });
 
     let upkeep = tokio::spawn(upkeep(Arc::clone(&service), backend.clone(), stop.clone()));

@@ -8,6 +8,7 @@ mod executor;
 mod failures;
 mod fault;
 mod lifecycle;
+mod metrics;
 mod pepper;
 mod sealer;
 mod service;

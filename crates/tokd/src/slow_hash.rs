@@ -20,6 +20,7 @@ use subtle::ConstantTimeEq as _;
 use tok_model::secret::LONGEST_SECRET;
 use tokio::sync::oneshot;
 
+use crate::metrics::SlowFigures;
 use crate::strength::{self, Weakness};
 
 /// Memory in KiB, passes and lanes: OWASP's first choice for argon2id. To raise them is enough: each secret is hashed anew
@@ -76,6 +77,7 @@ pub struct SlowDoor {
     queue: Arc<Queue>,
     /// How many slow hashes were made, whatever for.
     made: Arc<AtomicU64>,
+    figures: SlowFigures,
 }
 
 #[derive(Default)]
@@ -184,8 +186,17 @@ impl SlowDoor {
         self.run(job).await
     }
 
+    /// How it goes.
+    pub fn figures(&self) -> &SlowFigures {
+        &self.figures
+    }
+
+    /// How many wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting().jobs.len()
+    }
+
     /// How many slow hashes were made since the start.
-    #[cfg(test)]
     pub fn made(&self) -> u64 {
         self.made.load(Ordering::SeqCst)
     }
@@ -193,12 +204,14 @@ impl SlowDoor {
     async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Busy> {
         let (answer, waiting) = oneshot::channel();
         let asked = Instant::now();
-        self.queue.add(Box::new(move |memory| {
-            // Nobody waits any more: the caller gave up, or its connection is gone.
-            if !answer.is_closed() && asked.elapsed() < DEADLINE {
-                let _ = answer.send(job(memory));
-            }
-        }))?;
+        self.queue
+            .add(Box::new(move |memory| {
+                // Nobody waits any more: the caller gave up, or its connection is gone.
+                if !answer.is_closed() && asked.elapsed() < DEADLINE {
+                    let _ = answer.send(job(memory));
+                }
+            }))
+            .inspect_err(|_| self.figures.busy.inc())?;
         match tokio::time::timeout(DEADLINE, waiting).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) | Err(_) => Err(Busy),

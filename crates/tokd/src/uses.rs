@@ -18,6 +18,7 @@ use tok_store::StoreError;
 use tok_store::audit::Use;
 
 use crate::executor::Executor;
+use crate::metrics::UseFigures;
 
 /// The most lines that wait while the database is away; beyond it the newest kinds of use are only counted in the log.
 const MOST_WAITING: usize = 100_000;
@@ -115,6 +116,7 @@ pub struct Uses {
     writing: tokio::sync::Mutex<()>,
     /// Presentations of what is no token here, since they were last told of.
     unknown: AtomicU64,
+    figures: UseFigures,
 }
 
 impl Uses {
@@ -150,6 +152,16 @@ impl Uses {
         self.unknown.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How it goes.
+    pub fn figures(&self) -> &UseFigures {
+        &self.figures
+    }
+
+    /// How many lines wait.
+    pub fn lines_waiting(&self) -> usize {
+        self.waiting().count
+    }
+
     fn gather(&self, kind: &Kind<'_>, actor: &Actor, at: Timestamp) {
         let hash = self.hasher.hash_one(kind);
         let mut waiting = self.waiting();
@@ -163,6 +175,7 @@ impl Uses {
             }
             waiting.add(hash, Use { at, times: 1, event: kind.event(actor) });
         } else {
+            self.figures.dropped.inc();
             let action = kind.action.as_str();
             tracing::error!(action, actor = %actor.describe(), "{action} by {} was not recorded: too much waits for the database", actor.describe());
         }
@@ -184,7 +197,10 @@ impl Uses {
         let writing = uses.clone();
         let written = executor.run(move |store| store.write(|tx| tok_store::audit::record_uses(tx, &writing))).await;
         if written.is_err() {
+            self.figures.failed.inc();
             self.put_back(uses);
+        } else {
+            self.figures.written.inc_by(uses.len().try_into().unwrap_or(u64::MAX));
         }
         written
     }

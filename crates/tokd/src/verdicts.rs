@@ -16,6 +16,8 @@ use tok_model::name::UserName;
 use tok_model::secret::Digest;
 use tok_model::token::Token;
 
+use crate::metrics::CacheFigures;
+
 /// How long an entry may be served without asking again.
 pub const FRESH: Duration = Duration::from_secs(5);
 /// The most tokens kept, some 600 bytes each.
@@ -61,11 +63,17 @@ pub struct Verdicts {
     tokens: Cache<Digest, Arc<Entry<Facts>>>,
     peers: Cache<PeerKey, Arc<Entry<PeerFacts>>>,
     generation: AtomicU64,
+    figures: CacheFigures,
 }
 
 impl Default for Verdicts {
     fn default() -> Self {
-        Self { tokens: bounded(MOST_TOKENS), peers: bounded(MOST_PEERS), generation: AtomicU64::new(0) }
+        Self {
+            tokens: bounded(MOST_TOKENS),
+            peers: bounded(MOST_PEERS),
+            generation: AtomicU64::new(0),
+            figures: CacheFigures::default(),
+        }
     }
 }
 
@@ -86,7 +94,8 @@ impl Verdicts {
 
     /// What is known and fresh of a token.
     pub fn token(&self, digest: &Digest) -> Option<Facts> {
-        self.tokens.get(digest).filter(|entry| self.holds(entry.asked)).map(|entry| entry.facts.clone())
+        let held = self.tokens.get(digest).filter(|entry| self.holds(entry.asked));
+        self.figures.seen(held).map(|entry| entry.facts.clone())
     }
 
     /// Keeps what the database said of a token.
@@ -98,7 +107,8 @@ impl Verdicts {
 
     /// What is known and fresh of a local peer.
     pub fn peer(&self, key: &PeerKey) -> Option<PeerFacts> {
-        self.peers.get(key).filter(|entry| self.holds(entry.asked)).map(|entry| entry.facts.clone())
+        let held = self.peers.get(key).filter(|entry| self.holds(entry.asked));
+        self.figures.seen(held).map(|entry| entry.facts.clone())
     }
 
     /// Keeps what the database said of a local peer.
@@ -106,6 +116,16 @@ impl Verdicts {
         if self.holds(asked) {
             self.peers.insert(key, Arc::new(Entry { facts, asked }));
         }
+    }
+
+    /// How often what was asked about was known.
+    pub fn figures(&self) -> &CacheFigures {
+        &self.figures
+    }
+
+    /// How many tokens and local users are remembered, about.
+    pub fn sizes(&self) -> (u64, u64) {
+        (self.tokens.entry_count(), self.peers.entry_count())
     }
 
     /// Whether what was said then still counts.

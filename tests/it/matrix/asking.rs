@@ -189,6 +189,15 @@ pub(crate) fn grpc(method: &str, message: &[u8]) -> Question {
     Question { method: Method::POST, path: format!("http://tok/tok.v1.{method}"), headers, body }
 }
 
+/// A form.
+pub(crate) fn form(path: &str, body: &str) -> Question {
+    let headers = vec![
+        ("content-type", "application/x-www-form-urlencoded".to_owned()),
+        ("content-length", body.len().to_string()),
+    ];
+    Question { method: Method::POST, path: path.to_owned(), headers, body: body.as_bytes().to_vec() }
+}
+
 /// A field whose value is a number.
 pub(crate) fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hyper::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
+use hyper::{HeaderMap, Method};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
 use tok_tests::environment::Environment;
 use tokio::runtime::Runtime;
 
@@ -60,6 +61,29 @@ impl Lines {
             (grpc, local)
         });
         Self { runtime, address, http: None, grpc, local }
+    }
+
+    /// What the JSON API says to a token's holder: the status and the body, null if there is none.
+    pub(crate) fn json(&mut self, method: &Method, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let mut question =
+            Question { method: method.clone(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() };
+        if !body.is_null() {
+            question.body = body.to_string().into_bytes();
+            question.headers.push(("content-type", "application/json".to_owned()));
+        }
+        if method != Method::GET {
+            question.headers.push(("content-length", question.body.len().to_string()));
+        }
+        let answer = self.ask(Door::Http, &question, &[("authorization", format!("Bearer {token}"))]);
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
+    /// What `/authz/git` says about a `POST` to this path with this token: the status and the word for it.
+    pub(crate) fn verdict(&mut self, path: &str, token: &str) -> (u16, String) {
+        let headers = vec![("x-original-method", "POST".to_owned()), ("x-original-uri", path.to_owned())];
+        let question = Question { method: Method::GET, path: "/authz/git".to_owned(), headers, body: Vec::new() };
+        let answer = self.ask(Door::Http, &question, &[("authorization", format!("Bearer {token}"))]);
+        (answer.status, answer.header("x-tok-error").to_owned())
     }
 
     pub(crate) fn ask(&mut self, door: Door, question: &Question, credentials: &[(&str, String)]) -> Answer {

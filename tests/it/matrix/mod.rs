@@ -6,7 +6,7 @@
 
 mod asking;
 mod callers;
-mod line;
+pub(crate) mod line;
 mod operations;
 mod world;
 
@@ -20,6 +20,7 @@ use std::{env, fs, thread};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
 use tok_tests::environment::Environment;
 
 use self::asking::Question;
@@ -55,7 +56,7 @@ has the part that the column says (workspace), of somebody or something that the
 Callers: five letters for a reader, a writer, a maintainer, no member, and a manager of the server; one for who is no
 user. Then six for a token that is expired, revoked, rotated away, of a disabled owner, used up, and from a wrong address.
 However a token is presented (Bearer, Basic password, Basic user name with nothing or x-oauth-basic as its password, gRPC
-metadata), the letter is the same.
+metadata), the letter is the same; and in the body of an introspection or a check it is active where it is let in at all.
 ";
 
 fn table() -> String {
@@ -335,19 +336,29 @@ fn every_cell_is_answered_as_the_table_says() {
     assert!(asked >= 60_000, "{asked} cells");
 }
 
-/// In the body of an introspection a token is worth what it is in a header: active if it lets anybody in at all.
+/// In the body of an introspection and of a check, over HTTP and over gRPC, a token is worth what it is in a header: it
+/// is active if it lets anybody in at all.
 fn introspected_alike(environment: &Environment, cast: &Cast) -> (usize, Vec<String>) {
     let mut lines = Lines::open(environment);
     let mut wrong = Vec::new();
     for ((kind, part, state), token) in &cast.tokens {
-        let question = asking::grpc("AuthorizationService/Introspect", &field(1, token.as_bytes()));
         let credentials = [("authorization", Presented::Bearer.header(&cast.chief))];
-        let answer = lines.ask(Door::Grpc, &question, &credentials);
-        assert_eq!(answer.header("grpc-status"), "0", "{kind:?} {part:?} {state:?}");
-        let active = !each(&fields(&answer.body[5..]), 1).is_empty();
-        if active != (expected(Needs::Credential, Target::Any, *kind, *part, *state) == Verdict::Allowed) {
-            wrong.push(format!("{kind:?} of {part:?}, {state:?}, introspected: active is {active}"));
+        let mut grpc = |method: &str, number: u64| {
+            let answer = lines.ask(Door::Grpc, &asking::grpc(method, &field(1, token.as_bytes())), &credentials);
+            // A check may say that there is nothing to say.
+            answer.header("grpc-status") == "0" && !each(&fields(&answer.body[5..]), number).is_empty()
+        };
+        let by_grpc = [grpc("AuthorizationService/Introspect", 1), grpc("AuthorizationService/Check", 5)];
+        let form = asking::form("/oauth2/introspect", &format!("token={token}"));
+        let introspected: serde_json::Value =
+            serde_json::from_slice(&lines.ask(Door::Http, &form, &credentials).body).unwrap();
+        let checked =
+            lines.json(&Method::POST, "/v1/tokens/check", &cast.chief, &serde_json::json!({"secret": token})).1;
+        let active = [by_grpc[0], by_grpc[1], introspected["active"] == true, checked["usable"] == true];
+        let expected = expected(Needs::Credential, Target::Any, *kind, *part, *state) == Verdict::Allowed;
+        if active != [expected; 4] {
+            wrong.push(format!("{kind:?} of {part:?}, {state:?}: in bodies active is {active:?}, not {expected}"));
         }
     }
-    (cast.tokens.len(), wrong)
+    (4 * cast.tokens.len(), wrong)
 }

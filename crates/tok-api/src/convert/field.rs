@@ -18,6 +18,17 @@ pub fn optional<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<Opti
     if text.is_empty() { Ok(None) } else { parsed(name, text).map(Some) }
 }
 
+/// Reads a moment that may be left out, as text (RFC 3339).
+pub fn moment_said(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    // chrono's own words say neither which part is wrong nor what would be right.
+    let Ok(moment) = DateTime::parse_from_rfc3339(text) else {
+        let why = "this is no moment that a calendar knows, with its time and its distance from UTC";
+        return Err(Fault::field(name, why).hint("write it as in 2026-11-22T10:00:00Z (RFC 3339)"));
+    };
+    Ok(Some(moment.to_utc()))
+}
+
 /// Which page of a list is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageAsk {

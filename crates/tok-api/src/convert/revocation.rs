@@ -5,7 +5,7 @@ use serde::Serialize;
 use tok_model::kind::TokenKind;
 use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
-use tok_model::token::{Reference, check_description};
+use tok_model::token::{Reference, check_reason};
 use utoipa::ToSchema;
 
 use super::field::{given, optional, optional_moment, present, wire_moment};
@@ -102,7 +102,7 @@ impl TryFrom<v1::RevokeManyRequest> for RevokeMany {
 
 /// Reads a reason: one printable line, as a description is.
 fn reason(text: String) -> Result<Option<String>, Fault> {
-    check_description(&text).map_err(|why| Fault::field("reason", why))?;
+    check_reason(&text).map_err(|why| Fault::field("reason", why))?;
     Ok(given(text))
 }
 

@@ -70,15 +70,18 @@ pub struct ServerStatus {
     /// What git clones from.
     #[schema(required)]
     pub listen_url: Option<String>,
-    /// The path of its local socket.
+    /// The path of its local socket; for managers, as all that follows about its insides.
     #[schema(required)]
     pub socket: Option<String>,
     /// `embedded` or `postgres`.
-    pub store: String,
+    #[schema(required)]
+    pub store: Option<String>,
     /// Of the database.
-    pub postgres_version: String,
+    #[schema(required)]
+    pub postgres_version: Option<String>,
     /// The newest migration applied.
-    pub schema_version: String,
+    #[schema(required)]
+    pub schema_version: Option<String>,
     /// Of the git that serves repositories.
     #[schema(required)]
     pub git_version: Option<String>,
@@ -98,6 +101,7 @@ pub struct ServerStatus {
     #[schema(required)]
     pub live_tokens: Option<u64>,
     /// What is in effect of tokd.toml, by key with its section: lifetimes for everybody, the rest for managers.
+    #[schema(value_type = BTreeMap<String, Setting>)]
     pub settings: Settings,
 }
 
@@ -149,9 +153,9 @@ impl From<ServerStatus> for v1::ServerStatusReply {
             uptime_seconds: status.uptime_seconds,
             listen_url: status.listen_url.unwrap_or_default(),
             socket: status.socket.unwrap_or_default(),
-            store: status.store,
-            postgres_version: status.postgres_version,
-            schema_version: status.schema_version,
+            store: status.store.unwrap_or_default(),
+            postgres_version: status.postgres_version.unwrap_or_default(),
+            schema_version: status.schema_version.unwrap_or_default(),
             git_version: status.git_version.unwrap_or_default(),
             git_root: status.git_root.unwrap_or_default(),
             users: status.users,
@@ -175,9 +179,9 @@ impl From<v1::ServerStatusReply> for ServerStatus {
             uptime_seconds: reply.uptime_seconds,
             listen_url: given(reply.listen_url),
             socket: given(reply.socket),
-            store: reply.store,
-            postgres_version: reply.postgres_version,
-            schema_version: reply.schema_version,
+            store: given(reply.store),
+            postgres_version: given(reply.postgres_version),
+            schema_version: given(reply.schema_version),
             git_version: given(reply.git_version),
             git_root: given(reply.git_root),
             users: reply.users,

@@ -106,6 +106,10 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
     }
     match need {
         Need::Identity => Ok(()),
+        Need::Api if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) => {
+            Err(Rule::Kind(TokenKind::Git).into())
+        }
+        Need::Api => Ok(()),
         Need::Repository { repo, right } => repository(caller, repo, *right, &mut Silent),
         Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),
         Need::ChangeProfile { user } => scoped(caller, Scope::UserWrite).and_then(|()| own(caller, Owner::User(*user))),

@@ -389,6 +389,7 @@ proptest! {
     fn an_explanation_is_the_decision(caller in any_state(), which in any::<proptest::sample::Index>(), days in 0_i64..3) {
         let mut needs = every_need();
         needs.push(Need::Identity);
+        needs.push(Need::Api);
         let (need, at) = (needs.swap_remove(which.index(needs.len())), now() + TimeDelta::days(days));
         let live = decide(&caller, need.clone(), at);
         let said = explain(&caller, need, at);

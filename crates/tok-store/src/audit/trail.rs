@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::line::BEFORE_CHAINS;
 use super::seal::{Head, Kind, Seal};
+use super::tally::Tally;
 use crate::error::StoreError;
 use crate::schema::{audit, audit_seals};
 
@@ -34,6 +35,7 @@ pub struct Trail {
     pub(super) cluster: String,
     /// Chains that came from another cluster with a dump: their transactions are not numbered as ours are.
     foreign: Vec<Uuid>,
+    tally: Tally,
 }
 
 #[derive(QueryableByName)]
@@ -77,12 +79,18 @@ impl Trail {
             head: Mutex::new(head),
             cluster,
             foreign,
+            tally: Tally::default(),
         })
     }
 
     /// Which chain.
     pub fn chain(&self) -> Uuid {
         self.chain
+    }
+
+    /// What this run has written.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(super) fn key(&self) -> &TrailKey {

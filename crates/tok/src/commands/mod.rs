@@ -72,7 +72,7 @@ impl Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PageArgs {
     /// At most so many [default: what the server thinks right]
-    #[arg(long, value_name = "N", env = "TOK_LIMIT", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "TOK_LIMIT", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: Option<u32>,
     /// Go on where another page ended
     #[arg(long, env = "TOK_CURSOR", hide_env_values = true)]

@@ -64,19 +64,18 @@ fn text(status: &ServerStatus, address: &str) -> String {
         ("Client", concat!("tok ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("Address", given(&status.listen_url)),
         ("Asked at", safe(address)),
-        (
-            "Store",
-            format!(
-                "{}, PostgreSQL {}, schema {}",
-                safe(&status.store),
-                safe(&status.postgres_version),
-                safe(&status.schema_version)
-            ),
-        ),
+        ("Store", store(status).unwrap_or_default()),
         ("Git", given(&status.git_version)),
         ("Git root", given(&status.git_root)),
         ("Contents", contents.join(", ")),
     ])
+}
+
+/// What only managers are told.
+fn store(status: &ServerStatus) -> Option<String> {
+    let (store, postgres) = (status.store.as_deref()?, status.postgres_version.as_deref()?);
+    let schema = status.schema_version.as_deref()?;
+    Some(format!("{}, PostgreSQL {}, schema {}", safe(store), safe(postgres), safe(schema)))
 }
 
 #[cfg(test)]
@@ -91,9 +90,9 @@ mod tests {
             uptime_seconds: 3_725,
             listen_url: Some("http://127.0.0.1:7650".to_owned()),
             socket: None,
-            store: "embedded".to_owned(),
-            postgres_version: "17.2".to_owned(),
-            schema_version: "20261122000000".to_owned(),
+            store: Some("embedded".to_owned()),
+            postgres_version: Some("17.2".to_owned()),
+            schema_version: Some("20261122000000".to_owned()),
             git_version: Some("2.47.3".to_owned()),
             git_root: None,
             users: Some(1),

@@ -42,6 +42,11 @@ where
     }
 }
 
+/// Text that says something: an empty value is nearly always a variable that was not set.
+pub(crate) fn some_text() -> clap::builder::NonEmptyStringValueParser {
+    clap::builder::NonEmptyStringValueParser::new()
+}
+
 /// What can be imported.
 pub(crate) fn formats() -> Words<ImportFormat> {
     Words::offering(ImportFormat::every().map(ImportFormat::as_str))

@@ -1,6 +1,7 @@
 //! Words for people: times, counts, and text that others chose.
 
 use tok_model::clock::{Timestamp, ago, in_future};
+use tok_model::unseen;
 
 /// Closer than this, the hour matters and not only the day.
 const NEAR_SECONDS: i64 = 48 * 60 * 60;
@@ -31,17 +32,7 @@ impl Style {
 /// Text that somebody else chose, with everything escaped that a terminal would obey: control characters, and those
 /// that turn text around or hide it.
 pub(crate) fn safe(text: &str) -> String {
-    let mut printed = String::with_capacity(text.len());
-    for character in text.chars() {
-        let hostile = character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if hostile {
-            printed.extend(character.escape_default());
-        } else {
-            printed.push(character);
-        }
-    }
-    printed
+    unseen::escaped(text)
 }
 
 /// A word for a shell: as it is if it is plain, in quotes otherwise.
@@ -92,6 +83,7 @@ mod tests {
     #[test]
     fn what_others_wrote_cannot_drive_the_terminal() {
         assert_eq!(safe("CI „acme“ 🚀"), "CI „acme“ 🚀");
+        assert_eq!(safe("👩‍👩‍👧 a\u{200b}\u{ad}b"), "👩‍👩‍👧 a\\u{200b}\\u{ad}b");
         assert_eq!(safe("a\u{1b}[2Jb\r\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}c\\u{9b}");
     }
 

@@ -1,11 +1,12 @@
 //! The verdict door, `/authz/git`: a proxy in front of another git server asks it about each request it forwards.
 //!
 //! It reads the original method and URI from the headers that nginx, Caddy and Traefik set, works out repository and
-//! right, and answers 204 with who it is, or 401 or 403. A 204 always carries every header that this door can ever
+//! right, and answers 204 with who it is, or 401 or 403 with the sentence in `X-Tok-Message`. A 204 always carries every header that this door can ever
 //! set, so that a proxy which copies them leaves none of the client's own in place.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use futures_util::future::{Either, Ready, ready};
@@ -15,10 +16,12 @@ use tok_model::decide::{Caller, Class, Permit, Refusal};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::url::{GitPath, LfsTail, Tail};
+use tok_store::StoreError;
 
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
+use crate::metrics::{Door, OTHER, Outcome};
 use crate::service::{Service, authorization, effective_scopes};
 
 /// Its path on the remote address.
@@ -28,6 +31,8 @@ const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-tok-token-id");
 const SCOPES: HeaderName = HeaderName::from_static("x-tok-scopes");
 const ERROR: HeaderName = HeaderName::from_static("x-tok-error");
+/// The sentence of a refusal on one line: most proxies pass on headers of this door's answer, and not its body.
+const MESSAGE: HeaderName = HeaderName::from_static("x-tok-message");
 
 /// Where proxies write the URI and the method of the request that they ask about.
 static FAMILIES: [(HeaderName, HeaderName); 2] = [
@@ -50,25 +55,46 @@ pub fn answer(
     headers: &HeaderMap,
     peer: SocketAddr,
 ) -> Either<Ready<Response<Body>>, impl Future<Output = Response<Body>> + Send + use<>> {
+    let started = Instant::now();
     let Some(wanted) = asked(headers) else {
+        service.requests().count(Door::Authz, OTHER, Outcome::Forbidden);
         let words = answer::text(StatusCode::FORBIDDEN, "this is no address of a git repository");
         return Either::Left(ready(error(words, "not_a_repository")));
     };
     match service.caller_at_once(authorization(headers), proxies.source(headers, peer)) {
-        Ok(caller) => Either::Left(ready(judged(service, caller, &wanted))),
+        Ok(caller) => {
+            let response = judged(service, caller, &wanted);
+            note(service, &wanted, &response, (started, true));
+            Either::Left(ready(response))
+        }
         Err(unknown) => {
             let service = Arc::clone(service);
             Either::Right(async move {
-                match service.look_up_caller(unknown, Some((wanted.path.repo(), wanted.right))).await {
+                let known = service.look_up_caller(unknown, Some((wanted.path.repo(), wanted.right))).await;
+                let response = match known {
                     Ok(caller) => judged(&service, caller, &wanted),
                     Err(cause) => {
                         tracing::warn!(error = %chain(&cause), "A proxy's request could not be judged");
-                        error(answer::unavailable(), "unavailable")
+                        let code = if matches!(cause, StoreError::Busy { .. }) { "busy" } else { "unavailable" };
+                        error(answer::cannot_know(&cause), code)
                     }
-                }
+                };
+                note(&service, &wanted, &response, (started, false));
+                response
             })
         }
     }
+}
+
+/// Counts a verdict, and how long it took with the token remembered or looked up.
+fn note(service: &Service, wanted: &Wanted, response: &Response<Body>, (started, remembered): (Instant, bool)) {
+    let outcome = match response.headers().get(ERROR).map(HeaderValue::as_bytes) {
+        Some(b"not_found") => Outcome::NotFound,
+        Some(b"rate_limited") => Outcome::Limited,
+        _ => Outcome::of_status(response.status()),
+    };
+    service.requests().count(Door::Authz, wanted.command, outcome);
+    service.requests().verdict(started.elapsed(), remembered);
 }
 
 fn judged(service: &Service, caller: Result<Caller, Refusal>, wanted: &Wanted) -> Response<Body> {
@@ -98,7 +124,7 @@ fn allowed(caller: &Caller, permit: &Permit, repo: &RepoPath) -> Response<Body> 
 }
 
 fn denied(refusal: &Refusal, path: &GitPath, right: RepoRight) -> Response<Body> {
-    match refusal.class() {
+    let mut response = match refusal.class() {
         Class::Unauthenticated => error(answer::refused(refusal, path.repo(), right), "invalid_token"),
         Class::StepUp | Class::Forbidden => error(answer::refused(refusal, path.repo(), right), "insufficient_scope"),
         // nginx makes a 500 of any answer but 2xx, 401 and 403; this one keeps its `Retry-After`.
@@ -107,13 +133,17 @@ fn denied(refusal: &Refusal, path: &GitPath, right: RepoRight) -> Response<Body>
             *response.status_mut() = StatusCode::FORBIDDEN;
             error(response, "rate_limited")
         }
-        // For the same reason, hiding is left to a text that says nothing.
+        // For the same reason, hiding is left to a text that says nothing, here and in the headers.
         Class::Hidden => {
             let mut response = answer::hidden();
             *response.status_mut() = StatusCode::FORBIDDEN;
-            error(response, "not_found")
+            return error(response, "not_found");
         }
+    };
+    if let Ok(message) = HeaderValue::try_from(answer::sentence(refusal).replace('\n', "; ")) {
+        response.headers_mut().insert(MESSAGE, message);
     }
+    response
 }
 
 fn error(mut response: Response<Body>, code: &'static str) -> Response<Body> {
@@ -152,7 +182,11 @@ struct Repeated;
 /// Without a method, which a proxy may leave out, only what does not depend on it is judged as reading.
 fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(RepoRight, &'static str)> {
     let read = method.is_some_and(|method| *method == Method::GET || *method == Method::HEAD);
+    let post = method.is_none_or(|method| *method == Method::POST);
+    // What git and its LFS never send is some other program's business, and nobody's right.
+    let lfs = method.is_none_or(|method| *method == Method::POST || *method == Method::PUT);
     match tail {
+        Tail::InfoRefs if !read && method.is_some() => None,
         Tail::InfoRefs => {
             let query = query.unwrap_or("");
             // A key in disguise would be one thing to this door and another to git behind it.
@@ -166,15 +200,16 @@ fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(
                 _ => None,
             }
         }
-        Tail::UploadPack => Some((RepoRight::Read, "upload-pack")),
-        Tail::UploadArchive => Some((RepoRight::Read, "upload-archive")),
-        Tail::ReceivePack => Some((RepoRight::Write, "receive-pack")),
+        Tail::UploadPack if post => Some((RepoRight::Read, "upload-pack")),
+        Tail::UploadArchive if post => Some((RepoRight::Read, "upload-archive")),
+        Tail::ReceivePack if post => Some((RepoRight::Write, "receive-pack")),
         // Only the body says whether a batch is for upload; the LFS server learns what the caller may and sees to it.
-        Tail::Lfs(LfsTail::Batch) => Some((RepoRight::Read, "lfs batch")),
+        Tail::Lfs(LfsTail::Batch) if post => Some((RepoRight::Read, "lfs batch")),
         Tail::Lfs(_) if read => Some((RepoRight::Read, "lfs")),
-        Tail::Lfs(_) => Some((RepoRight::Write, "lfs")),
+        Tail::Lfs(_) if lfs => Some((RepoRight::Write, "lfs")),
         Tail::Head | Tail::Other(_) if read => Some((RepoRight::Read, "files")),
-        Tail::Root | Tail::Head | Tail::Other(_) => None,
+        Tail::Root | Tail::Head | Tail::Other(_) | Tail::Lfs(_) => None,
+        Tail::UploadPack | Tail::UploadArchive | Tail::ReceivePack => None,
     }
 }
 
@@ -211,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn what_git_never_sends_gets_no_verdict() {
+        for path in ["info/refs?service=git-upload-pack", "git-upload-pack", "git-upload-archive", "git-receive-pack"] {
+            for method in ["PUT", "DELETE", "PATCH", "PROPFIND", "TRACE", "OPTIONS", "MOVE", "get", "X"] {
+                assert_eq!(right(method, &format!("/acme/app.git/{path}")), None, "{method} {path}");
+            }
+        }
+        for (method, path) in [
+            ("POST", "info/refs?service=git-upload-pack"),
+            ("GET", "git-upload-pack"),
+            ("GET", "info/lfs/objects/batch"),
+        ] {
+            let found = right(method, &format!("/acme/app.git/{path}"));
+            assert!(found.is_none() || path.ends_with("batch"), "{method} {path}");
+        }
+    }
+
+    #[test]
     fn each_git_request_needs_its_right() {
         for (method, uri, needs) in [
             ("GET", "/acme/app.git/info/refs?service=git-upload-pack", Some(RepoRight::Read)),
@@ -225,6 +277,9 @@ mod tests {
             ("GET", "/acme/../app.git/HEAD", None),
             ("GET", "/acme/app.git/%2e%2e/x", None),
             ("DELETE", "/acme/app.git/HEAD", None),
+            ("HEAD", "/acme/app.git/info/refs?service=git-upload-pack", Some(RepoRight::Read)),
+            ("PUT", "/acme/app.git/info/lfs/objects/0123", Some(RepoRight::Write)),
+            ("DELETE", "/acme/app.git/info/lfs/objects/0123", None),
             ("GET", "/", None),
             ("GET", "/acme/app.git/info/refs?%73ervice=git-receive-pack", None),
         ] {

@@ -18,12 +18,15 @@ use std::time::{Duration, Instant};
 
 use tok_model::secret::Digest;
 use tok_model::token::Token;
+use tok_store::audit::Tally;
 use tok_store::tokens::{Found, Mint};
-use tok_store::{Store, StoreError};
+use tok_store::{Connections, Store, StoreError};
 use tokio::sync::oneshot;
 
 use queue::{Job, Queue, Turn};
 use together::{Asker, answer, caught};
+
+use crate::metrics::QueueFigures;
 
 /// How long a job may take from asking to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -32,6 +35,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Executor {
     queue: Arc<Queue>,
+    /// Not to be waited for: only what it says at once is asked here.
+    store: Option<Store>,
     // Says that no more will come, once the last clone is gone.
     _end: Arc<End>,
 }
@@ -52,7 +57,27 @@ impl Executor {
             let (queue, store) = (Arc::clone(&queue), store.clone());
             std::thread::Builder::new().name(format!("store-{number}")).spawn(move || work(&queue, &store))?;
         }
-        Ok(Self { _end: Arc::new(End(Arc::clone(&queue))), queue })
+        Ok(Self { _end: Arc::new(End(Arc::clone(&queue))), queue, store: Some(store.clone()) })
+    }
+
+    /// How long things wait here, and how many are answered together.
+    pub fn figures(&self) -> &QueueFigures {
+        &self.queue.figures
+    }
+
+    /// How much waits now.
+    pub fn waiting(&self) -> usize {
+        self.queue.length()
+    }
+
+    /// The state of the database's connections. Asks nobody.
+    pub fn connections(&self) -> Connections {
+        self.store.as_ref().map(Store::connections).unwrap_or_default()
+    }
+
+    /// What this run has written to the trail.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.store.as_ref()?.trail().ok().map(tok_store::audit::Trail::tally)
     }
 
     /// Runs `job` on a store thread and waits for its answer, at most [`DEADLINE`].
@@ -70,7 +95,9 @@ impl Executor {
         job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(deadline, job, |asker| {
+            let waits = self.queue.figures.waits.clone();
             let boxed: Job = Box::new(move |store| {
+                waits.observe(asker.asked.elapsed().as_secs_f64());
                 // Nobody waits any more: the caller gave up, or its connection is gone.
                 if asker.waits() {
                     let Asker { question: job, answer, .. } = asker;
@@ -102,12 +129,16 @@ impl Executor {
     ) -> Result<A, StoreError> {
         let (answer, waiting) = oneshot::channel();
         if !put(Asker { question, answer, asked: Instant::now(), deadline }) {
-            return Err(unavailable("too many requests wait for it"));
+            self.queue.figures.full();
+            return Err(StoreError::Busy { what: "too many requests wait for its database" });
         }
         match tokio::time::timeout(deadline, waiting).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unavailable("the request was given up")),
-            Err(_) => Err(unavailable(&format!("no answer within {} s", deadline.as_secs()))),
+            Err(_) => {
+                self.queue.figures.late();
+                Err(unavailable(&format!("no answer within {} s", deadline.as_secs())))
+            }
         }
     }
 }
@@ -122,10 +153,12 @@ fn work(queue: &Queue, store: &Store) {
         match turn {
             Turn::Job(job) => _ = caught(|| job(store)),
             Turn::LookUps(askers) => {
+                queue.count(&askers, &queue.figures.look_ups);
                 let _ = caught(|| answer(askers, |asked| look_up(store, asked), |asked| look_up_alone(store, asked)));
                 queue.looked_up();
             }
             Turn::Mints(askers) => {
+                queue.count(&askers, &queue.figures.mints);
                 let _ = caught(|| answer(askers, |mints| store.mint_together(mints), |mint| store.mint(mint)));
                 queue.minted();
             }

@@ -9,6 +9,7 @@ use tok_store::Store;
 use tok_store::tokens::{Found, Mint};
 
 use super::together::{Asker, Line};
+use crate::metrics::QueueFigures;
 
 /// How much may wait for a thread; a thousand jobs are some 100 ms of work.
 pub(super) const MOST_WAITING: usize = 1024;
@@ -43,6 +44,7 @@ enum Place {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     more: Condvar,
+    pub(super) figures: QueueFigures,
 }
 
 struct Waiting {
@@ -55,7 +57,11 @@ struct Waiting {
 
 impl Waiting {
     fn full(&self) -> bool {
-        self.places.len() + self.look_ups.askers.len() + self.mints.askers.len() >= MOST_WAITING
+        self.length() >= MOST_WAITING
+    }
+
+    fn length(&self) -> usize {
+        self.places.len() + self.look_ups.askers.len() + self.mints.askers.len()
     }
 }
 
@@ -63,12 +69,26 @@ impl Queue {
     pub(super) fn new() -> Self {
         let (look_ups, mints) = (Line::new(TURNS_AT_ONCE), Line::new(TURNS_AT_ONCE));
         let waiting = Waiting { places: VecDeque::new(), look_ups, mints, ended: false };
-        Self { waiting: Mutex::new(waiting), more: Condvar::new() }
+        Self { waiting: Mutex::new(waiting), more: Condvar::new(), figures: QueueFigures::default() }
     }
 
     // Work is done without the lock, so a panic cannot leave anything half done behind it.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much waits.
+    pub(super) fn length(&self) -> usize {
+        self.waiting().length()
+    }
+
+    /// Counts a turn, by how many it answers, and how long each of them waited for it.
+    pub(super) fn count<Q, A>(&self, askers: &[Asker<Q, A>], turn: &prometheus::Histogram) {
+        // A number that one statement answers is small.
+        turn.observe(u32::try_from(askers.len()).unwrap_or(u32::MAX).into());
+        for asker in askers {
+            self.figures.waits.observe(asker.asked.elapsed().as_secs_f64());
+        }
     }
 
     /// `false` if too much waits.

@@ -153,7 +153,7 @@ fn everybody_gets_their_own_answer() {
 #[tokio::test]
 async fn who_gives_up_is_told_nothing_and_a_dropped_answer_is_an_outage() {
     let queue = Arc::new(Queue::new());
-    let executor = Executor { _end: Arc::new(End(Arc::clone(&queue))), queue: Arc::clone(&queue) };
+    let executor = Executor { _end: Arc::new(End(Arc::clone(&queue))), queue: Arc::clone(&queue), store: None };
     let taken = thread::spawn(move || {
         // As after a panic: taken, and never answered.
         let Some(Turn::LookUps(askers)) = queue.next() else { panic!("a look-up waits") };

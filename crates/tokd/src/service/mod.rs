@@ -22,7 +22,7 @@ use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
 use tok_api::fault::Fault;
 use tok_model::clock::{Clock, Timestamp};
-use tok_model::decide::{Caller, Need, Permit, decide};
+use tok_model::decide::{Caller, Need, Permit, Refusal, decide};
 use tok_model::secret::Peppers;
 use tok_model::token::Token;
 use tok_model::url::Origin;
@@ -34,6 +34,7 @@ use crate::door::gateway::repositories::Repositories;
 use crate::executor::Executor;
 use crate::failures::Failures;
 use crate::fault::IntoFault;
+use crate::metrics::{Metrics, Now, Parts, Requests};
 use crate::uses::Uses;
 use crate::verdicts::Verdicts;
 
@@ -54,6 +55,7 @@ pub struct Service {
     strangers: strangers::Strangers,
     uses: Uses,
     failures: Failures,
+    metrics: Metrics,
     device_logins: sessions::DeviceLogins,
     watchers: sessions::Watchers,
     issuers: trust::Issuers,
@@ -89,16 +91,26 @@ pub struct Place {
 impl Service {
     /// A service on this store.
     pub fn new(executor: Executor, peppers: Arc<Peppers>, clock: Box<dyn Clock>, policy: Tokens, place: Place) -> Self {
+        let (verdicts, uses, failures) = (Verdicts::default(), Uses::default(), Failures::new(None));
+        let strangers = strangers::Strangers::default();
+        let metrics = Metrics::new(&Parts {
+            queue: executor.figures(),
+            cache: verdicts.figures(),
+            failures: failures.figures(),
+            uses: uses.figures(),
+            slow: strangers.slow.figures(),
+        });
         Self {
             executor,
             peppers,
             clock,
             policy,
-            verdicts: Verdicts::default(),
+            verdicts,
             minted: git::MintedTokens::default(),
-            strangers: strangers::Strangers::default(),
-            uses: Uses::default(),
-            failures: Failures::new(None),
+            strangers,
+            uses,
+            failures,
+            metrics,
             device_logins: sessions::DeviceLogins::default(),
             watchers: sessions::Watchers::default(),
             issuers: trust::Issuers::default(),
@@ -109,12 +121,30 @@ impl Service {
     /// The same, taking only so many wrong tokens and secrets a minute from one source.
     #[must_use]
     pub fn with_failures_limited_to(self, limit: Option<NonZeroU32>) -> Self {
-        Self { failures: Failures::new(limit), ..self }
+        Self { failures: self.failures.limited_to(limit), ..self }
     }
 
     /// Where the daemon is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The figures of the doors, to be counted up there.
+    pub fn requests(&self) -> &Requests {
+        &self.metrics.requests
+    }
+
+    /// All figures as they are now, in Prometheus' text format. Asks no database.
+    pub fn figures(&self) -> String {
+        let slow = &self.strangers.slow;
+        self.metrics.text(&Now {
+            queue_waiting: self.executor.waiting(),
+            cached: self.verdicts.sizes(),
+            lines_waiting: self.uses.lines_waiting(),
+            slow: (slow.waiting(), slow.made()),
+            connections: self.executor.connections(),
+            tally: self.executor.tally(),
+        })
     }
 
     /// Whether the database answers.
@@ -130,6 +160,13 @@ impl Service {
     /// Whether a caller administers this server.
     pub fn manages(&self, caller: &Caller) -> bool {
         decide(caller, Need::Server, self.now()).is_ok()
+    }
+
+    /// The same, with the reason if not; a "no" is written down.
+    pub fn administers(&self, caller: &Caller) -> Result<(), Refusal> {
+        decide(caller, Need::Server, self.now()).map(drop).inspect_err(|refusal| {
+            self.note_refusal(caller, &Need::Server, refusal);
+        })
     }
 
     /// Whether a caller is somebody at all: what a door asks before it reads on.

@@ -58,6 +58,7 @@ fn attempted(operation: Option<&str>, need: &Need) -> Action {
         Need::ChangeTokens { .. } => Action::TokenModify,
         Need::ChangeProfile { .. } => Action::UserPassword,
         Need::Identity
+        | Need::Api
         | Need::Repository { .. }
         | Need::Profile { .. }
         | Need::SeeTokens { .. }

@@ -12,7 +12,7 @@ use crate::fault::IntoFault;
 impl Service {
     /// Who the caller is.
     pub fn whoami(&self, caller: &Caller) -> Result<Whoami, Fault> {
-        self.permit(caller, Need::Identity)?;
+        self.permit(caller, Need::Api)?;
         let now = self.now();
         let via = match caller.token() {
             Some(token) => format!("token {}…", token.shown_prefix),
@@ -35,7 +35,7 @@ impl Service {
 
     /// How the server is.
     pub async fn status(&self, caller: &Caller) -> Result<ServerStatus, Fault> {
-        self.permit(caller, Need::Identity)?;
+        self.permit(caller, Need::Api)?;
         let place = self.place();
         let server = self.may(caller, Need::Server);
         let managers = server.is_some();
@@ -66,11 +66,11 @@ impl Service {
             protocol: tok_api::wire::PROTOCOL,
             uptime_seconds: place.started.elapsed().as_secs(),
             listen_url: Some(place.public_url.to_string()),
-            socket: Some(place.socket.display().to_string()),
-            store: place.store.to_owned(),
-            postgres_version,
-            schema_version: tok_store::newest_version(),
-            git_version: place.git_version.clone(),
+            socket: managers.then(|| place.socket.display().to_string()),
+            store: managers.then(|| place.store.to_owned()),
+            postgres_version: managers.then_some(postgres_version),
+            schema_version: managers.then(tok_store::newest_version),
+            git_version: place.git_version.clone().filter(|_| managers),
             git_root: place.repositories.as_ref().filter(|_| managers).map(|r| r.root().display().to_string()),
             users: count(0),
             workspaces: count(1),
@@ -92,7 +92,7 @@ impl Service {
         page: PageAsk,
         workspace: Option<WorkspaceName>,
     ) -> Result<PageOf<RepositoryRecord>, Fault> {
-        self.permit(caller, Need::Identity)?;
+        self.permit(caller, Need::Api)?;
         let Some(repositories) = &self.place.repositories else {
             return Err(Fault::new(FaultCode::NotFound, "this tokd serves no repositories itself")
                 .hint("set git.root in tokd's configuration to let it"));

@@ -372,7 +372,7 @@ fn fingerprint(hash: &str) -> [u8; 32] {
 
 impl From<Busy> for StoreError {
     /// Not "no": whoever is told so tries again.
-    fn from(busy: Busy) -> Self {
-        Self::Unavailable { what: busy.to_string(), source: None }
+    fn from(_: Busy) -> Self {
+        Self::Busy { what: "too many secrets are being checked at once" }
     }
 }

@@ -21,7 +21,6 @@ use crate::output::{Table, count, safe};
 ///
 ///     $ tok audit verify
 ///     $ tok audit verify --output json
-///     $ tok audit verify --head 0f9b3c1e-6a57-4b21-9d0a-5d1a4f6f7e10:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct VerifyArgs {

@@ -53,7 +53,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "NAME")]
     workspace: Option<String>,
     /// When a token ends if its entry does not say: days (30), a duration, a date, or never
-    #[arg(long, short, value_name = "WHEN")]
+    #[arg(long, short, value_name = "WHEN", value_parser = words::some_text())]
     expires: Option<String>,
     /// A word for each of them; can be repeated, or a comma list
     #[arg(long = "label", value_name = "LABEL", value_delimiter = ',')]

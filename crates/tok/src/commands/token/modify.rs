@@ -47,7 +47,7 @@ struct WhatArgs {
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// When it ends: days from now (30), a duration (12h, 90d), a date (2027-01-31), or never
-    #[arg(long, short, value_name = "WHEN")]
+    #[arg(long, short, value_name = "WHEN", value_parser = words::some_text())]
     expires: Option<String>,
     /// What a personal token may do, instead of what it may now
     #[arg(long, short, value_name = "SCOPES", value_delimiter = ',', value_parser = words::scopes())]

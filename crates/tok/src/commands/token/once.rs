@@ -9,6 +9,7 @@ use tok_api::convert::TokenRecord;
 use tok_model::clock::Timestamp;
 use tok_model::token::SecretForm;
 
+use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Style, facts, quoted, safe, when};
@@ -167,7 +168,7 @@ impl ChosenArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct RetryArgs {
     /// A word of your choice that makes a retry safe: the same command with the same key leaves one live token
-    #[arg(long, value_name = "KEY", env = "TOK_IDEMPOTENCY_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", env = "TOK_IDEMPOTENCY_KEY", hide_env_values = true, value_parser = words::some_text())]
     idempotency_key: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use tok_api::convert::Rotation;
 
 use super::once::{ChosenArgs, Made, RetryArgs};
+use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
 
@@ -26,10 +27,10 @@ pub(crate) struct RotateArgs {
     #[arg(value_name = "TOKEN")]
     reference: String,
     /// How long the old one works beside the new one, at most 7 days: 10m, 1d [default: not at all]
-    #[arg(long, value_name = "TIME", env = "TOK_GRACE", hide_env_values = true)]
+    #[arg(long, value_name = "TIME", env = "TOK_GRACE", hide_env_values = true, value_parser = words::some_text())]
     grace: Option<String>,
     /// When the new one ends: days (30), a duration, a date, or never [default: as long as the old one was made for]
-    #[arg(long, short, value_name = "WHEN", env = "TOK_EXPIRES", hide_env_values = true)]
+    #[arg(long, short, value_name = "WHEN", env = "TOK_EXPIRES", hide_env_values = true, value_parser = words::some_text())]
     expires: Option<String>,
     #[command(flatten)]
     chosen: ChosenArgs,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
-use tok_api::convert::{AuditFilter, AuditRecord, PageAsk, TrailCheck, TrailReport, optional, parsed};
+use tok_api::convert::{AuditFilter, AuditRecord, TrailCheck, TrailReport, moment_said as moment, optional, parsed};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -24,8 +24,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListEvents {
-    /// Rows at most; more than 1000 is cut to that.
-    #[param(minimum = 0)]
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000)]
     page_size: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -82,15 +82,15 @@ async fn list(
         token: asked.token.filter(|token| !token.is_empty()),
         user: optional("user", &asked.user.unwrap_or_default())?,
         repository: optional("repository", &asked.repository.unwrap_or_default())?,
-        since: asked.since.map(|since| parsed("since", &since)).transpose()?,
-        until: asked.until.map(|until| parsed("until", &until)).transpose()?,
+        since: moment("since", asked.since.as_deref())?,
+        until: moment("until", asked.until.as_deref())?,
         action: optional("action", &asked.action.unwrap_or_default())?,
         outcome: optional("outcome", &asked.outcome.unwrap_or_default())?,
         oldest_first: asked.oldest_first,
         follow: asked.follow,
     };
     filter.reference()?;
-    let page = PageAsk::from_wire(asked.page_size.unwrap_or(0), asked.cursor.unwrap_or_default());
+    let page = reply::page_ask(asked.page_size, asked.cursor)?;
     let page = api.service.list_audit(&caller, filter, page).await?;
     Ok(reply::page(&uri, page, |events, next_cursor| EventPage { events, next_cursor }))
 }

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Calling, MaybeSaid, Peer, Said, SecretText, Segment, said};
 use super::problem::Problem;
-use super::tokens::{idempotency_key, lifetime};
+use super::tokens::{idempotency_key, lifetime, of_lifetime, uses};
 use super::{Answer, Api, reply};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -62,8 +62,9 @@ struct ModifyToken {
     /// For workspace and repo tokens.
     #[schema(value_type = Option<PermissionWord>)]
     permission: Option<String>,
-    /// How often it may be used, all uses so far counted; null or 0 is any number of times.
+    /// How often it may be used, all uses so far counted; null is any number of times.
     #[serde(default, deserialize_with = "said")]
+    #[schema(minimum = 1)]
     max_uses: Option<Option<u64>>,
     /// Change it only if this is its version; the header `If-Match` says the same.
     #[schema(nullable = false, minimum = 1)]
@@ -111,10 +112,11 @@ async fn modify(
         allow_cidrs: list(asked.allow_cidrs),
         repos: asked.repos,
         permission: optional("permission", &asked.permission.unwrap_or_default())?,
-        max_uses: asked.max_uses.map(Option::unwrap_or_default),
+        max_uses: asked.max_uses.map(|most| most.map_or(Ok(0), uses)).transpose()?,
         if_version,
     };
-    let change = CheckedChange::try_from(v1::ModifyTokenRequest::from(change))?;
+    let of_end = |fault| of_lifetime(fault, asked.ttl_hours);
+    let change = CheckedChange::try_from(v1::ModifyTokenRequest::from(change)).map_err(of_end)?;
     match api.service.modify_token(&caller, change).await {
         Ok(token) => Ok(reply::token(StatusCode::OK, &token)),
         Err(fault) if fault.code == FaultCode::Conflict && if_version.is_some() => {
@@ -122,7 +124,7 @@ async fn modify(
             let now = api.service.show_token(&caller, reference).await?;
             Err(if if_version == Some(now.version) { fault.into() } else { changed(&now, &headers) })
         }
-        Err(fault) => Err(fault.into()),
+        Err(fault) => Err(of_end(fault).into()),
     }
 }
 
@@ -217,8 +219,9 @@ async fn rotate(
         idempotency_key: key,
         secret: asked.secret.map(|secret| SecretString::from(&*secret)),
     };
-    let rotation = CheckedRotation::try_from(v1::RotateTokenRequest::from(rotation))?;
-    let rotated = api.service.rotate_token(&caller, rotation).await?;
+    let of_end = |fault| of_lifetime(fault, asked.ttl_hours);
+    let rotation = CheckedRotation::try_from(v1::RotateTokenRequest::from(rotation)).map_err(of_end)?;
+    let rotated = api.service.rotate_token(&caller, rotation).await.map_err(of_end)?;
     let location = HeaderValue::try_from(format!("/v1/tokens/{}", rotated.token.id));
     let body = RotatedToken {
         secret: rotated.secret.expose_secret().to_owned(),

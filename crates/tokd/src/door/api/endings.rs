@@ -6,7 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use tok_api::convert::schema::TokenKindWord;
-use tok_api::convert::{RestoredTokens, RevokeMany, RevokedMany, Selection, optional, parsed};
+use tok_api::convert::{RestoredTokens, RevokeMany, RevokedMany, Selection, moment_said, optional};
 use tok_api::wire::v1;
 use tok_model::token::Reference;
 use utoipa::ToSchema;
@@ -73,8 +73,7 @@ async fn revoke_many(
     Said(asked): Said<RevokeTokens>,
 ) -> Answer<Json<RevokedMany>> {
     let text = |given: &Option<String>| given.clone().unwrap_or_default();
-    let before: Option<DateTime<Utc>> =
-        asked.minted_before.as_deref().map(|time| parsed("minted_before", time)).transpose()?;
+    let before: Option<DateTime<Utc>> = moment_said("minted_before", asked.minted_before.as_deref())?;
     let selection = Selection {
         user: optional("user", &text(&asked.user))?,
         workspace: optional("workspace", &text(&asked.workspace))?,

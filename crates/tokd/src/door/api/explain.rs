@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use tok_api::convert::schema::RepoRightWord;
-use tok_api::convert::{ExplainAsk, Explanation, optional, parsed};
+use tok_api::convert::{ExplainAsk, Explanation, moment_said, optional};
 use tok_api::fault::Fault;
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
@@ -71,7 +71,7 @@ async fn explain(
         reference: optional("reference", &text(&asked.reference))?,
         repository: repository.map(|repo| (repo, right.unwrap_or(RepoRight::Read))),
         address: optional("address", &text(&asked.address))?,
-        at: asked.at.as_deref().map(|at| parsed("at", at)).transpose()?,
+        at: moment_said("at", asked.at.as_deref())?,
     };
     Ok(Json(api.service.explain(&caller, ask).await?))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use secrecy::zeroize::Zeroizing;
@@ -260,13 +260,25 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
         serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
             let text = error.inner().to_string();
-            let detail =
-                if text.contains("digit") { "this is no number that it can be".to_owned() } else { text.clone() };
+            let detail = of_parameter(&text);
             let problem = Problem::new("invalid_argument", detail)
                 .hint("/openapi.json lists the parameters; a token never belongs into an address");
             named(problem, &error.path().to_string(), &text)
         })
     }
+}
+
+/// What serde says of a parameter, in our words; the value itself is left out.
+fn of_parameter(text: &str) -> String {
+    if text.contains("digit") || text.contains("number too ") || text.contains("integer") {
+        return format!("this is not a whole number from 0 to {}", u32::MAX);
+    }
+    if text.contains("`true` or `false`") {
+        return "this is neither true nor false".to_owned();
+    }
+    let unknown = text.strip_prefix("unknown field ").map(|rest| format!("there is no parameter {rest}"));
+    let twice = text.strip_prefix("duplicate field ").map(|rest| format!("the parameter {rest} is there twice"));
+    unknown.or(twice).unwrap_or_else(|| text.to_owned())
 }
 
 /// One segment of the path, read by the parser of what it means.
@@ -336,8 +348,9 @@ async fn body_within(body: Body, most: usize) -> Result<Bytes, Problem> {
 fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
     let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    check_encoding(headers)?;
     if accepted.iter().any(|known| essence.eq_ignore_ascii_case(known.as_bytes())) {
-        return Ok(());
+        return check_charset(given);
     }
     let given = String::from_utf8_lossy(essence);
     let wanted = accepted[0];
@@ -346,6 +359,79 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
     Err(Problem::new("unsupported_media_type", detail)
         .field("Content-Type")
         .hint(format!("send Content-Type: {wanted}")))
+}
+
+/// Bodies are sent as they are: one that is packed could be any size once it is unpacked.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(Problem::new("unsupported_media_type", "the body is packed, and this takes no packed bodies")
+        .field("Content-Encoding")
+        .hint("send it as it is, without Content-Encoding")
+        .only_identity())
+}
+
+/// JSON is UTF-8 (RFC 8259 section 8.1), and so is a form (WHATWG URL, section 5).
+fn check_charset(content_type: &[u8]) -> Result<(), Problem> {
+    let mut parameters = content_type.split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
+    let named = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_at_checked(b"charset=".len())?;
+        name.eq_ignore_ascii_case(b"charset=").then_some(value)
+    });
+    let Some(named) = named else { return Ok(()) };
+    let named = named.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(named);
+    if named.eq_ignore_ascii_case(b"utf-8") || named.eq_ignore_ascii_case(b"us-ascii") {
+        return Ok(());
+    }
+    Err(Problem::new("unsupported_media_type", "the body is in another character set than UTF-8")
+        .field("Content-Type")
+        .hint("send UTF-8, and leave charset out"))
+}
+
+/// What would be read differently by whoever stands before and behind: each of these is there once or not at all.
+pub(super) fn check_heads(headers: &HeaderMap) -> Result<(), Problem> {
+    for name in [HOST, AUTHORIZATION, CONTENT_TYPE] {
+        if headers.get_all(&name).iter().nth(1).is_some() {
+            let words = match name.as_str() {
+                "host" => "Host",
+                "authorization" => "Authorization",
+                _ => "Content-Type",
+            };
+            return Err(Problem::new("invalid_argument", format!("the header {words} is there more than once"))
+                .field(words)
+                .hint("send it once"));
+        }
+    }
+    check_accept(headers)
+}
+
+/// Answers are JSON. Whoever says that they take none of it is told so before anything is done (RFC 9110 section 12.5.1).
+fn check_accept(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut said = false;
+    for line in headers.get_all(ACCEPT) {
+        for range in line.as_bytes().split(|byte| *byte == b',') {
+            let mut parts = range.split(|byte| *byte == b';').map(|part| part.trim_ascii().to_ascii_lowercase());
+            let kind = parts.next().unwrap_or_default();
+            if kind.is_empty() {
+                continue;
+            }
+            said = true;
+            let refused =
+                parts.any(|part| matches!(part.strip_prefix(b"q="), Some(b"0" | b"0.0" | b"0.00" | b"0.000")));
+            let json = kind.starts_with(b"application/") && kind.ends_with(b"json");
+            if !refused && (json || kind == b"*/*" || kind == b"application/*") {
+                return Ok(());
+            }
+        }
+    }
+    if !said {
+        return Ok(());
+    }
+    Err(Problem::new("not_acceptable", "answers are JSON, which Accept leaves out")
+        .field("Accept")
+        .hint("send Accept: application/json, or no Accept"))
 }
 
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -375,10 +461,25 @@ fn detail(error: &serde_json::Error) -> String {
         // `string "…", expected a boolean`: the value itself is left out.
         Some(types) => {
             let expected = types.rsplit_once("expected ").map_or("something else", |(_, expected)| expected);
-            format!("this is not {expected} ({place})")
+            format!("this is not {} ({place})", in_words(expected))
         }
         None if error.is_data() => format!("{what} ({place})"),
         None => format!("the body is no JSON: {what} ({place})"),
+    }
+}
+
+/// What serde calls a type, as the document calls it.
+fn in_words(expected: &str) -> String {
+    let numbers = [("u16", u64::from(u16::MAX)), ("u32", u64::from(u32::MAX)), ("u64", u64::MAX)];
+    if let Some((_, most)) = numbers.iter().find(|(name, _)| *name == expected) {
+        return format!("a whole number from 0 to {most}");
+    }
+    match expected {
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a text".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        shape if shape.starts_with("struct ") => "an object with the fields of this call".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -29,7 +29,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::extract::MatchedPath;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Request, body::Incoming};
 use tower::ServiceExt as _;
@@ -38,6 +40,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::extract::Peer;
 use self::problem::Problem;
 use super::http::source::Proxies;
+use crate::metrics::{Door, OTHER, Outcome};
 use crate::service::{Presented, Service, authorization};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -62,6 +65,7 @@ impl ApiDoor {
         let (routes, _) = routes().split_for_parts();
         let routes = routes
             .route(openapi::PATH, axum::routing::get(openapi::answer))
+            .route_layer(axum::middleware::from_fn(name_the_route))
             .fallback(nothing_here)
             .method_not_allowed_fallback(wrong_method)
             .with_state(api.clone());
@@ -86,7 +90,15 @@ impl ApiDoor {
         let presented = !matches!(authorization(request.headers()), Presented::Nothing);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        let Ok(mut response) = self.routes.clone().oneshot(request).await;
+        let method = request.method().clone();
+        let mut response = match extract::check_heads(request.headers()) {
+            Ok(()) => {
+                let Ok(response) = self.routes.clone().oneshot(request).await;
+                response
+            }
+            Err(problem) => problem.into_response(),
+        };
+        let operation = response.extensions_mut().remove::<MatchedPath>();
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             if problem.status().is_server_error() {
                 tracing::warn!(request = %id, code = problem.code(), "A call over HTTP failed");
@@ -95,6 +107,9 @@ impl ApiDoor {
             response =
                 problem.presented(presented).allow(allow).answer(&id, &self.api.service.place().public_url, oauth);
         }
+        let operation = operation.map(|path| format!("{method} {}", path.as_str()));
+        let outcome = Outcome::of_status(response.status());
+        self.api.service.requests().count(Door::Http, operation.as_deref().unwrap_or(OTHER), outcome);
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // Everything here is somebody's: secrets, names, what they may do. The few public answers say otherwise themselves.
@@ -124,8 +139,21 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(metadata::routes())
 }
 
-async fn nothing_here() -> Problem {
-    Problem::new("not_found", "there is nothing at this address").hint("/openapi.json lists every address")
+/// Says with the answer which route gave it: for the figures, which know routes and no addresses.
+async fn name_the_route(path: Option<MatchedPath>, request: axum::extract::Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(path) = path {
+        response.extensions_mut().insert(path);
+    }
+    response
+}
+
+async fn nothing_here(uri: hyper::Uri) -> Problem {
+    let hint = match uri.path() {
+        path if path.ends_with('/') => "addresses end without a /: leave it out",
+        _ => "/openapi.json lists every address",
+    };
+    Problem::new("not_found", "there is nothing at this address").hint(hint)
 }
 
 /// The router adds the `Allow` header.

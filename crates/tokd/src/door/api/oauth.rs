@@ -38,7 +38,7 @@ struct IntrospectForm {
 
 /// Introspect a token (RFC 7662)
 ///
-/// The caller authenticates with any token of their own that works, except one of kind git. Whatever is not usable is
+/// The caller authenticates with any token of their own that works; one of kind git is told about itself only. Whatever is not usable is
 /// `{"active":false}`, without a reason. A token that works only from some addresses is judged by the caller's.
 #[utoipa::path(
     post, path = "/oauth2/introspect", operation_id = "introspect", tag = "oauth",

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::challenge::REALM;
@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::metadata;
 
-/// Every code, with its status and its title. The first ten are the gRPC faults of the same names.
+/// Every code, with its status and its title. The first eleven are the gRPC faults of the same names.
 const CODES: &[(&str, StatusCode, &str)] = &[
     ("invalid_argument", StatusCode::BAD_REQUEST, "The request makes no sense as it is"),
     ("unauthenticated", StatusCode::UNAUTHORIZED, "No token, or one that does not work"),
@@ -23,10 +23,12 @@ const CODES: &[(&str, StatusCode, &str)] = &[
     ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "More than this server takes"),
     ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many failures from this address"),
     ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something in tokd went wrong"),
+    ("busy", StatusCode::SERVICE_UNAVAILABLE, "This server has too much to do now"),
     ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "This server cannot answer now"),
     ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This address takes other methods"),
     ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request's body did not arrive in time"),
     ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime"),
+    ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "Answers here are of another type"),
     ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is of another type"),
     ("invalid_target", StatusCode::BAD_REQUEST, "No trust rule gives a token for that"),
     ("unsupported_token_type", StatusCode::BAD_REQUEST, "Tokens of this type cannot be revoked here"),
@@ -84,6 +86,8 @@ struct Facts {
     retry_after: Option<u32>,
     /// The methods that there are.
     allow: Option<HeaderValue>,
+    /// Whether the body's coding was at fault.
+    only_identity: bool,
 }
 
 fn code_schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
@@ -144,6 +148,13 @@ impl Problem {
         self
     }
 
+    /// And which codings of a body are taken (RFC 9110 section 15.5.16): none.
+    #[must_use]
+    pub fn only_identity(mut self) -> Self {
+        self.facts.only_identity = true;
+        self
+    }
+
     /// The code.
     pub fn code(&self) -> &'static str {
         self.code
@@ -166,12 +177,15 @@ impl Problem {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(challenge) = self.challenge(public_url).and_then(|text| HeaderValue::try_from(text).ok()) {
+        if let Some(challenge) = self.challenge(public_url, oauth).and_then(|text| HeaderValue::try_from(text).ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         let wait = self.facts.retry_after.or((self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(2));
         if let Some(seconds) = wait {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.facts.only_identity {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if let Some(methods) = self.facts.allow {
             headers.insert(ALLOW, methods);
@@ -180,11 +194,13 @@ impl Problem {
     }
 
     /// RFC 6750 section 3, with the pointer of RFC 9728 section 5.1. `error` is for requests that presented something.
-    fn challenge(&self, public_url: &Origin) -> Option<String> {
+    fn challenge(&self, public_url: &Origin, oauth: bool) -> Option<String> {
         let error = match (self.code, &self.facts.scope) {
             ("unauthenticated", _) if self.facts.presented => r#", error="invalid_token""#.to_owned(),
             ("unauthenticated", _) => String::new(),
             ("forbidden", Some(scope)) => format!(r#", error="insufficient_scope", scope="{scope}""#),
+            // To ask about tokens takes another token, not another scope.
+            ("forbidden", None) if oauth => r#", error="insufficient_scope""#.to_owned(),
             _ => return None,
         };
         let metadata = metadata::PROTECTED_RESOURCE;
@@ -218,6 +234,7 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
         (FaultCode::Conflict, _) => "look at what is there, and ask again for what still makes sense",
         (FaultCode::Ambiguous, _) => "give more characters of the ID",
         (FaultCode::TooLarge, _) => "send less at a time",
+        (FaultCode::RateLimited | FaultCode::Busy, _) => "wait as long as Retry-After says",
         (FaultCode::AuthorizationPending, _) => "ask again after the interval",
         (FaultCode::SlowDown, _) => "wait five seconds longer between two polls",
         (FaultCode::AccessDenied | FaultCode::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
@@ -225,7 +242,6 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
             "get another identity token from the CI system: each is good once, and for minutes"
         }
         (FaultCode::InvalidTarget, _) => "ask for a repository and a right that the trust rule gives",
-        (FaultCode::RateLimited, _) => "wait as long as Retry-After says",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };
     step.to_owned()
@@ -266,7 +282,7 @@ impl OAuthError {
             | "slow_down"
             | "access_denied"
             | "expired_token") => same,
-            "unavailable" | "rate_limited" => "temporarily_unavailable",
+            "unavailable" | "busy" | "rate_limited" => "temporarily_unavailable",
             "internal" => "server_error",
             _ => "invalid_request",
         };

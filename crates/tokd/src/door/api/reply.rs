@@ -6,24 +6,37 @@ use hyper::header::{ETAG, HeaderValue, LINK};
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::{PageAsk, PageOf, TokenRecord};
+use tok_api::fault::Fault;
 use utoipa::IntoParams;
+
+use super::Answer;
 
 /// Which page of a list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Paging {
-    /// Rows at most; more than 1000 is cut to that.
-    #[param(minimum = 0)]
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000)]
     page_size: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-impl From<Paging> for PageAsk {
-    fn from(paging: Paging) -> Self {
-        Self::from_wire(paging.page_size.unwrap_or(0), paging.cursor.unwrap_or_default())
+impl Paging {
+    /// The page, if there are such.
+    pub(super) fn ask(self) -> Answer<PageAsk> {
+        page_ask(self.page_size, self.cursor)
     }
+}
+
+/// The page that `page_size` and `cursor` name. Nothing said is not 0, which the wire would not tell apart.
+pub(super) fn page_ask(page_size: Option<u32>, cursor: Option<String>) -> Answer<PageAsk> {
+    if page_size == Some(0) {
+        let why = tok_model::page::PageSizeError;
+        return Err(Fault::field("page_size", why).hint("leave it out for 50").into());
+    }
+    Ok(PageAsk::from_wire(page_size.unwrap_or(0), cursor.unwrap_or_default()))
 }
 
 /// A page of a list, and the address of the next one (RFC 8288) besides its cursor.

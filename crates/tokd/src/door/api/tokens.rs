@@ -75,8 +75,9 @@ struct CreateToken {
     /// Words it is found by.
     #[serde(default)]
     labels: Vec<String>,
-    /// How often it may be used; not said or 0 is any number of times.
+    /// How often it may be used; not said is any number of times.
     #[serde(default)]
+    #[schema(minimum = 1)]
     max_uses: Option<u64>,
     /// A secret of one's own choice instead of one that tok makes. It is presented as HTTP Basic with the token's name as
     /// the user name, so that name must be free, and the secret hard to guess.
@@ -127,12 +128,13 @@ async fn create(
         allow_cidrs: said.allow_cidrs,
         expires,
         labels: said.labels,
-        max_uses: said.max_uses,
+        max_uses: said.max_uses.map(uses).transpose()?,
         idempotency_key,
         secret: said.secret.map(|secret| SecretString::from(&*secret)),
     };
-    let new = NewToken::try_from(v1::CreateTokenRequest::from(draft))?;
-    let made = api.service.create_token(&caller, new).await?;
+    let of_end = |fault| of_lifetime(fault, said.ttl_hours);
+    let new = NewToken::try_from(v1::CreateTokenRequest::from(draft)).map_err(of_end)?;
+    let made = api.service.create_token(&caller, new).await.map_err(of_end)?;
     let location = HeaderValue::try_from(format!("/v1/tokens/{}", made.token.id));
     let version = made.token.version;
     let body = CreatedToken { secret: made.secret.expose_secret().to_owned(), token: made.token };
@@ -149,6 +151,9 @@ pub(super) fn lifetime(expires: Option<String>, ttl_hours: Option<u32>) -> Answe
         (Some(_), Some(_)) => {
             Err(Fault::field("ttl_hours", "say when it ends once: with expires or with ttl_hours").into())
         }
+        (Some(expires), None) if expires.trim().is_empty() => {
+            Err(Fault::field("expires", "this says no end").hint(ENDS).into())
+        }
         (Some(expires), None) => Ok(Some(expires)),
         (None, Some(0)) => Ok(Some("never".to_owned())),
         (None, Some(hours)) => Ok(Some(format!("{hours}h"))),
@@ -156,11 +161,34 @@ pub(super) fn lifetime(expires: Option<String>, ttl_hours: Option<u32>) -> Answe
     }
 }
 
+const ENDS: &str = "30 (days), 12h, 2027-01-31, an RFC 3339 time or never; leave it out for the server's own default";
+
+/// What a fault says of an end, said of the field that the caller wrote it in.
+pub(super) fn of_lifetime(mut fault: Fault, ttl_hours: Option<u32>) -> Fault {
+    if ttl_hours.is_some() && fault.field.as_deref() == Some("expires") {
+        fault.field = Some("ttl_hours".to_owned());
+    }
+    fault
+}
+
+/// How often a token may be used. 0 would read like never, and none at all is what leaves it out.
+pub(super) fn uses(most: u64) -> Answer<u64> {
+    if most > 0 {
+        return Ok(most);
+    }
+    let why = "a token that may be used 0 times is none";
+    Err(Fault::field("max_uses", why).hint("leave it out, or say null, for any number of times").into())
+}
+
 /// The key of the header, which may stand in quotation marks (it is a structured field, RFC 9651), or of the body.
 pub(super) fn idempotency_key(headers: &HeaderMap, said: Option<String>) -> Answer<Option<String>> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let wrong = |why: &str| Problem::from(Fault::field("Idempotency-Key", why));
     let header = match (given.next(), given.next()) {
+        (None, _) if said.as_deref() == Some("") => {
+            let why = "the key is empty: leave it out, or send a fresh UUID";
+            return Err(Fault::field("idempotency_key", why).into());
+        }
         (None, _) => return Ok(said),
         (Some(header), None) => header.to_str().map_err(|_| wrong("the key is printable ASCII"))?.trim(),
         (Some(_), Some(_)) => return Err(wrong("there are two keys: send one")),
@@ -180,8 +208,8 @@ pub(super) fn idempotency_key(headers: &HeaderMap, said: Option<String>) -> Answ
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListTokens {
-    /// Rows at most; more than 1000 is cut to that.
-    #[param(minimum = 0)]
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000)]
     page_size: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -234,8 +262,6 @@ async fn list(
     let text = |given: &Option<String>| given.clone().unwrap_or_default();
     let expiring: Option<Period> = optional("expiring", &text(&asked.expiring))?;
     let request = v1::ListTokensRequest {
-        page_size: asked.page_size.unwrap_or(0),
-        cursor: text(&asked.cursor),
         user: text(&asked.user),
         never_used: asked.never_used,
         expiring_within_seconds: expiring.map_or(0, |period| period.seconds().unsigned_abs()),
@@ -244,7 +270,8 @@ async fn list(
         label: text(&asked.label),
         ..v1::ListTokensRequest::default()
     };
-    let (mut filter, page): (TokenFilter, PageAsk) = request.try_into()?;
+    let (mut filter, _): (TokenFilter, PageAsk) = request.try_into()?;
+    let page = reply::page_ask(asked.page_size, asked.cursor)?;
     filter.state = optional("state", &text(&asked.state))?;
     filter.kind = optional("kind", &text(&asked.kind))?;
     let page = api.service.list_tokens(&caller, filter, page).await?;

@@ -87,7 +87,7 @@ async fn list(
     uri: Uri,
     Asked(paging): Asked<reply::Paging>,
 ) -> Answer<Response> {
-    let page = api.service.list_users(&caller, paging.into()).await?;
+    let page = api.service.list_users(&caller, paging.ask()?).await?;
     Ok(reply::page(&uri, page, |users, next_cursor| UserPage { users, next_cursor }))
 }
 

@@ -8,9 +8,7 @@ use axum::response::Response;
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::RoleWord;
-use tok_api::convert::{
-    MemberRecord, NewMember, NewWorkspace, PageAsk, RepositoryRecord, WorkspaceRecord, optional, parsed,
-};
+use tok_api::convert::{MemberRecord, NewMember, NewWorkspace, RepositoryRecord, WorkspaceRecord, optional, parsed};
 use tok_model::name::{UserName, WorkspaceName};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -90,7 +88,7 @@ async fn list(
     uri: Uri,
     Asked(paging): Asked<reply::Paging>,
 ) -> Answer<Response> {
-    let page = api.service.list_workspaces(&caller, paging.into()).await?;
+    let page = api.service.list_workspaces(&caller, paging.ask()?).await?;
     Ok(reply::page(&uri, page, |workspaces, next_cursor| WorkspacePage { workspaces, next_cursor }))
 }
 
@@ -210,8 +208,8 @@ async fn remove_member(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListRepositories {
-    /// Rows at most; more than 1000 is cut to that.
-    #[param(minimum = 0)]
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000)]
     page_size: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -242,7 +240,7 @@ async fn list_repositories(
     Asked(asked): Asked<ListRepositories>,
 ) -> Answer<Response> {
     let workspace = optional("workspace", &asked.workspace.unwrap_or_default())?;
-    let page = PageAsk::from_wire(asked.page_size.unwrap_or(0), asked.cursor.unwrap_or_default());
+    let page = reply::page_ask(asked.page_size, asked.cursor)?;
     let page = api.service.list_repositories(&caller, page, workspace).await?;
     Ok(reply::page(&uri, page, |repositories, next_cursor| RepositoryPage { repositories, next_cursor }))
 }

@@ -57,7 +57,10 @@ pub enum NotServed {
     Dumb,
     /// A right path with a wrong method.
     #[error("this address of a repository is asked with another method")]
-    Method,
+    Method {
+        /// Those that it takes.
+        allow: &'static str,
+    },
     /// Nothing git ever asks for.
     #[error("a repository has no such address")]
     Unknown,
@@ -77,10 +80,18 @@ impl GitCall {
                 return Err(NotServed::Unknown);
             }
             let service = GitService::parse(service).ok_or(NotServed::Unknown)?;
-            return if method == Method::GET { Ok(Self::Advertise(service)) } else { Err(NotServed::Method) };
+            // Of an answer to HEAD the connection sends the head alone (RFC 9110 section 9.3.2).
+            return match *method {
+                Method::GET | Method::HEAD => Ok(Self::Advertise(service)),
+                _ => Err(NotServed::Method { allow: "GET, HEAD" }),
+            };
         }
         if let Some(service) = GitService::parse(tail) {
-            return if method == Method::POST { Ok(Self::Exchange(service)) } else { Err(NotServed::Method) };
+            return if method == Method::POST {
+                Ok(Self::Exchange(service))
+            } else {
+                Err(NotServed::Method { allow: "POST" })
+            };
         }
         if tail == "HEAD" || tail.starts_with("objects/") {
             return Err(NotServed::Dumb);
@@ -198,8 +209,10 @@ mod tests {
         assert_eq!(get("info/refs", None), Err(NotServed::Dumb));
         assert_eq!(get("HEAD", None), Err(NotServed::Dumb));
         assert_eq!(get("objects/info/packs", None), Err(NotServed::Dumb));
-        assert_eq!(get("git-receive-pack", None), Err(NotServed::Method));
-        assert_eq!(GitCall::parse(&Method::POST, "info/refs", Some("service=git-upload-pack")), Err(NotServed::Method));
+        assert_eq!(get("git-receive-pack", None), Err(NotServed::Method { allow: "POST" }));
+        let refs = |method| GitCall::parse(&method, "info/refs", Some("service=git-upload-pack"));
+        assert_eq!(refs(Method::HEAD), Ok(Advertise(UploadPack)));
+        assert_eq!(refs(Method::POST), Err(NotServed::Method { allow: "GET, HEAD" }));
         for unknown in ["", "config", "hooks/post-receive", "info/refs/", "git-upload-pack/", "git-shell"] {
             assert_eq!(post(unknown), Err(NotServed::Unknown), "{unknown}");
         }

@@ -18,6 +18,7 @@ use super::fault::GatewayFault;
 use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
+use crate::metrics::{Door, OTHER, Outcome};
 use crate::service::{Service, authorization};
 
 /// git over HTTP, for those who may.
@@ -40,18 +41,23 @@ impl Gateway {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Response<Body> {
-        let Ok(path) = GitPath::parse(request.uri().path()) else {
-            return answer::text(StatusCode::NOT_FOUND, "there is no such repository address");
+        let (command, response) = match asked(&request) {
+            Err(response) => (OTHER, response),
+            Ok((_, call)) if is_probe(call, request.headers()) => ("probe", probed(call.service())),
+            Ok((path, call)) => (command(call), self.judged(service, proxies, (&path, call), request, peer).await),
         };
-        let normal = path.to_string();
-        let tail = normal.strip_prefix(&format!("/{}.git/", path.repo())).unwrap_or_default();
-        let call = match GitCall::parse(request.method(), tail, request.uri().query()) {
-            Ok(call) => call,
-            Err(why) => return not_served(why),
-        };
-        if is_probe(call, request.headers()) {
-            return probed(call.service());
-        }
+        service.requests().count(Door::Gateway, command, Outcome::of_status(response.status()));
+        response
+    }
+
+    async fn judged(
+        &self,
+        service: &Service,
+        proxies: &Proxies,
+        (path, call): (&GitPath, GitCall),
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Body> {
         let right = if call.service().writes() { RepoRight::Write } else { RepoRight::Read };
         let source = proxies.source(request.headers(), peer);
         let address = source.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -62,13 +68,15 @@ impl Gateway {
             Ok(Err(refusal)) => return answer::refused(&refusal, path.repo(), right),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "A git request could not be judged");
-                return answer::unavailable();
+                return answer::cannot_know(&error);
             }
         };
         match service.ensure_repository(&permit).await {
             Ok(true) => {}
             Ok(false) => return missing(service, &caller, path.repo()),
-            Err(fault) if fault.code == FaultCode::Unavailable => return answer::unavailable(),
+            Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => {
+                return answer::unavailable();
+            }
             Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
         }
         let user = caller.remote_user();
@@ -86,6 +94,22 @@ impl Gateway {
             }
         }
     }
+}
+
+/// What a request asks of which repository; else the answer to it.
+fn asked(request: &Request<Incoming>) -> Result<(GitPath, GitCall), Response<Body>> {
+    let path = GitPath::parse(request.uri().path())
+        .map_err(|_| answer::text(StatusCode::NOT_FOUND, "there is no such repository address"))?;
+    let normal = path.to_string();
+    let tail = normal.strip_prefix(&format!("/{}.git/", path.repo())).unwrap_or_default();
+    let call = GitCall::parse(request.method(), tail, request.uri().query()).map_err(not_served)?;
+    Ok((path, call))
+}
+
+/// The answer to git's probe, where there is no gateway: proxies that cannot answer it themselves pass it on to here.
+pub fn answer_to_probe(request: &Request<Incoming>) -> Option<Response<Body>> {
+    let (_, call) = asked(request).ok()?;
+    is_probe(call, request.headers()).then(|| probed(call.service()))
 }
 
 /// Before a request that is larger than `http.postBuffer` git sends one of 4 bytes, `0000`, which asks for nothing. With a
@@ -132,9 +156,9 @@ fn not_served(why: NotServed) -> Response<Body> {
     match why {
         NotServed::Dumb => answer::text(StatusCode::FORBIDDEN, &why.to_string()),
         NotServed::Unknown => answer::text(StatusCode::NOT_FOUND, &why.to_string()),
-        NotServed::Method => {
+        NotServed::Method { allow } => {
             let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, &why.to_string());
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
     }

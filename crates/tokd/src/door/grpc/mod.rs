@@ -38,6 +38,7 @@ use v1::trust_service_server::TrustServiceServer;
 use self::health::Pulse;
 use super::http::answer;
 use super::http::source::{Proxies, agent};
+use crate::metrics;
 use crate::service::Service;
 use tok_api::local::listener::{LocalStream, PeerCredentials};
 
@@ -50,6 +51,7 @@ const LARGEST_WITH_FILE: usize = LARGEST_IMPORT + LARGEST_REQUEST;
 #[derive(Clone)]
 pub struct GrpcDoor {
     routes: Routes,
+    service: Arc<Service>,
 }
 
 /// Which method is called, as in `TokenService/Create`: what the audit trail says of the call.
@@ -89,7 +91,7 @@ impl GrpcDoor {
         stop: CancellationToken,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let health = HealthServer::new(Pulse::new(Arc::clone(&service), stop.clone()));
-        let door = Door { service, proxies, stop };
+        let door = Door { service: Arc::clone(&service), proxies, stop };
         let described = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -105,7 +107,7 @@ impl GrpcDoor {
             .add_service(described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST))
             // The same under its earlier name, which many clients ask for first.
             .add_service(described().build_v1alpha()?.max_decoding_message_size(LARGEST_REQUEST));
-        Ok(Self { routes: routes.prepare() })
+        Ok(Self { routes: routes.prepare(), service })
     }
 
     /// Answers a call from the remote address.
@@ -124,15 +126,24 @@ impl GrpcDoor {
 
     /// One call, for as long as its caller waits.
     async fn call(&self, mut request: hyper::Request<tonic::body::Body>) -> hyper::Response<tonic::body::Body> {
-        let operation = Operation::of(request.uri().path());
-        request.extensions_mut().insert(operation);
+        let Operation(operation) = Operation::of(request.uri().path());
+        request.extensions_mut().insert(Operation(operation.clone()));
+        let local = request.extensions().get::<PeerCredentials>().is_some();
         let deadline = deadline::of(request.headers());
         let answering = self.routes.clone().oneshot(request);
-        match tokio::time::timeout(deadline, answering).await {
-            Ok(Ok(response)) => response,
+        let response = match tokio::time::timeout(deadline, answering).await {
+            Ok(Ok(response)) => explained(response),
             Ok(Err(never)) => match never {},
             Err(_) => late().into_http(),
-        }
+        };
+        // A failure is in the headers; where there is none, all went well.
+        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+        // What there is no such method of would be a label of the caller's own making.
+        let known = code != Code::Unimplemented && operation.contains("Service/") && !operation.contains('.');
+        let operation = if known { operation.as_str() } else { metrics::OTHER };
+        let door = if local { metrics::Door::Socket } else { metrics::Door::Grpc };
+        self.service.requests().count(door, operation, metrics::Outcome::of_code(code));
+        response
     }
 
     /// Serves one connection until it ends or `stop`, after which calls under way finish.
@@ -144,6 +155,34 @@ impl GrpcDoor {
         };
         tok_api::local::grpc::serve(stream, peer, stop, answer).await;
     }
+}
+
+/// What the library refuses before any call of ours begins, with a code that stays and what to do.
+fn explained(response: hyper::Response<tonic::body::Body>) -> hyper::Response<tonic::body::Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    if !status.details().is_empty() {
+        return response;
+    }
+    let said = status.message();
+    let (code, fault) = match status.code() {
+        Code::Unimplemented => {
+            let fault = Fault::new(FaultCode::NotFound, "there is no such call here");
+            (Code::Unimplemented, fault.hint("server reflection lists the calls; `tok --version` and `tokd --version` say whether the two are of one age"))
+        }
+        Code::ResourceExhausted | Code::OutOfRange => {
+            let fault = Fault::new(FaultCode::TooLarge, format!("the message is larger than this call takes ({said})"));
+            (Code::ResourceExhausted, fault.hint("send less at a time"))
+        }
+        // Its own word for bytes that are no message, which is no fault of ours.
+        Code::Internal => {
+            let fault =
+                Fault::new(FaultCode::InvalidArgument, format!("these bytes are no message of this call ({said})"));
+            (Code::InvalidArgument, fault.hint("compare the message with what server reflection says of it"))
+        }
+        _ => return response,
+    };
+    let whole = Status::from(fault);
+    Status::with_details(code, whole.message(), whole.details().to_vec().into()).into_http()
 }
 
 /// The same code that gRPC has for it, with our details.

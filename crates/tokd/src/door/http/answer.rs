@@ -7,6 +7,9 @@ use tok_model::challenge::{ChallengeError, TokChallenge};
 use tok_model::decide::{Class, Refusal, Rule};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
+use tok_store::StoreError;
+
+use crate::fault::BUSY_SECONDS;
 
 /// One or more lines of plain text, never stored by anybody on the way.
 pub fn text(status: StatusCode, words: &str) -> Response<Body> {
@@ -20,9 +23,20 @@ pub fn text(status: StatusCode, words: &str) -> Response<Body> {
 
 /// "Cannot know now": 503, never 401, on which git would erase a good credential.
 pub fn unavailable() -> Response<Body> {
-    let mut response =
-        text(StatusCode::SERVICE_UNAVAILABLE, "tokd cannot reach its database now; try again in a moment");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    not_now("tokd cannot reach its database now; try again in a moment")
+}
+
+/// The same with what is in the way, as far as a stranger may know it.
+pub fn cannot_know(error: &StoreError) -> Response<Body> {
+    match error {
+        StoreError::Busy { .. } => not_now(&format!("{error}; try again in some seconds")),
+        _ => unavailable(),
+    }
+}
+
+fn not_now(words: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, words);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(BUSY_SECONDS));
     response
 }
 
@@ -46,7 +60,7 @@ pub fn refused(refusal: &Refusal, repo: &RepoPath, right: RepoRight) -> Response
 }
 
 /// Too many failures from there: 429, on which git keeps what it presented.
-fn throttled(refusal: &Refusal) -> Response<Body> {
+pub fn throttled(refusal: &Refusal) -> Response<Body> {
     let mut response = text(StatusCode::TOO_MANY_REQUESTS, &sentence(refusal));
     if let Rule::Throttled(seconds) = refusal.rule {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

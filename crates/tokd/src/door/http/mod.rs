@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod connection;
+pub mod figures;
 pub mod in_flight;
 pub mod limits;
 pub mod listener;

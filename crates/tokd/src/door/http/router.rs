@@ -10,15 +10,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use futures_util::future::{Either, Ready, ready};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::answer;
 use super::source::Proxies;
+use super::{answer, figures};
+use crate::config::MetricsFor;
 use crate::door::api::ApiDoor;
 use crate::door::authz;
 use crate::door::console::Console;
-use crate::door::gateway::gate::Gateway;
+use crate::door::gateway::gate::{Gateway, answer_to_probe};
 use crate::door::grpc::{self, GrpcDoor};
 use crate::service::Service;
 
@@ -36,6 +37,8 @@ pub struct Router {
     pub grpc: GrpcDoor,
     /// Who is believed about addresses.
     pub proxies: Proxies,
+    /// Who may read the figures.
+    pub metrics: MetricsFor,
 }
 
 /// The router as the requests of one connection see it. They share this one, so that those of different connections,
@@ -80,28 +83,44 @@ impl Router {
         if Console::takes(request.uri().path()) {
             return self.console.answer(request, peer).await;
         }
+        // Whoever stands before or behind could go by the other one (RFC 9112 section 3.2).
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            return answer::text(StatusCode::BAD_REQUEST, "the header Host is there more than once: send it once");
+        }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
             "/readyz" => match self.service.ready().await {
                 Ok(()) => if_read(&request, || answer::text(StatusCode::OK, "ready")),
                 Err(_) => answer::unavailable(),
             },
+            figures::PATH if is_read(&request) => {
+                figures::answer(&self.service, self.metrics, &self.proxies, request.headers(), peer).await
+            }
+            figures::PATH => only_read(),
             "/" => if_read(&request, || {
                 let url = &self.service.place().public_url;
                 answer::text(StatusCode::OK, &format!("tok: git clone {url}/<workspace>/<repository>.git"))
             }),
             _ => match &self.gateway {
                 Some(gateway) => gateway.answer(&self.service, &self.proxies, request, peer).await,
-                None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
+                None => match answer_to_probe(&request) {
+                    Some(answer) => answer,
+                    None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
+                },
             },
         }
     }
 }
 
+fn is_read(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 fn if_read(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return answer();
-    }
+    if is_read(request) { answer() } else { only_read() }
+}
+
+fn only_read() -> Response<Body> {
     let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "this address is only read");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response

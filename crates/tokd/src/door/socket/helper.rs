@@ -12,6 +12,7 @@ use tok_api::local::listener::{LocalStream, PeerCredentials};
 use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish, refused};
 use tok_model::name::UserName;
 
+use crate::metrics::{Door, Outcome};
 use crate::service::{GitWish, Service};
 
 /// Answers one helper.
@@ -26,33 +27,40 @@ async fn answer(service: &Service, request: &RelayRequest, peer: PeerCredentials
     if !ours {
         return Answer::empty();
     }
-    match request.operation() {
+    let (answer, outcome) = match request.operation() {
         Operation::Get => get(service, request, peer).await,
         Operation::Erase => {
             if let Some(text) = refused(credential) {
                 service.drop_git_token(&text);
             }
-            Answer::empty()
+            (Answer::empty(), Outcome::Done)
         }
         // What we answered needs no keeping, and what others answered is none of our business.
-        Operation::Store => Answer::empty(),
-    }
+        Operation::Store => (Answer::empty(), Outcome::Done),
+    };
+    service.requests().count(Door::Helper, request.operation().as_str(), outcome);
+    answer
 }
 
-async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -> Answer {
+async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -> (Answer, Outcome) {
     let wish = match Wish::of(request, &service.place().public_url) {
         Ok(wish) => wish,
-        Err(answer) => return answer,
+        Err(answer) => return (answer, Outcome::Invalid),
     };
     let minted = tokio::time::timeout(MINTING, mint(service, request, peer, &wish)).await.unwrap_or_else(|_| {
         Err(Fault::new(FaultCode::Unavailable, "tokd's database does not answer in time").hint("try again in a moment"))
     });
-    minted.unwrap_or_else(|fault| {
-        if !matches!(fault.code, FaultCode::Unavailable | FaultCode::Internal) {
-            tracing::info!(peer.uid, repo = %wish.repo, "No git token for {}: {}", wish.repo, fault.message);
+    match minted {
+        Ok(answer) => (answer, Outcome::Done),
+        // "Cannot know now" is not "no": say so, and leave git to try its other helpers.
+        Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
+            (fault.to_answer(), Outcome::Unavailable)
         }
-        fault.to_answer()
-    })
+        Err(fault) => {
+            tracing::info!(peer.uid, repo = %wish.repo, "No git token for {}: {}", wish.repo, fault.message);
+            (fault.to_answer(), Outcome::Forbidden)
+        }
+    }
 }
 
 async fn mint(service: &Service, request: &RelayRequest, peer: PeerCredentials, wish: &Wish) -> Result<Answer, Fault> {

@@ -17,7 +17,8 @@ use tok_model::grant::Grant;
 use tok_model::id::DeviceLoginId;
 use tok_model::kind::TokenKind;
 use tok_model::secret::{Plaintext, without_tokens};
-use tok_model::token::{Owner, is_plain};
+use tok_model::token::Owner;
+use tok_model::unseen;
 
 pub use self::browser::BrowserSession;
 pub(super) use self::device::DeviceLogins;
@@ -82,9 +83,10 @@ impl Opening {
     }
 }
 
-/// What a machine calls itself, as far as it can be shown and kept: nothing that breaks a line or hides, and no secret.
+/// What a machine calls itself, as far as it can be shown and kept: what breaks a line or hides is escaped, and there is no
+/// secret in it.
 fn machine(text: &str) -> String {
-    let plain: String = without_tokens(text).chars().filter(|c| is_plain(*c)).take(LONGEST_MACHINE).collect();
+    let plain: String = unseen::escaped(&without_tokens(text)).chars().take(LONGEST_MACHINE).collect();
     match plain.trim() {
         "" => "a machine without a name".to_owned(),
         name => name.to_owned(),
@@ -107,7 +109,7 @@ mod tests {
         for (given, kept) in [
             ("ann's laptop", "ann's laptop"),
             ("<script>alert(1)</script>", "<script>alert(1)</script>"),
-            ("a\nb\u{202e}c\0", "abc"),
+            ("a\nb\u{202e}c\0", r"a\nb\u{202e}c\u{0}"),
             (" ", "a machine without a name"),
             (&long, &long[..LONGEST_MACHINE]),
         ] {

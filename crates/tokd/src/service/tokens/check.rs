@@ -14,7 +14,7 @@ use crate::service::{Service, presented_text};
 impl Service {
     /// Says whose a token is and what it may do now. Holding the text is the right to ask.
     pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
-        self.permit(caller, Need::Identity)?;
+        self.permit(caller, Need::Api)?;
         let text = text.trim();
         let found = self.holder(presented_text(text), caller.source.clone()).await?;
         let holder = found.map_err(|nobody| {
@@ -34,11 +34,10 @@ impl Service {
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);
         let token = holder.token().ok_or_else(|| {
-            Fault::new(
-                FaultCode::InvalidArgument,
-                "that is a temporary token, which administers this server until tokd stops and is kept nowhere",
+            let why = "that is a temporary token, which administers this server until tokd stops and is kept nowhere";
+            Fault::field("secret", why).hint(
+                "`tok whoami` with it as TOK_TOKEN shows it; it ends when tokd starts without it in --token or --token-file",
             )
-            .hint("`tok whoami` with it as TOK_TOKEN shows it")
         })?;
         Ok(CheckedToken {
             usable: verdict.is_ok(),

@@ -9,19 +9,26 @@ use tok_model::token::{Owner, Token};
 
 use super::effective_scopes;
 use crate::fault::IntoFault;
-use crate::service::{Service, presented_text};
+use crate::service::{Presented, Service, presented_text};
 
 impl Service {
-    /// Says what a token is worth now (RFC 7662), to anybody whose own token works and is not one of kind git, which
-    /// programs hand around freely. Whatever is not usable is inactive, without a reason. The server that asks is not
+    /// Says what a token is worth now (RFC 7662), to anybody whose own token works; to one of kind git, which programs hand
+    /// around freely, only about itself. Whatever is not usable is inactive, without a reason. The server that asks is not
     /// blamed for what was presented to it, unless it could be a guess: at a secret that somebody chose, or another
     /// system's.
     pub async fn introspect(&self, caller: &Caller, text: &str) -> Result<Introspection, Fault> {
         self.permit(caller, Need::Identity)?;
-        if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) {
+        let presented = presented_text(text.trim());
+        let git = caller.token().filter(|token| token.kind() == TokenKind::Git);
+        // Another system's secret, or one that could be guessed, is not tried for it.
+        if git.is_some() && !matches!(presented, Presented::Token(_)) {
             return Err(Refusal::from(Rule::Kind(TokenKind::Git)).into_fault());
         }
-        let holder = self.holder(presented_text(text.trim()), caller.source.clone()).await?.ok();
+        let holder = self.holder(presented, caller.source.clone()).await?.ok();
+        let asked = holder.as_ref().and_then(Caller::token).map(|token| token.id);
+        if git.is_some_and(|git| asked != Some(git.id)) {
+            return Err(Refusal::from(Rule::Kind(TokenKind::Git)).into_fault());
+        }
         let now = self.now();
         let usable = holder.filter(|holder| decide(holder, Need::Identity, now).is_ok());
         let token = usable.as_ref().and_then(|holder| Some(self.introspected(holder, holder.token()?, now)));

@@ -56,9 +56,10 @@ impl Service {
     }
 }
 
-/// The size of a page: what was asked for, cut to the most there is.
+/// The size of a page: what was asked for, if there are pages of that size.
 pub(in crate::service) fn page_size(asked: Option<u32>) -> Result<PageSize, Fault> {
     let Some(asked) = asked else { return Ok(PageSize::default()) };
-    let rows = asked.min(u32::from(PageSize::MOST));
-    PageSize::try_from(rows).map_err(|why| Fault::field("page_size", why))
+    PageSize::try_from(asked).map_err(|why| {
+        Fault::field("page_size", why).hint("ask for the next page with the cursor that comes with this one")
+    })
 }

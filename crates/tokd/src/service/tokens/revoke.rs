@@ -94,6 +94,12 @@ impl Service {
         // To end it is not to use it, and whoever ends what was given up raises no alarm.
         let found = self.holder(presented_text(text), caller.source.clone()).await?;
         let held = found.map_err(|_| unknown())?;
+        if let Bearer::Temporary { .. } = &held.bearer {
+            let why = "that is a temporary token: it is kept nowhere, and ends when tokd stops";
+            return Err(
+                Fault::field("secret", why).hint("restart tokd without it: it stands in --token or --token-file")
+            );
+        }
         let Bearer::Token(token) = &held.bearer else { return Err(unknown()) };
         let now = self.now();
         if token.standing(now) == Standing::Revoked {
@@ -254,7 +260,7 @@ struct Meant {
 
 fn check_reason(reason: Option<&String>) -> Result<(), Fault> {
     let Some(reason) = reason else { return Ok(()) };
-    tok_model::token::check_description(reason).map_err(|why| Fault::field("reason", why))
+    tok_model::token::check_reason(reason).map_err(|why| Fault::field("reason", why))
 }
 
 /// Until when an act can be undone.

@@ -1,12 +1,13 @@
 //! The secret of a token that is being made: tok's own, or one that its maker chose.
 
 use secrecy::SecretString;
-use tok_api::fault::{Fault, FaultCode};
+use tok_api::fault::Fault;
 use tok_model::kind::TokenKind;
 use tok_model::secret::Plaintext;
 use tok_model::token::check_login_name;
 use tok_store::tokens::StoredSecret;
 
+use crate::fault::IntoFault;
 use crate::service::{Service, rng};
 
 /// A secret for a new token: what its maker sees of it once, and what is kept.
@@ -65,6 +66,6 @@ impl Service {
 
 impl From<crate::slow_hash::Busy> for Fault {
     fn from(busy: crate::slow_hash::Busy) -> Self {
-        Self::new(FaultCode::Unavailable, busy).hint("try again in a moment")
+        tok_store::StoreError::from(busy).into_fault()
     }
 }

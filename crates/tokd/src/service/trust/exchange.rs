@@ -31,7 +31,7 @@ impl Service {
         let now = self.now();
         let Believed { identity, rules } = self.believe_stranger(wish.token.expose_secret(), &source, now).await?;
         match self.exchange_believed(&source, &identity, rules, &wish, now).await {
-            Err(fault) if !matches!(fault.code, FaultCode::Unavailable | FaultCode::Internal) => {
+            Err(fault) if !matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
                 let actor = Caller::anonymous(source).actor();
                 let why = format!("{} ({})", fault.message, who(&identity));
                 self.uses.note_refused(&actor, Action::TokenExchange, wish.repository.as_ref(), &why, now);
@@ -134,6 +134,7 @@ impl Service {
             labels: Vec::new(),
             max_uses: None,
             parent: None,
+            parent_version: None,
             local_uid: None,
         }
     }
