@@ -31,7 +31,7 @@ pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub use lookup::{Found, by_digests, look_up, owner_now};
-pub(crate) use made_by::end_made_by;
+pub(crate) use made_by::{end_made_by, end_these};
 pub use mint::Mint;
 pub(crate) use mint::{made_before, mint, mint_together};
 pub use modify::{Modified, Shape, made_by_the_daemon, modify};
