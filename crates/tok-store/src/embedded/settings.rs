@@ -53,6 +53,8 @@ pub(super) fn settings(start: &Start<'_>) -> Vec<String> {
         "max_parallel_workers_per_gather=0".to_owned(),
         "max_logical_replication_workers=0".to_owned(),
         "jit=off".to_owned(),
+        // Tables that fill quickly are counted, and statements planned anew, before that is felt.
+        "autovacuum_naptime=5s".to_owned(),
         // The log goes through our pipe. Statements stay out of it: they may carry what users typed.
         "log_destination=stderr".to_owned(),
         "logging_collector=off".to_owned(),

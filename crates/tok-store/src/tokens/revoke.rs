@@ -21,8 +21,9 @@ const MOST_NAMED: usize = 100;
 /// How many of the ended tokens are shown.
 const SAMPLE: i64 = 10;
 /// How long a statement may take that ends a hundred thousand tokens.
-pub(super) const LONG: &str =
-    "SELECT set_config('statement_timeout', '60s', true), set_config('enable_seqscan', 'on', true)";
+pub(super) const LONG: &str = "SELECT set_config('statement_timeout', '60s', true), set_config('enable_seqscan', 'on', true), \
+     set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true), \
+     set_config('enable_material', 'on', true)";
 
 /// What [`revoke`] ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -314,11 +314,13 @@ fn old_git_tokens_go_and_their_trail_stays() {
         "INSERT INTO idempotency VALUES ('x', 'k', decode(repeat('00', 32), 'hex'), '{}', now())",
         fetch.token.id
     ));
+    world.sql("INSERT INTO last_uses (token_id, at) SELECT id, now() FROM tokens");
     let lines = world.count("SELECT count(*) AS number FROM audit");
     assert_eq!(purge_git(&world.store, TimeDelta::days(30), at(86_400 * 30)).unwrap(), 0);
     assert_eq!(purge_git(&world.store, TimeDelta::days(30), at(86_400 * 31)).unwrap(), 1);
     assert_eq!(world.count("SELECT count(*) AS number FROM tokens"), 3, "what expired of other kinds stays");
     assert_eq!(world.count("SELECT count(*) AS number FROM idempotency"), 0);
+    assert_eq!(world.count("SELECT count(*) AS number FROM last_uses"), 3);
     assert_eq!(world.count("SELECT count(*) AS number FROM audit"), lines + 1);
 }
 
