@@ -131,6 +131,61 @@ const STORY: &[Line] = &[
     alice(&["token", "restore", "{old.prefix}"]).alike(),
     alice(&["whoami"]).with("unknown").fails(3),
     alice(&["whoami", "--as", "carol"]).fails(4),
+    // Jobs of CI systems.
+    root(&[
+        "trust",
+        "add",
+        "app",
+        "--system",
+        "github",
+        "--audience",
+        "tok",
+        "--claim",
+        "repository=acme/app",
+        "--claim",
+        "repository_id=42",
+        "--repo",
+        "acme/app",
+        "--permission",
+        "write",
+    ])
+    .alike(),
+    root(&[
+        "trust",
+        "add",
+        "all",
+        "--system",
+        "github",
+        "--claim",
+        "ref=x",
+        "--repo",
+        "acme/app",
+        "--permission",
+        "read",
+    ])
+    .fails(2),
+    root(&[
+        "trust",
+        "add",
+        "app",
+        "--system",
+        "gitlab",
+        "--claim",
+        "project_id=1",
+        "--workspace",
+        "acme",
+        "--permission",
+        "read",
+    ])
+    .fails(1),
+    root(&["trust", "list"]).alike(),
+    root(&["trust", "show", "app"]).alike(),
+    root(&["trust", "show", "none-of-these"]).fails(5),
+    root(&["trust", "check"]).input("no-identity-token\n").fails(2),
+    root(&["trust", "remove", "app", "--dry-run"]).alike(),
+    root(&["trust", "remove", "app"]).fails(2),
+    root(&["trust", "remove", "app", "--force"]).alike(),
+    alice(&["trust", "list"]).fails(4),
     // What happened, and the end of somebody.
     // Uses are counted by the batch they were written in, which differs from run to run; acts are not.
     root(&["audit", "--limit", "50", "--user", "alice", "--action", "token.create"]).twice(),
@@ -147,7 +202,22 @@ const STORY: &[Line] = &[
 
 /// Commands that ask no daemon, or find theirs by themselves, and are thus the same however one is reached. They have
 /// tests of their own.
-const LOCAL: &[&str] = &["git setup", "git unset", "completions", "git why", "login", "logout", "doctor"];
+const LOCAL: &[&str] = &[
+    "agent start",
+    "agent stop",
+    "agent status",
+    "agent lock",
+    "agent unlock",
+    "ci exec",
+    "ci token",
+    "git setup",
+    "git unset",
+    "git why",
+    "login",
+    "logout",
+    "doctor",
+    "completions",
+];
 
 #[test]
 fn every_command_is_in_the_story() {
@@ -277,10 +347,11 @@ fn run(environment: &Environment, way: Way, line: &Line, kept: &HashMap<String, 
 
 /// What was said, with names for what differs from place to place and from moment to moment.
 fn masked(environment: &Environment, finished: &Finished, kept: &HashMap<String, String>) -> String {
-    let (url, socket) = (environment.url(), environment.socket().display().to_string());
+    let (url, host, socket) = (environment.url(), environment.host(), environment.socket().display().to_string());
     let root = environment.root().display().to_string();
     let mut names: Vec<(&str, &str)> = vec![
         (&url, "[address]"),
+        (&host, "[address]"),
         (&socket, "[address]"),
         (&root, "[root]"),
         ("unix:uid=0", "[from]"),

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
+mod agent;
+mod agent_memory;
+mod agent_outage;
 mod api;
 mod api_changes;
 mod api_endings;
@@ -56,6 +59,7 @@ mod rotation;
 mod server_config;
 mod shells;
 mod temporary;
+mod trust;
 mod typescript;
 mod uses;
 mod why;

@@ -99,8 +99,22 @@ impl Laptop<'_> {
 
     /// git there, trusting the server's certificate and asking nobody.
     pub fn git(&self, arguments: &[&str]) -> Call {
-        let call = self.call("git").arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
-        call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+        self.git_as("git", arguments)
+    }
+
+    /// The same with this program.
+    pub fn git_as(&self, program: &str, arguments: &[&str]) -> Call {
+        let call = self.call(program).arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
+        if self.environment.has_tls() {
+            call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+        } else {
+            call
+        }
+    }
+
+    /// Whether its user is somebody else than who runs the tests.
+    pub fn is_another_user(&self) -> bool {
+        self.user.is_some()
     }
 
     /// Its user's home.
@@ -138,8 +152,13 @@ impl Laptop<'_> {
     #[track_caller]
     pub fn logged_in(&self, user: &str) -> String {
         let password = self.password_of(user);
-        let url = self.environment.url();
-        let call = self.tok(&["login", &url, "--user", user, "--password-stdin", "--output", "json"]);
+        self.logged_in_at(&self.environment.url(), user, &password)
+    }
+
+    /// Logs somebody in at this address of the server.
+    #[track_caller]
+    pub fn logged_in_at(&self, url: &str, user: &str, password: &str) -> String {
+        let call = self.tok(&["login", url, "--user", user, "--password-stdin", "--output", "json"]);
         let said = call.input(format!("{password}\n")).ok().json();
         said["login"]["session"].as_str().expect("a login has a session").to_owned()
     }

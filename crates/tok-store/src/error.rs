@@ -80,6 +80,16 @@ impl StoreError {
         self.lost_connection() || source.is::<r2d2::Error>()
     }
 
+    /// Whether PostgreSQL undid the transaction to end a deadlock or a conflict of two (40P01, 40001): the same once more will do.
+    pub(crate) fn undone(&self) -> bool {
+        let Self::Unavailable { source: Some(source), .. } = self else { return false };
+        match source.downcast_ref::<DieselError>() {
+            Some(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            Some(DieselError::DatabaseError(_, info)) => info.message().contains("deadlock detected"),
+            _ => false,
+        }
+    }
+
     /// Whether the connection it happened on is no longer good.
     pub(crate) fn lost_connection(&self) -> bool {
         let Self::Unavailable { source: Some(source), .. } = self else { return false };
@@ -140,6 +150,9 @@ fn taken(constraint: &str) -> String {
         "users_name" => "a user of that name exists (names that differ in case alone are the same)".to_owned(),
         "workspaces_name" => {
             "a workspace of that name exists (names that differ in case alone are the same)".to_owned()
+        }
+        "trusts_name" => {
+            "a trust rule of that name exists (names that differ in case alone are the same)".to_owned()
         }
         "tokens_login" => {
             "a token with a chosen secret has that name, and it is presented by its name: choose another name, or revoke that one (`tok token list` shows it)".to_owned()

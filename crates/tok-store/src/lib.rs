@@ -15,6 +15,7 @@ mod schema;
 #[cfg(any(test, feature = "testdb"))]
 pub mod testdb;
 pub mod tokens;
+pub mod trusts;
 mod tx;
 pub mod users;
 pub mod workspaces;

@@ -149,6 +149,50 @@ diesel::table! {
 }
 
 diesel::table! {
+    trust_pins (trust_id, claim, name) {
+        trust_id -> Uuid,
+        claim -> Text,
+        name -> Text,
+        id_claim -> Text,
+        pinned -> Text,
+        pinned_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    trust_uses (digest) {
+        digest -> Bytea,
+        trust_id -> Uuid,
+        token_id -> Uuid,
+        until -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    trusts (id) {
+        id -> Uuid,
+        name -> Text,
+        system -> Text,
+        issuer -> Text,
+        audience -> Text,
+        claims -> Array<Text>,
+        algorithms -> Array<Text>,
+        ca -> Nullable<Text>,
+        workspace_id -> Uuid,
+        repos -> Array<Text>,
+        permission -> Text,
+        lifetime_seconds -> Int8,
+        max_age_seconds -> Int8,
+        once -> Text,
+        recycled_names -> Bool,
+        created_at -> Timestamptz,
+        created_by_name -> Text,
+        last_used_at -> Nullable<Timestamptz>,
+        uses -> Int8,
+    }
+}
+
+diesel::table! {
     users (id) {
         id -> Uuid,
         name -> Text,
@@ -192,6 +236,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     members,
     peppers,
     tokens,
+    trust_pins,
+    trust_uses,
+    trusts,
     users,
     workspaces
 );

@@ -238,6 +238,7 @@ mod tests {
             parent: None,
             token_prefix: Some("tokgit_a1b2".to_owned()),
             temporary: None,
+            trust: None,
             source,
         }
     }

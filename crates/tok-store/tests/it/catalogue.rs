@@ -17,6 +17,8 @@ const NO_REFERENCE: &[(&str, &str)] = &[
         "tokens.revoked_by_user_id",
         "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
     ),
+    ("trust_uses.token_id", "what was exchanged stays burnt when the token is cleaned away"),
+    ("trust_uses.trust_id", "what was exchanged stays burnt when the rule is removed"),
     (
         "users.cutoff_by_token_id",
         "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tok_model::id::TokenId;
@@ -17,12 +18,19 @@ pub(crate) struct Book {
     file: Option<LoginsFile>,
     read: Mutex<Option<(Stamp, Arc<Logins>)>>,
     sessions: Mutex<HashMap<TokenId, Arc<Session>>>,
+    /// Nothing that is read is kept.
+    closed: AtomicBool,
 }
 
 impl Book {
     /// Of this user's usual file.
     pub(crate) fn usual() -> Self {
-        Self { file: LoginsFile::usual(), read: Mutex::default(), sessions: Mutex::default() }
+        Self {
+            file: LoginsFile::usual(),
+            read: Mutex::default(),
+            sessions: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// The logins as they are now.
@@ -41,6 +49,9 @@ impl Book {
             return Ok(Arc::clone(logins));
         }
         let logins = Arc::new(file.read()?);
+        if self.closed.load(Ordering::SeqCst) {
+            return Ok(logins);
+        }
         *read = Some((stamp, Arc::clone(&logins)));
         drop(read);
         self.keep_only(&logins);
@@ -63,13 +74,20 @@ impl Book {
         self.lock().get(&login.session).cloned()
     }
 
-    /// Forgets the file and every session; says how many git tokens there were.
-    pub(super) fn forget(&self) -> usize {
+    /// Forgets the file and every session, and keeps nothing until it is opened again; says how many git tokens there
+    /// were.
+    pub(super) fn close(&self) -> usize {
+        self.closed.store(true, Ordering::SeqCst);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let sessions = std::mem::take(&mut *self.lock());
         let forgotten = sessions.values().map(|session| session.forget()).sum();
         sessions.values().for_each(|session| session.close());
         forgotten
+    }
+
+    /// Keeps what is read again.
+    pub(super) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
     }
 
     /// Closes what was logged out from.

@@ -79,12 +79,13 @@ impl Keeper {
     /// Forgets every secret and answers nobody from now on; says how many there were.
     pub(super) fn lock(&self) -> usize {
         self.locked.store(true, Ordering::SeqCst);
-        self.book.forget() + self.all_memory().clear()
+        self.book.close() + self.all_memory().clear()
     }
 
     /// Reads the logins again; says how many there are.
     pub(super) fn unlock(&self) -> Result<usize, crate::logins::Trouble> {
         let logins = self.book.logins()?;
+        self.book.open();
         self.locked.store(false, Ordering::SeqCst);
         self.touch();
         Ok(logins.all().len())

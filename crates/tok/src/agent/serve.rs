@@ -17,6 +17,8 @@ use crate::exit::Failure;
 
 /// Only this user, and root.
 const MODE: u32 = 0o600;
+/// Connections at a time; more wait. A process has 1024 descriptors, as a rule.
+const CONNECTIONS: usize = 512;
 /// How long conversations under way may take when it ends.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often tokens about to end are looked for, and whether there was work.
@@ -42,7 +44,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     tracing::info!(socket = %socket.display(), memory_locked, "The agent serves {}", socket.display());
     listener.serve(handle, stop, DRAIN).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    keeper.book.forget();
+    keeper.lock();
     tracing::info!("Stopped");
     Ok(())
 }
@@ -83,7 +85,8 @@ fn passed() -> Result<Option<std::os::unix::net::UnixListener>, Failure> {
 }
 
 async fn listen(passed: Option<std::os::unix::net::UnixListener>, socket: &Path) -> Result<LocalListener, Failure> {
-    let limits = SocketLimits::default();
+    // All that connect are one user's.
+    let limits = SocketLimits { connections: CONNECTIONS, per_user: CONNECTIONS, ..SocketLimits::default() };
     match passed {
         Some(listener) => LocalListener::inherited(listener, limits)
             .map_err(|why| Failure::local(format!("the socket that systemd passed cannot be used: {why}"))),
@@ -123,6 +126,8 @@ async fn upkeep(keeper: Arc<Keeper>, stop: CancellationToken) {
             () = sleep(keeper.tick(TICK)) => {}
             () = stop.cancelled() => return,
         }
+        // Whoever logged out meanwhile has no session here any more.
+        let _ = keeper.book.logins();
         for session in keeper.book.sessions() {
             session.renew_due();
         }

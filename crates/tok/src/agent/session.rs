@@ -240,8 +240,18 @@ impl Session {
         let mut state = self.lock();
         match fault.code {
             FaultCode::Unavailable => {
+                let server = self.login.server.to_string();
+                // What broke under a call does not know where it led to.
+                let fault = match fault.message.contains(&server) {
+                    true => fault,
+                    false => Fault { message: format!("{server} cannot be asked: {}", fault.message), ..fault },
+                };
                 state.client = None;
-                state.away = Some((fault.clone(), Moment::now().after(AWAY)));
+                let now = Moment::now();
+                // Whoever was only told so does not make it last longer.
+                if state.away.as_ref().is_none_or(|(_, until)| *until <= now) {
+                    state.away = Some((fault.clone(), now.after(AWAY)));
+                }
                 fault
             }
             FaultCode::Unauthenticated => {

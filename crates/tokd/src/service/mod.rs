@@ -11,6 +11,7 @@ mod server;
 mod sessions;
 mod strangers;
 mod tokens;
+mod trust;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
-pub use sessions::Watching;
+pub use sessions::{BrowserSession, Watching};
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};
 
@@ -57,6 +58,7 @@ pub struct Service {
     metrics: Metrics,
     device_logins: sessions::DeviceLogins,
     watchers: sessions::Watchers,
+    issuers: trust::Issuers,
     place: Place,
 }
 
@@ -111,6 +113,7 @@ impl Service {
             metrics,
             device_logins: sessions::DeviceLogins::default(),
             watchers: sessions::Watchers::default(),
+            issuers: trust::Issuers::default(),
             place,
         }
     }
@@ -171,7 +174,8 @@ impl Service {
         self.permit(caller, Need::Identity).map(drop)
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time, by the clock that everything here goes by.
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

@@ -9,15 +9,18 @@ mod audit;
 mod changes;
 mod endings;
 mod explain;
-mod extract;
+pub(super) mod extract;
 mod imports;
 mod metadata;
 mod oauth;
 mod openapi;
-mod problem;
+pub(super) mod problem;
 mod reply;
 mod server;
+mod token_endpoint;
+mod token_exchange;
 mod tokens;
+mod trusts;
 mod users;
 mod workspaces;
 
@@ -130,7 +133,9 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(workspaces::routes())
         .merge(audit::routes())
         .merge(server::routes())
+        .merge(trusts::routes())
         .merge(oauth::routes())
+        .merge(token_endpoint::routes())
         .merge(metadata::routes())
 }
 
