@@ -61,7 +61,8 @@ impl Helper {
             value.push_str(&quoted(text(socket)?));
         }
         if let Some(profile) = profile {
-            value.push_str(&format!(" --profile {profile}"));
+            value.push_str(" --profile ");
+            value.push_str(&profile.to_string());
         }
         Ok(value)
     }
