@@ -111,6 +111,8 @@ strip --strip-all --remove-section=.comment --remove-section=.note -- "$stage"/u
 
 put 644 config/tokd.toml /etc/tok/tokd.toml
 put 644 packaging/tokd.service /usr/lib/systemd/system/tokd.service
+put 644 packaging/systemd-user/tok-agent.service /usr/lib/systemd/user/tok-agent.service
+put 644 packaging/systemd-user/tok-agent.socket /usr/lib/systemd/user/tok-agent.socket
 put 644 packaging/sysusers.d/tok.conf /usr/lib/sysusers.d/tok.conf
 put 644 packaging/debian/copyright /usr/share/doc/tok/copyright
 

@@ -201,7 +201,18 @@ const STORY: &[Line] = &[
 ];
 
 /// Commands that ask no daemon, and are thus the same however one is reached.
-const LOCAL: &[&str] = &["ci exec", "ci token", "git setup", "git unset", "completions"];
+const LOCAL: &[&str] = &[
+    "agent start",
+    "agent stop",
+    "agent status",
+    "agent lock",
+    "agent unlock",
+    "ci exec",
+    "ci token",
+    "git setup",
+    "git unset",
+    "completions",
+];
 
 #[test]
 fn every_command_is_in_the_story() {

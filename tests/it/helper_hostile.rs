@@ -3,11 +3,28 @@
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use tok_tests::environment::Environment;
+
 use crate::helper_protocol::{acme, old, said};
+
+/// The same, asked through alice's agent.
+fn with_agent() -> Environment {
+    let environment = acme();
+    environment.through_agent(&["alice"]);
+    environment
+}
 
 #[test]
 fn a_path_that_is_missing_or_ambiguous_gets_nothing() {
-    let environment = acme();
+    paths(&acme());
+}
+
+#[test]
+fn a_path_that_is_missing_or_ambiguous_gets_nothing_of_the_agent() {
+    paths(&with_agent());
+}
+
+fn paths(environment: &Environment) {
     let nothing = |lines: &str| {
         let asked = environment.helper().acting_as("alice").argument("get").input(lines.to_owned() + "\n").ok();
         assert_eq!(asked.text(), "", "{lines:?}");
@@ -18,14 +35,22 @@ fn a_path_that_is_missing_or_ambiguous_gets_nothing() {
     for path in
         ["", "acme", "acme/", "acme/../app", "acme//app", "acme/app\\x", "acme/.git", "acme/app.git/info/refs?x=1#f"]
     {
-        nothing(&old(&environment, path));
+        nothing(&old(environment, path));
     }
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git'"), 0);
 }
 
 #[test]
 fn incident_32_only_this_very_server_is_answered() {
-    let environment = acme();
+    hosts(&acme());
+}
+
+#[test]
+fn incident_32_only_this_very_server_is_answered_of_the_agent() {
+    hosts(&with_agent());
+}
+
+fn hosts(environment: &Environment) {
     let port = environment.address().port();
     let mut hosts: Vec<(String, String)> = Vec::new();
     for host in [
@@ -63,14 +88,22 @@ fn incident_32_only_this_very_server_is_answered() {
             &format!("protocol={protocol}\nhost={host}\n"),
         );
         assert!(lines.contains(&host));
-        assert_eq!(said(&environment, "alice", &lines), "", "{protocol} {host}");
+        assert_eq!(said(environment, "alice", &lines), "", "{protocol} {host}");
     }
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git'"), 0);
 }
 
 #[test]
 fn incident_04_and_33_hostile_lines_get_no_answer_and_are_not_repeated() {
-    let environment = acme();
+    lines(&acme());
+}
+
+#[test]
+fn incident_04_and_33_hostile_lines_get_no_answer_and_are_not_repeated_of_the_agent() {
+    lines(&with_agent());
+}
+
+fn lines(environment: &Environment) {
     let host = environment.host();
     let good = format!("protocol=http\nhost={host}\npath=acme/app.git\nusername=alice\n");
     assert!(!environment.get(&good).is_silent());
@@ -112,7 +145,15 @@ fn incident_04_and_33_hostile_lines_get_no_answer_and_are_not_repeated() {
 
 #[test]
 fn a_state_of_somebody_else_or_made_up_changes_nothing() {
-    let environment = acme();
+    states(&acme());
+}
+
+#[test]
+fn a_state_of_somebody_else_or_made_up_changes_nothing_of_the_agent() {
+    states(&with_agent());
+}
+
+fn states(environment: &Environment) {
     let lines = environment.challenged("acme/app", "read").replace("path=", "username=alice\npath=");
     let expected = environment.get(&lines).token().to_owned();
     for state in [

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
+mod agent;
+mod agent_memory;
+mod agent_outage;
 mod api;
 mod api_changes;
 mod api_endings;
@@ -23,6 +26,7 @@ mod client_examples;
 mod config;
 mod cursors;
 mod demo;
+mod doctor;
 mod documents;
 mod durability;
 mod endings;
@@ -35,6 +39,7 @@ mod helper_protocol;
 mod idempotency;
 mod imports;
 mod kit;
+mod laptop;
 mod local_users;
 mod logins;
 mod main_job;
@@ -57,3 +62,4 @@ mod temporary;
 mod trust;
 mod typescript;
 mod uses;
+mod why;

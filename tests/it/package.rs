@@ -30,6 +30,8 @@ const CONTENTS: &[(&str, &str)] = &[
     ("-rwxr-xr-x", "./usr/bin/tok"),
     ("-rwxr-xr-x", "./usr/bin/tokd"),
     ("-rw-r--r--", "./usr/lib/systemd/system/tokd.service"),
+    ("-rw-r--r--", "./usr/lib/systemd/user/tok-agent.service"),
+    ("-rw-r--r--", "./usr/lib/systemd/user/tok-agent.socket"),
     ("-rw-r--r--", "./usr/lib/sysusers.d/tok.conf"),
     ("-rw-r--r--", "./usr/share/bash-completion/completions/tok"),
     ("-rw-r--r--", "./usr/share/doc/tok/changelog.gz"),
@@ -122,6 +124,28 @@ fn systemd_finds_no_fault_with_the_unit_and_little_exposure() {
     let exposure = table.split("Overall exposure level for tokd.service: ").nth(1);
     let exposure = exposure.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
     assert!(exposure.is_some_and(|exposure| exposure <= 1.5), "{table}");
+}
+
+#[test]
+fn systemd_finds_no_fault_with_the_units_of_the_agent() {
+    let root = Root::with_package();
+    let program = root.at("/usr/bin/tok");
+    let directory = root.at("/user-units");
+    fs::create_dir(&directory).expect("a directory");
+    for name in ["tok-agent.service", "tok-agent.socket"] {
+        let shipped = root.read(&format!("/usr/lib/systemd/user/{name}"));
+        fs::write(directory.join(name), shipped.replace("/usr/bin/tok", &program.display().to_string()))
+            .expect("a unit");
+    }
+    let output = system("systemd-analyze")
+        .args(["--user", "verify", "--man=no"])
+        .env("XDG_RUNTIME_DIR", &directory)
+        .arg(directory.join("tok-agent.socket"))
+        .arg(directory.join("tok-agent.service"))
+        .output()
+        .expect("systemd-analyze runs");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !complaints.contains("tok-agent"), "{complaints}");
 }
 
 #[test]

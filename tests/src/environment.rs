@@ -31,6 +31,8 @@ pub struct Environment {
     data: PathBuf,
     /// Who signs the daemon's certificates, if it speaks TLS.
     authority: Option<Authority>,
+    /// The agent that the helper asks, if it is not the daemon.
+    agent: OnceLock<PathBuf>,
 }
 
 impl Environment {
@@ -54,6 +56,7 @@ impl Environment {
             address: OnceLock::new(),
             traces: AtomicUsize::new(0),
             authority: None,
+            agent: OnceLock::new(),
         }
     }
 
@@ -69,6 +72,11 @@ impl Environment {
         environment.start_with(&environment.serve_recipe(&configuration));
         environment.tok(&["git", "setup", &environment.url()]).ok();
         environment
+    }
+
+    /// Whether the daemon speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.authority.is_some()
     }
 
     /// Who signs the daemon's certificates.
@@ -290,7 +298,30 @@ impl Environment {
 
     /// `git-credential-tok`, without its operation.
     pub fn helper(&self) -> Call {
-        self.call(binaries::path("git-credential-tok"))
+        let helper = self.call(binaries::path("git-credential-tok"));
+        match self.agent.get() {
+            Some(socket) => helper.variable("TOK_SOCKET", socket),
+            None => helper,
+        }
+    }
+
+    /// Lets these users log in from here and the helper ask an agent from now on, instead of the daemon.
+    pub fn through_agent(&self, users: &[&str]) {
+        for user in users {
+            let password = format!("a long and lucky password of {user}");
+            self.tok(&["user", "passwd", user]).input(format!("{password}\n")).ok();
+            self.with_logins(self.tok(&["login", &self.url(), "--user", user, "--password-stdin"]))
+                .input(format!("{password}\n"))
+                .ok();
+        }
+        self.with_logins(self.tok(&["agent", "start"])).ok();
+        self.agent.set(self.home().join("run/tok/agent.sock")).expect("there is one agent");
+    }
+
+    /// In surroundings where logins are kept: where a secret may be.
+    fn with_logins(&self, call: Call) -> Call {
+        let configuration = self.canaries.exempt().join("configuration");
+        call.without("TOK_SOCKET").variable("XDG_CONFIG_HOME", configuration).variable("TOK_STORAGE", "file")
     }
 
     /// A conversation with the helper.
@@ -350,6 +381,12 @@ impl Environment {
 
     fn verdict(&self, panicking: bool) -> Vec<String> {
         let mut complaints = Vec::new();
+        if self.agent.get().is_some() {
+            let stopped = self.with_logins(self.tok(&["agent", "stop"])).run();
+            if stopped.code != Some(0) {
+                complaints.push(stopped.describe());
+            }
+        }
         if let Some(daemon) = self.running().take() {
             self.canaries.inspect_processes(daemon.pid());
             if panicking {

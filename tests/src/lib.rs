@@ -7,6 +7,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a kit for tests panics wherever a test should fail")]
 
+pub mod agent;
 pub mod binaries;
 pub mod call;
 pub mod cgi;
@@ -17,6 +18,7 @@ pub mod git;
 pub mod helper;
 pub mod http;
 pub mod issuer;
+pub mod laptop;
 pub mod nginx;
 pub mod normalise;
 pub mod postgres;

@@ -14,9 +14,10 @@ git-credential-tok: gives git a token for one repository, minted when it is need
 Git calls it; you do not. To switch it on for one server and nothing else:
     tok git setup https://git.example.com
 
-Usage: git-credential-tok [--socket PATH] [--timeout SECONDS] get|store|erase|capability
+Usage: git-credential-tok [--socket PATH] [--profile NAME] [--timeout SECONDS] get|store|erase|capability
 
 Variables:
+    TOK_PROFILE         which of several logins, as --profile does: `helper = tok --profile work`
     TOK_SOCKET          the socket to ask, and no other
     TOK_TOKEN           with TOK_SERVER: the token to answer with, for that server only
     TOK_USER            the user to act as (managers only)
@@ -46,12 +47,14 @@ pub(crate) struct Call {
     pub(crate) socket: Option<PathBuf>,
     /// `--timeout`: for how many seconds a credential may be kept.
     pub(crate) timeout_seconds: Option<u32>,
+    /// `--profile`: which of several logins to use.
+    pub(crate) profile: Option<String>,
 }
 
 /// Reads the arguments behind the program's name.
 pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
     let mut arguments = arguments.peekable();
-    let (mut socket, mut timeout_seconds) = (None, None);
+    let (mut socket, mut timeout_seconds, mut profile) = (None, None, None);
     while let Some(argument) = arguments.next() {
         let Some(text) = argument.to_str() else {
             return Task::Explain("an argument is not UTF-8; see git-credential-tok --help".to_owned());
@@ -63,7 +66,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
         match option {
             "--version" | "-V" => return Task::Print(VERSION),
             "--help" | "-h" => return Task::Print(HELP),
-            "--socket" | "--timeout" => {
+            "--socket" | "--timeout" | "--profile" => {
                 // The last word is git's operation, never an option's value.
                 let value = value.take().or_else(|| arguments.next().filter(|_| arguments.peek().is_some()));
                 let Some(value) = value.filter(|value| !value.is_empty()) else {
@@ -71,6 +74,11 @@ pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
                 };
                 if option == "--socket" {
                     socket = Some(PathBuf::from(value));
+                } else if option == "--profile" {
+                    profile = value.to_str().map(str::to_owned);
+                    if profile.is_none() {
+                        return Task::Explain("--profile takes the name of a login".to_owned());
+                    }
                 } else {
                     timeout_seconds = value.to_str().and_then(|seconds| seconds.parse().ok());
                     if timeout_seconds.is_none() {
@@ -83,7 +91,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
             }
             "capability" => return Task::Print(CAPABILITIES),
             _ => match text.parse() {
-                Ok(operation) => return Task::Relay(Call { operation, socket, timeout_seconds }),
+                Ok(operation) => return Task::Relay(Call { operation, socket, timeout_seconds, profile }),
                 Err(_) => return Task::Nothing,
             },
         }
@@ -106,11 +114,13 @@ mod tests {
     #[test]
     fn options_come_before_gits_operation() {
         let call = |operation, socket: Option<&str>, timeout_seconds| {
-            Task::Relay(Call { operation, socket: socket.map(PathBuf::from), timeout_seconds })
+            Task::Relay(Call { operation, socket: socket.map(PathBuf::from), timeout_seconds, profile: None })
         };
         assert_eq!(task(&["get"]), call(Operation::Get, None, None));
         assert_eq!(task(&["--socket", "/s", "--timeout=900", "store"]), call(Operation::Store, Some("/s"), Some(900)));
         assert_eq!(task(&["--socket=/a=b", "--timeout", "5", "erase"]), call(Operation::Erase, Some("/a=b"), Some(5)));
+        let Task::Relay(named) = task(&["--profile", "work", "get"]) else { panic!("git's operation is there") };
+        assert_eq!(named.profile.as_deref(), Some("work"));
         assert_eq!(task(&["capability"]), Task::Print(CAPABILITIES));
         assert_eq!(task(&["--socket", "/s", "--version"]), Task::Print(VERSION));
         assert_eq!(task(&["--help"]), Task::Print(HELP));

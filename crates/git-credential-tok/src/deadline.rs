@@ -31,6 +31,12 @@ impl Deadline {
         Trouble::Late { whole: self.whole }
     }
 
+    /// Waits a moment, if there is one left.
+    pub(crate) fn pause(&self, moment: Duration) -> Result<(), Trouble> {
+        std::thread::sleep(moment.min(self.remaining()?));
+        Ok(())
+    }
+
     /// Waits until `fd` is ready for `events` or is closed on the other side.
     pub(crate) fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<(), Trouble> {
         loop {

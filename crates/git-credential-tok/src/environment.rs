@@ -1,5 +1,6 @@
 //! The variables: a token that a CI job holds, the user to act as, the deadline.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tok_model::credential::{Answer, CredentialRequest, Operation};
@@ -80,7 +81,12 @@ pub(crate) fn held(operation: Operation, request: &CredentialRequest) -> Result<
     answer.map(Held::Answer).map_err(|_| refused())
 }
 
+/// A variable that names a path.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// A variable that is set to something; unreadable text counts as nothing.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).filter(|value| !value.is_empty())?.into_string().ok()
 }

@@ -4,6 +4,7 @@
 //! print the answer in one piece. All thinking is in the daemon. Whatever goes wrong, it exits with 0 and prints
 //! nothing on stdout: git ignores a helper's exit status, and half an answer is worse than none.
 
+mod agent;
 mod ancestors;
 mod arguments;
 mod deadline;
@@ -63,11 +64,6 @@ fn relay(call: &Call) -> Result<(), Trouble> {
         Held::Nothing => {}
     }
     let acting_as = environment::acting_as()?;
-    // A system-wide daemon has no use for the passwords of other servers; only the user's own socket may see them.
-    let private_only = call.operation != Operation::Get && !request.answered_by_tok();
-    let Some(connection) = sockets::connect(call.socket.as_deref(), private_only, &deadline)? else {
-        return Ok(());
-    };
     let hint = match call.operation {
         Operation::Get if request.wwwauth().is_empty() => ancestors::hint(),
         _ => None,
@@ -77,15 +73,43 @@ fn relay(call: &Call) -> Result<(), Trouble> {
         .with_agent(AGENT)
         .with_hint(hint)
         .with_timeout(call.timeout_seconds)
-        .to_bytes();
-    let answer = relay::exchange(&connection, &message, &deadline)?;
-    if call.operation != Operation::Get {
-        return Ok(());
+        .with_profile(agent::profile(call.profile.clone()).as_deref())
+        .map_err(|_| Trouble::Profile)?;
+    ask(call, &message, &deadline)
+}
+
+/// Asks the agent and the daemon in their order, until one has something to say.
+fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), Trouble> {
+    // A system-wide daemon has no use for the passwords of other servers; only the user's own socket may see them.
+    let private_only = call.operation != Operation::Get && !message.credential().answered_by_tok();
+    let agent = agent::socket();
+    let bytes = message.to_bytes();
+    for candidate in sockets::candidates(call.socket.as_deref(), agent.as_deref(), private_only) {
+        let mut connection = sockets::connect(&candidate, deadline)?;
+        if connection.is_none() && candidate.is_agent && agent::is_needed(call.operation, message.credential()) {
+            let mut starting = agent::start()?;
+            while connection.is_none() {
+                if starting.try_wait().is_ok_and(|ended| ended.is_some_and(|status| !status.success())) {
+                    return Err(Trouble::NoAgent);
+                }
+                deadline.pause(agent::PAUSE)?;
+                connection = sockets::connect(&candidate, deadline)?;
+            }
+        }
+        let Some(connection) = connection else { continue };
+        let answer = relay::exchange(&connection, &bytes, deadline)?;
+        if call.operation != Operation::Get {
+            // Whoever kept it has forgotten it now, and the next one may have kept it, too.
+            continue;
+        }
+        let answer = RelayedAnswer::parse(&answer).map_err(Trouble::BadAnswer)?;
+        for message in answer.messages() {
+            output::complain(message);
+        }
+        if !answer.for_git().is_empty() || !answer.messages().is_empty() {
+            output::stdout(answer.for_git());
+            return Ok(());
+        }
     }
-    let answer = RelayedAnswer::parse(&answer).map_err(Trouble::BadAnswer)?;
-    for message in answer.messages() {
-        output::complain(message);
-    }
-    output::stdout(answer.for_git());
     Ok(())
 }

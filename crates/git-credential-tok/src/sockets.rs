@@ -9,6 +9,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, socket_with};
 
 use crate::deadline::Deadline;
+use crate::environment::path;
 use crate::output;
 use crate::trouble::Trouble;
 
@@ -20,56 +21,50 @@ const DAEMON_USER: &str = "tokd";
 const LARGEST_PASSWD: usize = 1 << 20;
 
 /// A socket that may be there.
-struct Candidate {
-    path: PathBuf,
+pub(crate) struct Candidate {
+    pub(crate) path: PathBuf,
     /// Named by the user: others are not tried, and it is worth a word if it keeps us out.
     chosen: bool,
+    /// Where the user's agent listens, once it runs.
+    pub(crate) is_agent: bool,
 }
 
-/// Connects to the first socket that is there, and makes sure of who listens. Nothing if none is: then tok has nothing
-/// to say, and git goes on to its next helper.
-pub(crate) fn connect(
-    option: Option<&Path>,
-    private_only: bool,
-    deadline: &Deadline,
-) -> Result<Option<OwnedFd>, Trouble> {
-    let variable = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let chosen = option.map(Path::to_owned).or_else(|| variable("TOK_SOCKET"));
-    for Candidate { path, chosen } in candidates(chosen, || variable("XDG_RUNTIME_DIR"), private_only) {
-        let Ok(address) = SocketAddrUnix::new(path.as_path()) else {
-            if chosen {
-                return Err(Trouble::NoSocket { path });
-            }
-            continue;
-        };
-        match reach(&address, deadline) {
-            Ok(connection) => {
-                let uid = socket_peercred(&connection).map_err(Trouble::Broken)?.uid.as_raw();
-                if !trusted(uid, rustix::process::geteuid().as_raw(), daemon_uid) {
-                    return Err(Trouble::Stranger { path, uid });
-                }
-                return Ok(Some(connection));
-            }
-            Err(Errno::ACCESS | Errno::PERM) if chosen => return Err(Trouble::NotAllowed { path }),
-            Err(Errno::AGAIN) => return Err(deadline.passed()),
-            Err(error) => output::debug(|| format!("no connection to {}: {error}", path.display())),
+/// The sockets to ask, in order: a chosen one alone, or else the user's agent and then the machine's daemon, unless it is
+/// for the user's own ears.
+pub(crate) fn candidates(option: Option<&Path>, agent: Option<&Path>, private_only: bool) -> Vec<Candidate> {
+    let chosen = option.map(Path::to_owned).or_else(|| path("TOK_SOCKET"));
+    let is_agent = |path: &Path| Some(path) == agent;
+    match chosen {
+        Some(path) => vec![Candidate { is_agent: is_agent(&path), path, chosen: true }],
+        None => {
+            let system = (!private_only).then(|| PathBuf::from(SYSTEM_SOCKET));
+            let paths = agent.map(Path::to_owned).into_iter().chain(system);
+            paths.map(|path| Candidate { is_agent: is_agent(&path), path, chosen: false }).collect()
         }
     }
-    Ok(None)
 }
 
-/// A chosen socket alone, or else the user's agent and then the machine's daemon, unless it is for the user's own ears.
-fn candidates(
-    chosen: Option<PathBuf>,
-    runtime_directory: impl FnOnce() -> Option<PathBuf>,
-    private_only: bool,
-) -> Vec<Candidate> {
-    if let Some(path) = chosen {
-        return vec![Candidate { path, chosen: true }];
+/// Connects, and makes sure of who listens. Nothing if nobody does.
+pub(crate) fn connect(candidate: &Candidate, deadline: &Deadline) -> Result<Option<OwnedFd>, Trouble> {
+    let Candidate { path, chosen, .. } = candidate;
+    let Ok(address) = SocketAddrUnix::new(path.as_path()) else {
+        return if *chosen { Err(Trouble::NoSocket { path: path.clone() }) } else { Ok(None) };
+    };
+    match reach(&address, deadline) {
+        Ok(connection) => {
+            let uid = socket_peercred(&connection).map_err(Trouble::Broken)?.uid.as_raw();
+            if !trusted(uid, rustix::process::geteuid().as_raw(), daemon_uid) {
+                return Err(Trouble::Stranger { path: path.clone(), uid });
+            }
+            Ok(Some(connection))
+        }
+        Err(Errno::ACCESS | Errno::PERM) if *chosen => Err(Trouble::NotAllowed { path: path.clone() }),
+        Err(Errno::AGAIN) => Err(deadline.passed()),
+        Err(error) => {
+            output::debug(|| format!("no connection to {}: {error}", path.display()));
+            Ok(None)
+        }
     }
-    let agent = runtime_directory().filter(|directory| directory.is_absolute()).map(|d| d.join("tok/agent.sock"));
-    let system = (!private_only).then(|| PathBuf::from(SYSTEM_SOCKET));
-    agent.into_iter().chain(system).map(|path| Candidate { path, chosen: false }).collect()
 }
 
 /// A connected socket that does not block. `EAGAIN` means that the deadline passed while its queue was full.
@@ -131,15 +126,17 @@ mod tests {
 
     #[test]
     fn passwords_of_other_servers_are_for_the_users_own_socket_only() {
-        let paths = |chosen: Option<&str>, runtime: Option<&str>, private_only| {
-            let found = candidates(chosen.map(PathBuf::from), || runtime.map(PathBuf::from), private_only);
-            found.into_iter().map(|c| c.path.display().to_string()).collect::<Vec<_>>()
+        let paths = |chosen: Option<&str>, agent: Option<&str>, private_only| {
+            let found = candidates(chosen.map(Path::new), agent.map(Path::new), private_only);
+            found.into_iter().map(|c| (c.path.display().to_string(), c.is_agent)).collect::<Vec<_>>()
         };
-        assert_eq!(paths(None, Some("/run/user/7"), false), ["/run/user/7/tok/agent.sock", SYSTEM_SOCKET]);
-        assert_eq!(paths(None, Some("/run/user/7"), true), ["/run/user/7/tok/agent.sock"]);
-        assert_eq!(paths(None, Some("relative"), false), [SYSTEM_SOCKET]);
+        let (agent, system) = ("/run/user/7/tok/agent.sock", (SYSTEM_SOCKET.to_owned(), false));
+        assert_eq!(paths(None, Some(agent), false), [(agent.to_owned(), true), system.clone()]);
+        assert_eq!(paths(None, Some(agent), true), [(agent.to_owned(), true)]);
+        assert_eq!(paths(None, None, false), [system]);
         assert!(paths(None, None, true).is_empty());
-        assert_eq!(paths(Some("/x"), Some("/run/user/7"), true), ["/x"]);
+        assert_eq!(paths(Some("/x"), Some(agent), true), [("/x".to_owned(), false)]);
+        assert_eq!(paths(Some(agent), Some(agent), true), [(agent.to_owned(), true)]);
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub(crate) enum Trouble {
     Broken(Errno),
     /// The answer is not one that git could read.
     BadAnswer(Malformed),
+    /// The agent could not be started.
+    NoAgent,
+    /// The name of a login cannot be one.
+    Profile,
     /// A variable has a value it cannot have.
     Variable {
         /// Its name.
@@ -63,6 +67,8 @@ impl fmt::Display for Trouble {
             ),
             Self::Broken(error) => write!(f, "the connection to tokd broke ({error}); see `tok status`"),
             Self::BadAnswer(malformed) => write!(f, "tokd's answer was not used: {malformed}; see `tok status`"),
+            Self::NoAgent => f.write_str("the agent could not be started; `tok agent start` says why"),
+            Self::Profile => f.write_str("the profile is no name of a login; see --profile and TOK_PROFILE"),
             Self::Variable { name, should } => write!(f, "{name} {should}"),
         }
     }

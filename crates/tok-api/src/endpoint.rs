@@ -29,6 +29,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// Whether this process is root.
     pub root: bool,
+    /// Whether the agent is left aside: it has nothing to say to whoever is logged in nowhere.
+    pub without_agent: bool,
 }
 
 impl Surroundings {
@@ -46,6 +48,7 @@ impl Surroundings {
             state_home,
             home,
             root: uid.is_root(),
+            without_agent: false,
         }
     }
 
@@ -72,6 +75,10 @@ impl Surroundings {
         }
         let state = self.state_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".local/state")));
         let mut sockets = self.known_to_helper();
+        if self.without_agent {
+            let agent = self.agent_socket();
+            sockets.retain(|socket| Some(socket) != agent.as_ref());
+        }
         sockets.extend(state.map(|directory| directory.join("tok/tokd.sock")));
         if self.root {
             sockets.push(PathBuf::from("/var/lib/tok/tokd.sock"));
@@ -183,6 +190,8 @@ mod tests {
         assert_eq!(paths(&moved)[2], "/state/tok/tokd.sock");
         let root = Surroundings { root: true, ..Surroundings::default() };
         assert_eq!(paths(&root), ["/run/tok/tokd.sock", "/var/lib/tok/tokd.sock"]);
+        let alone = Surroundings { without_agent: true, ..user.clone() };
+        assert_eq!(paths(&alone), ["/run/tok/tokd.sock", "/home/alice/.local/state/tok/tokd.sock"]);
         let explicit = Surroundings { explicit: Some("/tmp/x.sock".into()), ..user };
         assert_eq!(paths(&explicit), ["/tmp/x.sock"]);
     }

@@ -16,12 +16,14 @@ use crate::output::{self, Format};
 
 /// Access tokens for your git server
 ///
-/// `tok` talks to the daemon `tokd`: to a server elsewhere with `--server` or `TOK_SERVER`, else over a local socket on
-/// this machine. It looks at `--socket` or `TOK_SOCKET` and nowhere else if one of them is given; otherwise at
-/// `$XDG_RUNTIME_DIR/tok/agent.sock`, `/run/tok/tokd.sock`, and where `tokd dev` listens. A flag wins over a variable,
-/// and `TOK_SERVER` over `TOK_SOCKET`.
+/// `tok` talks to the daemon `tokd`: to a server elsewhere with `--server` or `TOK_SERVER`, else to the server that you
+/// are logged in to (`tok login`), else over a local socket on this machine. It looks at `--socket` or `TOK_SOCKET` and
+/// nowhere else if one of them is given; otherwise at `$XDG_RUNTIME_DIR/tok/agent.sock`, `/run/tok/tokd.sock`, and where
+/// `tokd dev` listens. A flag wins over a variable, and `TOK_SERVER` over `TOK_SOCKET`. With a token in `TOK_TOKEN` and
+/// no server named, logins are left aside.
 ///
-/// Who you are is the token in `TOK_TOKEN`, or without one, over a local socket, your user on this machine.
+/// Who you are is the token in `TOK_TOKEN`, or without one the login for that server, or over a local socket your user on
+/// this machine. `tok status` shows which it is.
 ///
 /// A server's certificate must be trusted by this machine, or signed by one in the file that `SSL_CERT_FILE` names.
 ///
@@ -30,6 +32,7 @@ use crate::output::{self, Format};
 ///
 /// Examples:
 ///
+///     $ tok login https://git.example.com
 ///     $ tok token create "CI of acme/app" --expires 90d --scopes repo:read
 ///     $ tok token list --expiring 14d
 ///     $ tok --server https://git.example.com token list
@@ -52,12 +55,15 @@ const NO_SECRETS: &str = "a secret is never an argument, which others on this ma
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// A server elsewhere, instead of this machine's socket; takes a token in `TOK_TOKEN`
+    /// A server elsewhere, instead of this machine's socket; takes a login there, or a token in `TOK_TOKEN`
     #[arg(long, global = true, value_name = "URL", env = "TOK_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
     /// The daemon's socket; no other is tried
     #[arg(long, global = true, value_name = "PATH", env = "TOK_SOCKET", hide_env_values = true)]
     pub(crate) socket: Option<PathBuf>,
+    /// The login to use, by the name it was given
+    #[arg(long, global = true, value_name = "NAME", env = "TOK_PROFILE", hide_env_values = true)]
+    pub(crate) profile: Option<String>,
     /// Act as this user (managers only)
     #[arg(long = "as", global = true, value_name = "USER", env = "TOK_USER", hide_env_values = true)]
     pub(crate) act_as: Option<String>,

@@ -9,11 +9,14 @@ use secrecy::SecretString;
 use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::endpoint::Surroundings;
 use tok_model::clock::Timestamp;
+use tok_model::name::UserName;
 use tok_model::url::Origin;
 
 use crate::arguments::{Globals, Whereabouts};
 use crate::exit::Failure;
+use crate::logins::{Login, Profile};
 use crate::output::{Output, complain, quoted};
+use crate::route::{Named, Route};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -23,9 +26,11 @@ pub(crate) struct Context {
     pub(crate) now: Timestamp,
     /// Where to look for a daemon on this machine.
     pub(crate) surroundings: Surroundings,
-    /// The daemon's remote address, if it is not asked over a local socket.
-    server: Option<Origin>,
-    caller: Caller,
+    /// What flags and variables say about which daemon is asked, and as whom.
+    named: Named,
+    act_as: Option<UserName>,
+    /// Which daemon is asked, once that was found out.
+    route: Option<Route>,
     client: Option<Client>,
     /// The global flags that decide who is asked, and as whom, for a command that goes on where this one ends.
     flags: String,
@@ -35,6 +40,10 @@ impl Context {
     pub(crate) fn new(globals: &Globals, whereabouts: Whereabouts) -> Result<Self, Failure> {
         let act_as = match globals.act_as.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => Some(name.parse().map_err(|why| Failure::usage(format!("--as: {why}")))?),
+            None => None,
+        };
+        let profile = match globals.profile.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => Some(name.parse().map_err(|why| Failure::usage(format!("--profile: {why}")))?),
             None => None,
         };
         let (server, socket) = match whereabouts {
@@ -48,13 +57,15 @@ impl Context {
         };
         let flags = typed("as", globals.act_as.as_deref().map(OsStr::new), "TOK_USER")
             + &typed("server", server.as_ref().and(globals.server.as_deref()).map(OsStr::new), "TOK_SERVER")
-            + &typed("socket", socket.as_deref().map(Path::as_os_str), "TOK_SOCKET");
+            + &typed("socket", socket.as_deref().map(Path::as_os_str), "TOK_SOCKET")
+            + &typed("profile", globals.profile.as_deref().map(OsStr::new), "TOK_PROFILE");
         Ok(Self {
             out: Output::new(globals.output, globals.quiet, globals.no_input),
             now: now(),
             surroundings: Surroundings::of_process(socket),
-            server,
-            caller: Caller { token: token()?, act_as },
+            named: Named { server, token: token()?, profile },
+            act_as,
+            route: None,
             client: None,
             flags,
         })
@@ -69,27 +80,64 @@ impl Context {
     pub(crate) async fn client(&mut self) -> Result<&mut Client, Failure> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => match &self.server {
-                Some(server) => Client::remote(server, &self.caller, &RemoteOptions::default()).await?,
-                None => Client::connect(&self.surroundings, &self.caller).await?,
-            },
+            None => self.connect().await?,
         };
         Ok(self.client.insert(client))
     }
 
-    /// The server elsewhere that was named, if one was.
-    pub(crate) fn server(&self) -> Option<&Origin> {
-        self.server.as_ref()
+    async fn connect(&mut self) -> Result<Client, Failure> {
+        if self.route.is_none() {
+            self.route = Some(Route::find(&self.named, &self.surroundings).await?);
+        }
+        let route = self.route.as_ref();
+        let caller = Caller { token: route.and_then(|route| route.token.clone()), act_as: self.act_as.clone() };
+        match route.and_then(|route| route.server.as_ref()) {
+            Some(server) => Ok(Client::remote(server, &caller, &RemoteOptions::default()).await?),
+            // An agent speaks for logins, and there is none for this.
+            None => {
+                let daemons = Surroundings { without_agent: true, ..self.surroundings.clone() };
+                Ok(Client::connect(&daemons, &caller).await?)
+            }
+        }
+    }
+
+    /// A server, as whoever has this token, or as nobody.
+    pub(crate) async fn server(&self, server: &Origin, token: Option<SecretString>) -> Result<Client, Failure> {
+        let caller = Caller { token, act_as: None };
+        Ok(Client::remote(server, &caller, &RemoteOptions::default()).await?)
+    }
+
+    /// What flags and variables say about which daemon is asked.
+    pub(crate) fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// The user a manager acts as.
+    pub(crate) fn acting_as(&self) -> Option<&UserName> {
+        self.act_as.as_ref()
+    }
+
+    /// The profile that was named.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.named.profile.as_ref()
+    }
+
+    /// The login that this command is made with, once it has asked anything.
+    pub(crate) fn login(&self) -> Option<&Login> {
+        self.route.as_ref()?.login.as_ref()
+    }
+
+    /// Why commands go where they go.
+    pub(crate) fn why_there(&self) -> &'static str {
+        match &self.route {
+            Some(route) => route.why(self.surroundings.explicit.is_some()),
+            None => "nowhere yet",
+        }
     }
 
     /// What to do when a server does not know the caller, better than the server can say it.
     pub(crate) fn not_logged_in(&self) -> Option<String> {
-        let server = self.server.as_ref()?;
-        self.caller.token.is_none().then(|| {
-            format!(
-                "set TOK_TOKEN to a token of yours for {server}; on the server, `tok token create <name>` makes one"
-            )
-        })
+        self.route.as_ref()?.not_logged_in()
     }
 
     /// How this command may get consent to what cannot be undone. Fails at once if there is no way to get it.

@@ -83,6 +83,25 @@ impl Failure {
         Self::said(Exit::Usage, "usage", message)
     }
 
+    /// There is nobody to be.
+    pub(crate) fn not_logged_in(message: impl fmt::Display) -> Self {
+        Self::said(Exit::NotLoggedIn, FaultCode::Unauthenticated.as_str(), message)
+    }
+
+    /// Nothing of that name is here.
+    pub(crate) fn not_found(message: impl fmt::Display) -> Self {
+        Self::said(Exit::NotFound, FaultCode::NotFound.as_str(), message)
+    }
+
+    /// More than one thing fits: these.
+    pub(crate) fn ambiguous(message: impl fmt::Display, fitting: Vec<String>) -> Self {
+        let mut failure = Self::said(Exit::NotFound, FaultCode::Ambiguous.as_str(), message);
+        if let Self::Said(complaint) = &mut failure {
+            complaint.matches = fitting;
+        }
+        failure
+    }
+
     /// Something on this side did not work.
     pub(crate) fn local(message: impl fmt::Display) -> Self {
         Self::said(Exit::Failed, "failed", message)
@@ -150,6 +169,14 @@ impl Failure {
             Exit::NotAllowed => self.hint("`tok whoami` shows who you are to the daemon and what you may do"),
             Exit::Unreachable => self.hint("`tok status` shows whether the daemon answers"),
             Exit::NotFound | Exit::Failed => self,
+        }
+    }
+
+    /// What went wrong, in a line.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Said(complaint) => complaint.message.clone(),
+            Self::Silent(_) | Self::Command(_) | Self::ReaderGone => String::new(),
         }
     }
 

@@ -1,11 +1,14 @@
 //! `tok`: access tokens for people and scripts. Arguments in, text or JSON and an exit code out.
 
+mod agent;
 mod arguments;
 mod commands;
 mod context;
 mod exit;
+mod logins;
 mod output;
 mod reference;
+mod route;
 mod secret;
 mod settings;
 
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
+    cli.command.prepare();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

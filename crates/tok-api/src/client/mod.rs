@@ -7,6 +7,7 @@ pub mod agent;
 mod audit;
 mod authorization;
 mod identity;
+mod probe;
 mod remote;
 mod session;
 mod tokens;
@@ -43,6 +44,7 @@ use crate::wire::v1::session_service_client::SessionServiceClient;
 use crate::wire::v1::token_service_client::TokenServiceClient;
 use crate::wire::v1::trust_service_client::TrustServiceClient;
 
+pub use probe::{Probe, Stage};
 pub use remote::{CONNECT_DEADLINE, RemoteOptions};
 
 /// How long a call may take from its first byte to its answer.

@@ -97,6 +97,11 @@ impl Dialler {
             Ok(reached) => reached.map_err(|why| self.unreachable(&words(&why)))?,
             Err(_) => return Err(self.unreachable(&format!("nobody accepted within {:?}", self.reach))),
         };
+        self.secure(stream).await
+    }
+
+    /// Shakes hands, where that is to be done.
+    pub(super) async fn secure(&self, stream: TcpStream) -> Result<Wire, DialFault> {
         // Calls are small and waited for.
         stream.set_nodelay(true).map_err(|why| self.unreachable(&words(&why)))?;
         let Some((connector, name)) = &self.tls else { return Ok(Wire::Plain(stream)) };
@@ -234,6 +239,16 @@ pub(crate) struct DialFault(pub(crate) Fault);
 pub(super) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Wire {
+    /// The certificate that the server showed.
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first(),
+        }
+    }
 }
 
 impl AsyncRead for Wire {

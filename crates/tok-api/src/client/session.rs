@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_model::clock::Timestamp;
 use tonic::{Request, Streaming};
@@ -47,8 +46,7 @@ impl Client {
     /// The same, with the server's own time when it answered, if it said so: the token's end is by its clock.
     pub async fn mint_git_timed(&mut self, wish: GitMint) -> Result<(MintedGit, Option<Timestamp>), Fault> {
         let reply = self.session.mint_git(v1::MintGitRequest::from(wish)).await.map_err(Fault::from)?;
-        let date = reply.metadata().get("date").and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(|date| date.to_utc());
+        let date = super::probe::date(reply.metadata());
         Ok((reply.into_inner().try_into().map_err(unreadable)?, date))
     }
 

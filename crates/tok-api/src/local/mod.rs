@@ -9,3 +9,14 @@ pub mod helper;
 pub mod listener;
 pub mod place;
 pub mod prefixed;
+
+/// Closes every descriptor from this one on, as far as there are any: for the very beginning of a process that was
+/// started by somebody who left something open.
+pub fn close_from(first: i32) {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number >= first) {
+        // The descriptor that read the directory is among them, and closed already.
+        let _ = nix::unistd::close(number);
+    }
+}

@@ -1,10 +1,14 @@
 //! The commands, one file for each verb. The doc comment of its arguments is its help.
 
+mod agent;
 mod audit;
 mod ci;
 mod completions;
+mod doctor;
 mod git;
 mod internal_reference;
+mod login;
+mod logout;
 mod moments;
 mod repo;
 mod server;
@@ -40,15 +44,26 @@ pub(crate) enum Command {
     Git(git::GitCommand),
     #[command(subcommand)]
     Server(server::ServerCommand),
+    Agent(agent::AgentArgs),
     Audit(audit::AuditArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     InternalReference(internal_reference::InternalReferenceArgs),
 }
 
 impl Command {
+    /// What has to be done before anything is opened.
+    pub(crate) fn prepare(&self) {
+        if let Self::Agent(arguments) = self {
+            arguments.prepare();
+        }
+    }
+
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Token(command) => command.run(context).await,
@@ -59,9 +74,13 @@ impl Command {
             Self::Ci(command) => command.run(context).await,
             Self::Git(command) => command.run(context).await,
             Self::Server(command) => command.run(context).await,
+            Self::Agent(arguments) => arguments.run(context).await,
             Self::Audit(arguments) => arguments.run(context).await,
+            Self::Login(arguments) => arguments.run(context).await,
+            Self::Logout(arguments) => arguments.run(context).await,
             Self::Whoami(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,
+            Self::Doctor(arguments) => arguments.run(context).await,
             Self::Completions(arguments) => arguments.run(),
             Self::InternalReference(arguments) => arguments.run(),
         }

@@ -1,109 +1,200 @@
 //! `tok status`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
+use tok_api::client::agent::AgentClient;
+use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::convert::ServerStatus;
-use tok_model::clock::Period;
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::clock::Timestamp;
+use tokio::task::JoinSet;
 
+use super::login::LoginRecord;
+use super::server::status::{Asked, text as server_text};
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{count, facts, safe};
+use crate::logins::{Login, Logins, Trouble, TroubleKind};
+use crate::output::{Table, facts, safe, when};
 
-/// Say whether the daemon answers, and how it is
+/// How long a server may take to say whether a session is good.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Say where commands go and whether that daemon answers, and show the logins of this machine
+///
+/// Every server that you are logged in to is asked whether it answers, and whether it still knows the session. Commands go
+/// to the server or socket that is named; else to the login that is the default, the only one, or the only one without a
+/// profile; else to the daemon of this machine.
 ///
 /// Examples:
 ///
 ///     $ tok status
-///     $ tok server status --output json
+///     $ tok status --output json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct StatusArgs {}
 
-impl StatusArgs {
-    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let client = context.client().await?;
-        let status = client.server_status().await?;
-        let address = client.place().to_string();
-        let client = Client { version: env!("CARGO_PKG_VERSION"), address: &address };
-        context.out.show(&Report { client, server: &status }, || text(&status, &address))
-    }
-}
-
 #[derive(Serialize)]
 struct Report<'a> {
-    client: Client<'a>,
-    server: &'a ServerStatus,
+    client: Option<Asked<'a>>,
+    /// The daemon that commands go to, if it answers.
+    server: Option<&'a ServerStatus>,
+    /// Why it is that one.
+    route: &'static str,
+    logins: &'a [Seen],
+    agent: Agent,
 }
 
-#[derive(Serialize)]
-struct Client<'a> {
-    version: &'static str,
-    /// The socket or the URL that answered.
-    address: &'a str,
+/// A login, and how it stands.
+#[derive(Debug, Serialize)]
+struct Seen {
+    #[serde(flatten)]
+    record: LoginRecord,
+    /// Whether commands are made with it.
+    used: bool,
+    /// `active`, `ended`, `unreachable` or `unknown`.
+    state: &'static str,
+    /// Whether the server answered.
+    reachable: bool,
+    /// What is wrong, if anything is.
+    detail: Option<String>,
+    #[serde(skip)]
+    expires_at: Option<Timestamp>,
 }
 
-fn text(status: &ServerStatus, address: &str) -> String {
-    let given = |text: &Option<String>| text.as_deref().map(safe).unwrap_or_default();
-    let uptime = i64::try_from(status.uptime_seconds)
-        .ok()
-        .and_then(Period::from_seconds)
-        .map_or_else(|| "just started".to_owned(), |period| format!("up {period}"));
-    let counted = [
-        status.users.map(|users| count(users, "user")),
-        status.workspaces.map(|workspaces| count(workspaces, "workspace")),
-        status.repositories.map(|repositories| match repositories {
-            1 => "1 repository".to_owned(),
-            many => format!("{many} repositories"),
-        }),
-        status.live_tokens.map(|tokens| count(tokens, "live token")),
-    ];
-    // Only managers are told.
-    let contents: Vec<String> = counted.into_iter().flatten().collect();
-    facts(&[
-        ("Server", format!("tokd {}, {uptime}", safe(&status.version))),
-        ("Client", concat!("tok ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ("Address", given(&status.listen_url)),
-        ("Asked at", safe(address)),
-        ("Store", store(status).unwrap_or_default()),
-        ("Git", given(&status.git_version)),
-        ("Git root", given(&status.git_root)),
-        ("Contents", contents.join(", ")),
-    ])
+/// What git's helper asks before it asks anybody else.
+#[derive(Debug, Serialize)]
+struct Agent {
+    running: bool,
+    socket: Option<PathBuf>,
 }
 
-/// What only managers are told.
-fn store(status: &ServerStatus) -> Option<String> {
-    let (store, postgres) = (status.store.as_deref()?, status.postgres_version.as_deref()?);
-    let schema = status.schema_version.as_deref()?;
-    Some(format!("{}, PostgreSQL {}, schema {}", safe(store), safe(postgres), safe(schema)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_that_matters_on_one_screen() {
-        let status = ServerStatus {
-            version: "0.1.0".to_owned(),
-            protocol: 1,
-            uptime_seconds: 3_725,
-            listen_url: Some("http://127.0.0.1:7650".to_owned()),
-            socket: None,
-            store: Some("embedded".to_owned()),
-            postgres_version: Some("17.2".to_owned()),
-            schema_version: Some("20261122000000".to_owned()),
-            git_version: Some("2.47.3".to_owned()),
-            git_root: None,
-            users: Some(1),
-            workspaces: Some(2),
-            repositories: Some(1),
-            live_tokens: Some(0),
-            settings: std::collections::BTreeMap::new(),
+impl StatusArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let logins = match Logins::load() {
+            Err(Trouble { kind: TroubleKind::SomebodyElses, .. }) => Logins::default(),
+            other => other?,
         };
-        let text = text(&status, "/run/tok/tokd.sock");
-        assert!(text.starts_with("Server:   tokd 0.1.0, up 1h2m5s\n"), "{text}");
-        assert!(text.contains("Store:    embedded, PostgreSQL 17.2, schema 20261122000000\n"), "{text}");
-        assert!(text.ends_with("Contents: 1 user, 2 workspaces, 1 repository, 0 live tokens\n"), "{text}");
+        let (daemon, failure) = match daemon(context).await {
+            Ok(answered) => (Some(answered), None),
+            // Nobody logged in, and nobody there: that is all there is to say.
+            Err(failure) if logins.all().is_empty() => return Err(failure),
+            Err(failure) => (None, Some(failure)),
+        };
+        let daemon = daemon.as_ref().map(|(status, address)| (status, address.as_str()));
+        let used = context.login().map(|login| login.session);
+        let mut seen = look(&logins, context.now).await;
+        for (login, seen) in logins.all().iter().zip(&mut seen) {
+            seen.used = used == Some(login.session);
+        }
+        let report = Report {
+            client: daemon.map(|(_, address)| Asked::at(address)),
+            server: daemon.map(|(status, _)| status),
+            route: context.why_there(),
+            logins: &seen,
+            agent: Agent::look(context).await,
+        };
+        context.out.show(&report, || text(&report, daemon, context.now))?;
+        failure.map_or(Ok(()), Err)
     }
+}
+
+async fn daemon(context: &mut Context) -> Result<(ServerStatus, String), Failure> {
+    let client = context.client().await?;
+    let status = client.server_status().await?;
+    Ok((status, client.place().to_string()))
+}
+
+impl Agent {
+    async fn look(context: &Context) -> Self {
+        let socket = context.surroundings.agent_socket();
+        let running = match &socket {
+            Some(socket) => AgentClient::connect(socket).await.is_ok(),
+            None => false,
+        };
+        Self { running, socket }
+    }
+}
+
+/// Asks the servers of all logins at the same time.
+async fn look(logins: &Logins, now: Timestamp) -> Vec<Seen> {
+    let mut asking = JoinSet::new();
+    for (index, login) in logins.all().iter().cloned().enumerate() {
+        asking.spawn(async move { (index, ask(&login).await) });
+    }
+    let mut found: Vec<Option<Result<(), Fault>>> = logins.all().iter().map(|_| None).collect();
+    while let Some(answer) = asking.join_next().await {
+        if let Ok((index, answer)) = answer
+            && let Some(place) = found.get_mut(index)
+        {
+            *place = Some(answer);
+        }
+    }
+    logins.all().iter().zip(found).map(|(login, answer)| Seen::new(login, answer, now)).collect()
+}
+
+/// Whether the server knows the session.
+async fn ask(login: &Login) -> Result<(), Fault> {
+    let secret = login.secret().await;
+    let secret = secret.map_err(|trouble| Fault::new(FaultCode::Internal, trouble.message).hint(trouble.hint))?;
+    let options = RemoteOptions { connect_deadline: PATIENCE, call_deadline: PATIENCE, ..RemoteOptions::default() };
+    let caller = Caller { token: Some(secret), act_as: None };
+    Client::remote(&login.server, &caller, &options).await?.whoami().await.map(drop)
+}
+
+impl Seen {
+    fn new(login: &Login, answer: Option<Result<(), Fault>>, now: Timestamp) -> Self {
+        let (state, reachable, detail) = match answer {
+            Some(Ok(())) => ("active", true, None),
+            Some(Err(fault)) => {
+                let (state, reachable) = match fault.code {
+                    FaultCode::Unauthenticated => ("ended", true),
+                    FaultCode::Unavailable => ("unreachable", false),
+                    _ => ("unknown", false),
+                };
+                (state, reachable, Some(fault.message))
+            }
+            None => ("unknown", false, None),
+        };
+        let record = LoginRecord::new(login, now);
+        Self { record, used: false, state, reachable, detail, expires_at: login.expires_at }
+    }
+}
+
+fn text(report: &Report<'_>, daemon: Option<(&ServerStatus, &str)>, now: Timestamp) -> String {
+    let mut text = daemon.map(|(status, address)| server_text(status, address)).unwrap_or_default();
+    if report.logins.is_empty() {
+        return text;
+    }
+    let agent = if report.agent.running { "running" } else { "not running" };
+    text.push_str(&facts(&[("Commands", report.route.to_owned()), ("Agent", agent.to_owned())]));
+    let mut table = Table::new(["", "SERVER", "USER", "PROFILE", "STATE", "EXPIRES", "KEPT IN", "FOR"]);
+    for login in report.logins {
+        let record = &login.record;
+        table.row([
+            if login.used { "*" } else { "" },
+            &record.server,
+            &record.user,
+            record.profile.as_deref().unwrap_or_default(),
+            login.state,
+            &login.expires_at.map_or_else(|| "never".to_owned(), |end| when(end, now)),
+            record.storage.as_str(),
+            &record.paths.join(", "),
+        ]);
+    }
+    let separated = if text.is_empty() { "" } else { "\n" };
+    text = format!("{text}{separated}{}", table.text());
+    for login in report.logins {
+        if let Some(detail) = &login.detail {
+            text.push_str(&format!(
+                "{} at {}: {}\n",
+                safe(&login.record.user),
+                safe(&login.record.server),
+                safe(detail)
+            ));
+        }
+    }
+    text
 }

@@ -25,6 +25,7 @@ pub(crate) const USER: &str = "alice";
 pub(crate) struct Bench<'a> {
     environment: &'a Environment,
     cache: Cache,
+    program: PathBuf,
     helper: Program,
     helper_size: u64,
 }
@@ -32,11 +33,12 @@ pub(crate) struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// With this helper, in an environment whose daemon runs and knows [`USER`].
     pub(crate) fn new(environment: &'a Environment, helper: &Path) -> Self {
+        let program = helper.to_owned();
         let helper_size = fs::metadata(helper).expect("the helper is there").len();
         let helper = Program::new(helper.to_owned(), environment.home())
             .variable("TOK_USER", USER)
             .arguments([Path::new("--socket"), &environment.socket()]);
-        Self { environment, cache: Cache::start(environment), helper, helper_size }
+        Self { environment, cache: Cache::start(environment), program, helper, helper_size }
     }
 
     /// A git token that may read `acme/app`.
@@ -44,28 +46,39 @@ impl<'a> Bench<'a> {
         token(&self.get().run(self.wish().as_bytes()).1)
     }
 
-    /// Row 1: the token that was minted for git a moment ago is given again.
+    /// Row 1: the token that was minted for git a moment ago is given again, by the daemon's local socket.
     pub(crate) fn kept_token(&self) -> Figure {
-        let (lines, helper) = (self.wish(), self.get());
+        let name = "helper get, unexpired git token";
+        self.kept(1, name, "git-credential-tok get, over the socket", &self.get())
+    }
+
+    /// Row 17: the same by a user's agent, who got it from the remote address.
+    pub(crate) fn agents_token(&self) -> Figure {
+        self.environment.through_agent(&[USER]);
+        let socket = self.environment.home().join("run/tok/agent.sock");
+        let helper = Program::new(self.program.clone(), self.environment.home());
+        let helper = helper.arguments([Path::new("--socket"), &socket]).arguments(["get"]);
+        self.kept(
+            17,
+            "helper get, unexpired git token of a warm agent",
+            "git-credential-tok get, from the agent",
+            &helper,
+        )
+    }
+
+    fn kept(&self, row: u32, name: &'static str, ours_is: &str, helper: &Program) -> Figure {
+        let lines = self.wish();
         self.cache.keep(&lines);
-        let first = self.git_token();
+        let first = token(&helper.run(lines.as_bytes()).1);
         let ours: Contender<'_, f64> = Box::new(|_| {
             let (took, printed) = helper.run(lines.as_bytes());
-            assert_eq!(token(&printed), first, "row 1 is about one token");
+            assert_eq!(token(&printed), first, "this row is about one token");
             took
         });
-        let names = [CACHE_GET, "git-credential-tok get, over the socket"];
+        let names = [CACHE_GET, ours_is];
         let [baseline, ours] = timed(ROUNDS, names, [self.cache.get(&lines), ours]);
         let note = format!("Both get the same bytes on stdin. The helper has {} bytes.", self.helper_size);
-        Figure {
-            row: 1,
-            name: "helper get, unexpired git token",
-            ours,
-            baseline,
-            goal: Goal::AtMost(0.9),
-            beside: Vec::new(),
-            note,
-        }
+        Figure { row, name, ours, baseline, goal: Goal::AtMost(0.9), beside: Vec::new(), note }
     }
 
     /// Row 2: each round asks for another repository, so each waits for a new token's row and its line in the trail.

@@ -15,9 +15,11 @@ mod machine;
 mod minting;
 mod pgbench;
 mod process;
+mod processors;
 mod rounds;
 mod size;
 mod statistics;
+mod trail;
 mod verdict;
 
 use std::cell::OnceCell;
@@ -32,7 +34,7 @@ use tok_tests::environment::Environment;
 use crate::figure::Figure;
 use crate::pgbench::Floor;
 
-const ALL: [u32; 8] = [1, 2, 3, 4, 7, 8, 10, 15];
+const ALL: [u32; 9] = [1, 2, 3, 4, 7, 8, 10, 15, 17];
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -75,6 +77,7 @@ fn main() {
             7 => vec![first::measure(&environment, floor(), &token("repo:read"))],
             8 => vec![minting::measure(&environment, floor(), &token("repo:read,token:write"))],
             10 => size::measure(),
+            17 => vec![bench.agents_token()],
             _ => vec![ending::measure(&environment, &token("repo:read"))],
         };
         for figure in measured {

@@ -83,7 +83,7 @@ impl ExecArgs {
             stop.clone(),
             Duration::ZERO,
         ));
-        let ended = match self.spawn(&server, &helper.value(Some(&socket))?, &socket) {
+        let ended = match self.spawn(&server, &helper.value(Some(&socket), None)?, &socket) {
             Ok(child) => wait(child).await,
             Err(failure) => Err(failure),
         };

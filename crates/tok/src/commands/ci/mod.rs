@@ -46,7 +46,7 @@ struct IdentityArgs {
 impl IdentityArgs {
     /// The job's identity, and the server that it is for.
     fn find(&self, context: &Context) -> Result<(Origin, Identity), Failure> {
-        let server = context.server().cloned().ok_or_else(|| {
+        let server = context.named().server.clone().ok_or_else(|| {
             Failure::usage("say which server: --server https://git.example.com")
                 .hint("or set TOK_SERVER in the job's environment")
         })?;

@@ -1,8 +1,8 @@
 //! git's own configuration, read and written by git itself.
 
-use std::process::{Command, Output, Stdio};
-use std::{ffi::OsString, io};
+use std::process::Output;
 
+use super::process::Git;
 use crate::exit::Failure;
 use crate::output::{quoted, safe};
 
@@ -75,13 +75,12 @@ impl Change {
 #[derive(Debug)]
 pub(super) struct GitConfig {
     scope: Scope,
-    /// Set for git besides what this process has.
-    environment: Vec<(&'static str, OsString)>,
+    git: Git,
 }
 
 impl GitConfig {
     pub(super) fn new(scope: Scope) -> Self {
-        Self { scope, environment: Vec::new() }
+        Self { scope, git: Git::default() }
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -90,7 +89,16 @@ impl GitConfig {
 
     /// The values of a key in this file, in order.
     pub(super) fn values(&self, key: &str) -> Result<Vec<String>, Failure> {
-        let output = self.git(&["-z", "--get-all", key])?;
+        self.read(&["-z", "--get-all", key], key)
+    }
+
+    /// The values of a key in this file and those that it includes, in order.
+    pub(super) fn effective(&self, key: &str) -> Result<Vec<String>, Failure> {
+        self.read(&["--includes", "-z", "--get-all", key], key)
+    }
+
+    fn read(&self, words: &[&str], key: &str) -> Result<Vec<String>, Failure> {
+        let output = self.git(words)?;
         match output.status.code() {
             Some(0) => {
                 let text = String::from_utf8(output.stdout).map_err(|_| {
@@ -110,20 +118,7 @@ impl GitConfig {
     }
 
     fn git(&self, words: &[&str]) -> Result<Output, Failure> {
-        Command::new("git")
-            .args(["config", self.scope.flag()])
-            .args(words)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // git has no use for it, and what git starts has none either.
-            .env_remove("TOK_TOKEN")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    Failure::local("git is not installed, or not on PATH").hint("install git, then run this again")
-                }
-                _ => Failure::local(format!("cannot run git: {error}")),
-            })
+        self.git.run(&[&["config", self.scope.flag()], words].concat())
     }
 
     fn refused(&self, output: &Output) -> Failure {
@@ -157,12 +152,11 @@ pub(super) mod fixture {
         pub(crate) fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let file = directory.path().join(".gitconfig");
-            let environment = vec![
-                ("HOME", directory.path().into()),
-                ("GIT_CONFIG_GLOBAL", file.into()),
-                ("GIT_CONFIG_NOSYSTEM", "1".into()),
-            ];
-            Self { config: GitConfig { scope: Scope::Global, environment }, directory }
+            let git = Git::default()
+                .with("HOME", directory.path())
+                .with("GIT_CONFIG_GLOBAL", file)
+                .with("GIT_CONFIG_NOSYSTEM", "1");
+            Self { config: GitConfig { scope: Scope::Global, git }, directory }
         }
 
         pub(crate) fn write(&self, text: &str) {

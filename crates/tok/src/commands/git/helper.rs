@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
+use crate::logins::Profile;
 use crate::output::quoted;
 
 /// The program that git runs.
-const PROGRAM: &str = "git-credential-tok";
+pub(in crate::commands) const PROGRAM: &str = "git-credential-tok";
 
 /// How git finds the helper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Helper {
     }
 
     /// The value for git's configuration. A socket is named when the helper would not look there by itself.
-    pub(crate) fn value(&self, socket: Option<&Path>) -> Result<String, Failure> {
+    pub(crate) fn value(&self, socket: Option<&Path>, profile: Option<&Profile>) -> Result<String, Failure> {
         let mut value = match self {
             Self::Named => "tok".to_owned(),
             Self::At(path) => {
@@ -59,12 +60,15 @@ impl Helper {
             value.push_str(" --socket ");
             value.push_str(&quoted(text(socket)?));
         }
+        if let Some(profile) = profile {
+            value.push_str(&format!(" --profile {profile}"));
+        }
         Ok(value)
     }
 }
 
 /// Whether a value in git's configuration runs our helper.
-pub(super) fn is_ours(value: &str) -> bool {
+pub(in crate::commands) fn is_ours(value: &str) -> bool {
     value == "tok" || value.starts_with("tok ") || value.contains(PROGRAM)
 }
 
@@ -97,12 +101,14 @@ mod tests {
 
     #[test]
     fn values_are_what_git_understands() {
-        let value = |helper: Helper, socket: Option<&str>| helper.value(socket.map(Path::new)).unwrap();
+        let value = |helper: Helper, socket: Option<&str>| helper.value(socket.map(Path::new), None).unwrap();
         assert_eq!(value(Helper::Named, None), "tok");
         assert_eq!(value(Helper::Named, Some("/a b/x.sock")), "tok --socket '/a b/x.sock'");
+        let work = "work".parse().unwrap();
+        assert_eq!(Helper::Named.value(None, Some(&work)).unwrap(), "tok --profile work");
         assert_eq!(value(Helper::At("/opt/g".into()), Some("/x.sock")), "/opt/g --socket /x.sock");
         assert_eq!(value(Helper::At("/o p/it's".into()), None), r"!'/o p/it'\''s'");
-        assert!(Helper::At("/a\nb".into()).value(None).is_err());
+        assert!(Helper::At("/a\nb".into()).value(None, None).is_err());
     }
 
     #[test]
@@ -135,7 +141,7 @@ mod tests {
             let path = program(&directory.path().join(place));
             let socket = directory.path().join("s o'cket");
             for helper in [Helper::At(path.clone()), Helper::Named] {
-                let value = helper.value(Some(&socket)).unwrap();
+                let value = helper.value(Some(&socket), None).unwrap();
                 // Such a helper answers nonsense, so that git complains and names what it read.
                 let search = format!("{}:{}", path.parent().unwrap().display(), env::var("PATH").unwrap());
                 let output = Command::new("git")

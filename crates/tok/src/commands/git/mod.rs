@@ -1,9 +1,15 @@
 //! `tok git`.
 
+pub(super) mod answerer;
+pub(super) mod chain;
 mod config;
 pub(crate) mod helper;
+pub(super) mod process;
+pub(super) mod settings;
 mod setup;
+pub(super) mod target;
 mod unset;
+mod why;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -12,12 +18,17 @@ use tok_model::url::Origin;
 use self::config::{Change, GitConfig, Scope};
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::output;
+
+pub(super) use self::setup::{is_set_up, set_up};
+pub(super) use self::why::command;
 
 /// Let git get its credentials from tok
 #[derive(Debug, Subcommand)]
 pub(crate) enum GitCommand {
     Setup(setup::SetupArgs),
     Unset(unset::UnsetArgs),
+    Why(why::WhyArgs),
 }
 
 impl GitCommand {
@@ -25,6 +36,7 @@ impl GitCommand {
         match self {
             Self::Setup(arguments) => arguments.run(context).await,
             Self::Unset(arguments) => arguments.run(context),
+            Self::Why(arguments) => arguments.run(context).await,
         }
     }
 }
@@ -98,6 +110,15 @@ impl Report {
             changed: !dry_run && !changes.is_empty(),
             commands: changes.iter().map(|change| change.command(config.scope())).collect(),
         })
+    }
+
+    /// The reports on several servers, as one; of one alone, as it is.
+    fn show(context: &Context, reports: &[Self], words: impl Fn(&Self) -> String) -> Result<(), Failure> {
+        let text = || reports.iter().map(words).collect::<String>();
+        match reports {
+            [one] => context.out.show(one, text),
+            several => context.out.show(&output::Named("servers", &several), text),
+        }
     }
 
     fn text(&self, done: &str, would: &str, nothing: &str) -> String {

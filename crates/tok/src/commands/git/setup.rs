@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use tok_model::url::Origin;
 
-use super::config::{Change, GitConfig};
+use super::config::{Change, GitConfig, Scope};
 use super::helper::{Helper, is_ours};
 use super::{Report, ScopeArgs};
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::logins::{Logins, Profile};
 use crate::output::safe;
 
 /// Let git get its credentials for a server from tok
@@ -18,17 +19,20 @@ use crate::output::safe;
 /// helpers that git would have asked otherwise, and `credential.<url>.useHttpPath`, so that git says which repository it
 /// means. Running it again changes nothing.
 ///
-/// If the daemon listens on a socket of its own, as `tokd dev` does, the helper is told which.
+/// If the daemon listens on a socket of its own, as `tokd dev` does, the helper is told which. With `--profile` it is told
+/// which login to use.
 ///
 /// Examples:
 ///
 ///     $ tok git setup https://git.example.com
 ///     $ tok git setup http://127.0.0.1:7650 --dry-run
+///     $ tok git setup https://git.example.com --profile work --local
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct SetupArgs {
-    /// The server's address: scheme, host and port
-    url: String,
+    /// The server's address: scheme, host and port (repeatable)
+    #[arg(value_name = "URL", required = true)]
+    urls: Vec<String>,
     /// Where git-credential-tok is [default: on PATH, or beside this program]
     #[arg(long, value_name = "PATH")]
     helper: Option<PathBuf>,
@@ -41,17 +45,22 @@ pub(crate) struct SetupArgs {
 
 impl SetupArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let server = super::server(&self.url)?;
-        let socket = context.surroundings.unknown_to_helper().await;
-        let helper = Helper::find(self.helper.as_deref())?.value(socket.as_deref())?;
+        // Nothing is written before all of them are known to be servers.
+        let servers = self.urls.iter().map(|url| super::server(url)).collect::<Result<Vec<_>, _>>()?;
+        let helper = Helper::find(self.helper.as_deref())?;
         let config = GitConfig::new(self.scope.scope());
-        let (changes, replaced) = plan(&config, &server, &helper)?;
-        let report = Report::carry_out(&config, &server, &changes, self.dry_run)?;
-        if !replaced.is_empty() {
-            let verb = if self.dry_run { "would no longer be" } else { "is no longer" };
-            context.out.note(&format!("note: {} {verb} asked for {server}\n", safe(&replaced.join(", "))));
+        let mut reports = Vec::new();
+        for server in &servers {
+            let value = value(context, &helper, server, context.profile()).await?;
+            let (changes, replaced) = plan(&config, server, &value)?;
+            reports.push(Report::carry_out(&config, server, &changes, self.dry_run)?);
+            if !replaced.is_empty() {
+                let verb = if self.dry_run { "would no longer be" } else { "is no longer" };
+                context.out.note(&format!("note: {} {verb} asked for {server}\n", safe(&replaced.join(", "))));
+            }
         }
-        context.out.show(&report, || {
+        Report::show(context, &reports, |report| {
+            let server = &report.url;
             report.text(
                 &format!("Git now gets its credentials for {server} from tok:"),
                 &format!("To let git get its credentials for {server} from tok, this would be run:"),
@@ -59,6 +68,38 @@ impl SetupArgs {
             )
         })
     }
+}
+
+/// Sets git up for a server, for this user, without a word.
+pub(in crate::commands) async fn set_up(
+    context: &Context,
+    server: &Origin,
+    profile: Option<&Profile>,
+) -> Result<(), Failure> {
+    let config = GitConfig::new(Scope::Global);
+    let helper = value(context, &Helper::find(None)?, server, profile).await?;
+    let (changes, _) = plan(&config, server, &helper)?;
+    Report::carry_out(&config, server, &changes, false).map(drop)
+}
+
+/// Whether git asks tok for this server, as this user's configuration says.
+pub(in crate::commands) fn is_set_up(server: &Origin) -> Result<bool, Failure> {
+    let values = GitConfig::new(Scope::Global).effective(&super::helper_key(server))?;
+    Ok(values.last().is_some_and(|value| is_ours(value)))
+}
+
+/// What git is told to run for a server.
+async fn value(
+    context: &Context,
+    helper: &Helper,
+    server: &Origin,
+    profile: Option<&Profile>,
+) -> Result<String, Failure> {
+    // Whoever is logged in there is answered by the agent, wherever else a daemon listens.
+    let elsewhere = context.surroundings.explicit.is_none()
+        && Logins::load().is_ok_and(|logins| logins.on(server).next().is_some());
+    let socket = if elsewhere { None } else { context.surroundings.unknown_to_helper().await };
+    helper.value(socket.as_deref(), profile)
 }
 
 /// The changes that are needed, and the helpers of others that they replace.
@@ -69,12 +110,13 @@ fn plan(config: &GitConfig, server: &Origin, helper: &str) -> Result<(Vec<Change
     let present = config.values(&key)?;
     // The empty value makes git forget the helpers named before it, in whichever file.
     let wanted = ["", helper];
-    if present != wanted {
+    // A file that this one includes may say it, too.
+    if present != wanted && config.effective(&key)? != wanted {
         changes.extend(Change::all(&key, &wanted));
         replaced.extend(present.into_iter().filter(|value| !value.is_empty() && !is_ours(value)));
     }
     let key = super::path_key(server);
-    if config.values(&key)? != ["true"] {
+    if config.effective(&key)?.last().is_none_or(|value| value != "true") {
         changes.extend(Change::all(&key, &["true"]));
     }
     Ok((changes, replaced))

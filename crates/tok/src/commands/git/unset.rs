@@ -19,8 +19,9 @@ use crate::exit::Failure;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct UnsetArgs {
-    /// The server's address: scheme, host and port
-    url: String,
+    /// The server's address: scheme, host and port (repeatable)
+    #[arg(value_name = "URL", required = true)]
+    urls: Vec<String>,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Say what would be done and do nothing
@@ -30,11 +31,15 @@ pub(crate) struct UnsetArgs {
 
 impl UnsetArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let server = super::server(&self.url)?;
+        let servers = self.urls.iter().map(|url| super::server(url)).collect::<Result<Vec<_>, _>>()?;
         let config = GitConfig::new(self.scope.scope());
-        let changes = plan(&config, &server)?;
-        let report = Report::carry_out(&config, &server, &changes, self.dry_run)?;
-        context.out.show(&report, || {
+        let mut reports = Vec::new();
+        for server in &servers {
+            let changes = plan(&config, server)?;
+            reports.push(Report::carry_out(&config, server, &changes, self.dry_run)?);
+        }
+        Report::show(context, &reports, |report| {
+            let server = &report.url;
             report.text(
                 &format!("Git no longer gets its credentials for {server} from tok:"),
                 &format!("To end that git gets its credentials for {server} from tok, this would be run:"),

@@ -1,10 +1,10 @@
 //! `tok server`.
 
 mod config;
+pub(super) mod status;
 
 use clap::Subcommand;
 
-use crate::commands::status;
 use crate::context::Context;
 use crate::exit::Failure;
 

@@ -45,6 +45,7 @@ async fn answer(service: &Service, request: &RelayRequest, peer: PeerCredentials
 async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -> (Answer, Outcome) {
     let wish = match Wish::of(request, &service.place().public_url) {
         Ok(wish) => wish,
+        // What git asked for is no repository, or it was refused twice already.
         Err(answer) => return (answer, Outcome::Invalid),
     };
     let minted = tokio::time::timeout(MINTING, mint(service, request, peer, &wish)).await.unwrap_or_else(|_| {
@@ -52,7 +53,7 @@ async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -
     });
     match minted {
         Ok(answer) => (answer, Outcome::Done),
-        // "Cannot know now" is not "no": say so, and leave git to try its other helpers.
+        // "Cannot know now" is not "no".
         Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
             (fault.to_answer(), Outcome::Unavailable)
         }

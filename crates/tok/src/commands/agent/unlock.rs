@@ -1,0 +1,31 @@
+//! `tok agent unlock`.
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::count;
+
+/// Let the agent answer again
+///
+/// It reads the logins anew. Those in the keyring are asked of the keyring when they are needed, which may ask you to
+/// unlock it.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct UnlockArgs {}
+
+#[derive(Serialize)]
+struct Unlocked {
+    locked: bool,
+    logins: u32,
+}
+
+impl UnlockArgs {
+    pub(super) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let logins = super::agent().await?.unlock().await?;
+        context.out.show(&Unlocked { locked: false, logins }, || {
+            format!("The agent is unlocked and knows {}\n", count(logins, "login"))
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The remotes of the repository one is in.
+
+use super::finding::{Check, Finding};
+use crate::commands::git::settings::{Entry, Settings};
+use crate::commands::git::target::Target;
+use crate::exit::Failure;
+use crate::output::quoted;
+
+/// A remote's URL, and the command that replaces it.
+struct Remote<'a> {
+    name: &'a str,
+    push: bool,
+    target: Target,
+    /// Whether there are more of that name.
+    several: bool,
+}
+
+/// Passwords and tokens in URLs.
+pub(super) fn passwords(settings: &Settings, targets: &[Target]) -> Result<Check, Failure> {
+    let mut findings: Vec<_> = remotes(settings)
+        .into_iter()
+        .filter(|remote| remote.target.password)
+        .map(|remote| {
+            let what = format!("the URL of the remote {} has a password or a token in it", remote.name);
+            let why = "it stands in plain text in .git/config, goes wherever that is copied, and is used instead of a fresh token; revoke it as well";
+            Finding::error(what, why).fix(remote.set(&remote.target.plain()))
+        })
+        .collect();
+    for target in targets.iter().filter(|target| target.password && target.remote.is_none()) {
+        let what = "the URL that was given has a password or a token in it";
+        let why = "the shell's history has it now, and others on this machine saw it; revoke it";
+        findings.push(Finding::warning(what, why).fix(format!("tok doctor {}", quoted(&target.plain()))));
+    }
+    Ok(Check::new("remote-passwords", None, None, findings))
+}
+
+/// Remotes over http.
+pub(super) fn in_the_clear(settings: &Settings, targets: &[Target]) -> Result<Check, Failure> {
+    let mut findings: Vec<_> = remotes(settings)
+        .into_iter()
+        .filter(|remote| !remote.target.server.acceptable())
+        .map(|remote| {
+            let what = format!("the remote {} is spoken to in the clear: {}", remote.name, remote.target.plain());
+            let why = "whoever is on the way reads every token and changes every commit; tok gives it none";
+            Finding::error(what, why).fix(remote.set(&remote.target.url().replacen("http://", "https://", 1)))
+        })
+        .collect();
+    for target in targets.iter().filter(|target| !target.server.acceptable() && target.remote.is_none()) {
+        let what = format!("{} is spoken to in the clear", target.server);
+        let why = "whoever is on the way reads every token; tok gives it none";
+        let secure = target.url().replacen("http://", "https://", 1);
+        findings.push(Finding::error(what, why).fix(format!("tok doctor {}", quoted(&secure))));
+    }
+    Ok(Check::new("remote-http", None, None, findings))
+}
+
+/// The command that takes the user name out of a remote's URL.
+pub(super) fn without_user(settings: &Settings, target: &Target) -> Option<String> {
+    let remotes = remotes(settings);
+    let remote = remotes.into_iter().find(|remote| {
+        remote.target.server == target.server
+            && remote.target.username == target.username
+            && target.remote.as_deref().is_none_or(|name| name == remote.name)
+    })?;
+    Some(remote.set(&remote.target.plain()))
+}
+
+impl Remote<'_> {
+    fn set(&self, url: &str) -> String {
+        let push = if self.push { "--push " } else { "" };
+        // Of several, the one of this host and path, without repeating what was in it.
+        let old = if self.several {
+            let plain = self.target.plain();
+            let (_, rest) = plain.split_once("://").unwrap_or(("", &plain));
+            format!(" {}", quoted(&format!("^https?://([^/]*@)?{}$", rest.replace('.', "[.]"))))
+        } else {
+            String::new()
+        };
+        format!("git remote set-url {push}{} {}{old}", quoted(self.name), quoted(url))
+    }
+}
+
+fn remotes(settings: &Settings) -> Vec<Remote<'_>> {
+    let of = |key: &'static str| {
+        let entries: Vec<&Entry> = settings.section("remote", key).collect();
+        let several = |name: &str| entries.iter().filter(|entry| entry.parts().1 == Some(name)).count() > 1;
+        let read = |entry: &&'_ Entry| Target::parse(&entry.value).ok();
+        entries
+            .iter()
+            .filter_map(|entry| {
+                let name = entry.parts().1?;
+                Some(Remote { name, push: key == "pushurl", target: read(entry)?, several: several(name) })
+            })
+            .collect::<Vec<_>>()
+    };
+    of("url").into_iter().chain(of("pushurl")).collect()
+}

@@ -1,0 +1,112 @@
+//! Whether somebody would answer, and whether their session is good.
+
+use chrono::TimeDelta;
+use tok_api::fault::FaultCode;
+
+use super::finding::{Check, Class, Finding};
+use super::remotes;
+use crate::commands::git::answerer::Answerer;
+use crate::commands::git::chain::Chain;
+use crate::commands::git::settings::Settings;
+use crate::commands::git::target::Target;
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::logins::{Absence, Choice, Login};
+use crate::output::when;
+
+/// A session that ends so soon is worth a word.
+const SOON: TimeDelta = TimeDelta::hours(24);
+
+/// Who answers for a URL, and whether the server knows them.
+pub(super) async fn check(
+    context: &Context,
+    settings: &Settings,
+    target: &Target,
+    reached: bool,
+) -> Result<Check, Failure> {
+    let chain = Chain::of(settings, &target.url())?;
+    let helper = chain.ours().map(|entry| entry.value.clone());
+    let about = target.server.to_string();
+    let check = |detail, findings| Check::new("session", Some(about.as_str()), detail, findings);
+    let answerer = match Answerer::find(context, target, helper.as_deref()).await {
+        Ok(answerer) => answerer,
+        // What keeps the logins from being read is another check's finding.
+        Err(_) => return Ok(check(None, Vec::new())),
+    };
+    let (detail, finding) = match &answerer {
+        Answerer::Token(_) => ("the token in TOK_TOKEN".to_owned(), None),
+        Answerer::Agent(login, rule) => (format!("{login}: {}", rule.as_str()), soon_over(login, context)),
+        Answerer::Socket(socket) | Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
+        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence))),
+        Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
+        Answerer::Nobody => (String::new(), Some(nobody(target))),
+    };
+    if finding.is_some() || !reached {
+        return Ok(check(Some(detail), finding.into_iter().collect()));
+    }
+    let known = async {
+        let mut client = answerer.client(context, &target.server).await?;
+        Ok::<_, Failure>(client.whoami().await)
+    };
+    let finding = match known.await {
+        Ok(Ok(_)) => None,
+        Ok(Err(fault)) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target)),
+        Ok(Err(fault)) => Some(
+            Finding::error(fault.message, "the server answers, but not tok")
+                .class(Class::Unreachable)
+                .fix("tok status"),
+        ),
+        Err(failure) => {
+            Some(Finding::error(failure.words(), "the session cannot be read, or nobody answers").fix("tok status"))
+        }
+    };
+    Ok(check(Some(detail), finding.into_iter().collect()))
+}
+
+fn ended(answerer: &Answerer, target: &Target) -> Finding {
+    let why = "the server does not know it any more: it ran out or was revoked";
+    let finding = match answerer.login() {
+        Some((login, _)) => Finding::error(format!("the session of {login} has ended"), why).fix(login.login_command()),
+        None => Finding::error("the token in TOK_TOKEN does not work", why).fix(format!("tok login {}", target.server)),
+    };
+    finding.class(Class::NotLoggedIn)
+}
+
+fn soon_over(login: &Login, context: &Context) -> Option<Finding> {
+    let end = login.expires_at?;
+    if end <= context.now {
+        let what = format!("the session of {login} has ended");
+        let finding = Finding::error(what, "it ran out").class(Class::NotLoggedIn);
+        return Some(finding.fix(login.login_command()));
+    }
+    (end - context.now < SOON).then(|| {
+        let what = format!("the session of {login} ends {}", when(end, context.now));
+        Finding::warning(what, "then git asks for a login in the middle of something").fix(login.login_command())
+    })
+}
+
+fn nobody(target: &Target) -> Finding {
+    let what = format!("nobody is logged in at {}", target.server);
+    let finding = Finding::error(what, "there is nobody to answer git").class(Class::NotLoggedIn);
+    finding.fix(format!("tok login {}", target.server))
+}
+
+fn no_login(settings: &Settings, target: &Target, absence: &Absence) -> Finding {
+    let (what, hint) = absence.explain(&target.server);
+    let why = "tok answers with no other login than the one that was named";
+    let finding = Finding::error(what, format!("{why}; {hint}")).class(Class::NotLoggedIn);
+    match absence {
+        Absence::OtherUser { .. } => match remotes::without_user(settings, target) {
+            Some(command) => finding.class(Class::Setup).fix(command),
+            None => finding.fix(format!("tok doctor {}", target.plain())),
+        },
+        _ => finding.fix(format!("tok login {}", target.server)),
+    }
+}
+
+fn ambiguous(logins: &[Login]) -> Finding {
+    let several: Vec<_> = logins.iter().collect();
+    let (what, hint) = Choice::ambiguous(&several);
+    let fix = logins.first().map(|login| format!("{} --default", login.login_command())).unwrap_or_default();
+    Finding::error(what, format!("tok does not guess on whose behalf git acts; {hint}")).fix(fix)
+}

@@ -1,0 +1,123 @@
+//! Who answers git's helper for a URL: the same order that the helper itself goes by.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use tok_api::client::{Caller, Client};
+use tok_api::endpoint::Surroundings;
+use tok_model::url::Origin;
+
+use super::chain::option;
+use super::target::Target;
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::logins::{Absence, Choice, Login, Logins, Profile, Rule};
+
+/// Who answers.
+#[derive(Debug)]
+pub(in crate::commands) enum Answerer {
+    /// The token in `TOK_TOKEN`, which `TOK_SERVER` says is for this server.
+    Token(SecretString),
+    /// Whoever listens at a socket that is named, by the helper's own option or by `TOK_SOCKET`.
+    Socket(PathBuf),
+    /// The agent, with this login.
+    Agent(Box<Login>, Rule),
+    /// The agent refuses: no login fits.
+    NoLogin(Absence),
+    /// The agent refuses: several logins fit.
+    Ambiguous(Vec<Login>),
+    /// The daemon of this machine.
+    Daemon(PathBuf),
+    /// Nobody.
+    Nobody,
+}
+
+impl Answerer {
+    /// Finds out. `helper` is what git runs, as its configuration says.
+    pub(in crate::commands) async fn find(
+        context: &Context,
+        target: &Target,
+        helper: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let (Some(token), Some(server)) = (&context.named().token, &context.named().server)
+            && *server == target.server
+        {
+            return Ok(Self::Token(token.clone()));
+        }
+        let of_helper = helper.and_then(|helper| option(helper, "--socket")).map(PathBuf::from);
+        if let Some(socket) = of_helper.or_else(|| context.surroundings.explicit.clone()) {
+            return Ok(Self::Socket(socket));
+        }
+        let profile = helper.and_then(|helper| option(helper, "--profile"));
+        let profile = profile.or_else(|| given("TOK_PROFILE").and_then(|name| name.into_string().ok()));
+        let profile: Option<Profile> = match profile {
+            Some(name) => Some(name.parse().map_err(Failure::usage)?),
+            None => context.profile().cloned(),
+        };
+        let logins = Logins::load()?;
+        let username = target.username.as_deref();
+        let choice = logins.for_url(&target.server, username, target.repository.as_ref(), profile.as_ref());
+        match choice {
+            Choice::One(login, rule) => Ok(Self::Agent(Box::new(login.clone()), rule)),
+            Choice::Ambiguous(several) => Ok(Self::Ambiguous(several.into_iter().cloned().collect())),
+            Choice::None(Absence::NotLoggedIn) => Ok(daemon(&context.surroundings).await),
+            Choice::None(absence) => Ok(Self::NoLogin(absence)),
+        }
+    }
+
+    /// A word for programs.
+    pub(in crate::commands) fn word(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Socket(_) => "socket",
+            Self::Agent(..) | Self::NoLogin(_) | Self::Ambiguous(_) => "agent",
+            Self::Daemon(_) => "daemon",
+            Self::Nobody => "nobody",
+        }
+    }
+
+    /// The login that answers, if one does.
+    pub(in crate::commands) fn login(&self) -> Option<(&Login, Rule)> {
+        match self {
+            Self::Agent(login, rule) => Some((login, *rule)),
+            _ => None,
+        }
+    }
+
+    /// The server, asked by whoever would answer.
+    pub(in crate::commands) async fn client(&self, context: &Context, server: &Origin) -> Result<Client, Failure> {
+        match self {
+            Self::Token(token) => context.server(server, Some(token.clone())).await,
+            Self::Agent(login, _) => context.server(&login.server, Some(login.secret().await?)).await,
+            Self::Socket(socket) | Self::Daemon(socket) => {
+                let surroundings = Surroundings { explicit: Some(socket.clone()), ..Surroundings::default() };
+                let caller = Caller { token: None, act_as: context.acting_as().cloned() };
+                Ok(Client::connect(&surroundings, &caller).await?)
+            }
+            Self::NoLogin(absence) => {
+                let (what, hint) = absence.explain(server);
+                Err(Failure::not_logged_in(what).hint(hint))
+            }
+            Self::Ambiguous(logins) => {
+                let several: Vec<_> = logins.iter().collect();
+                let (what, hint) = Choice::ambiguous(&several);
+                Err(Failure::ambiguous(what, Vec::new()).hint(hint))
+            }
+            Self::Nobody => Err(Failure::not_logged_in(format!("nobody answers git for {server}"))
+                .hint(format!("`tok login {server}`, or in a CI job TOK_TOKEN with TOK_SERVER={server}"))),
+        }
+    }
+}
+
+/// The first socket that the helper finds, besides the agent's: without a login it has nothing to say.
+async fn daemon(surroundings: &Surroundings) -> Answerer {
+    let agent = surroundings.agent_socket();
+    for socket in surroundings.known_to_helper() {
+        let there = Surroundings { explicit: Some(socket.clone()), ..Surroundings::default() };
+        if Some(&socket) != agent.as_ref() && Client::connect(&there, &Caller::default()).await.is_ok() {
+            return Answerer::Daemon(socket);
+        }
+    }
+    Answerer::Nobody
+}

@@ -1,0 +1,258 @@
+//! `tok git why`.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use secrecy::ExposeSecret as _;
+use secrecy::zeroize::Zeroizing;
+use serde::Serialize;
+use tok_api::convert::{ExplainAsk, ExplainStep, Explanation};
+use tok_model::scope::RepoRight;
+
+use super::answerer::Answerer;
+use super::chain::Chain;
+use super::process::Git;
+use super::settings::Settings;
+use super::target::Target;
+use crate::commands::login::LoginRecord;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::output::{facts, safe};
+
+/// So much of a token is shown in lists, behind its prefix.
+const SHOWN: usize = 4;
+
+/// Say who would answer git for a URL, which rule decides, and what git would get
+///
+/// Nothing is minted and nothing is changed; the secret in the answer is masked. With `--mint` the helper is asked as git
+/// asks it, so that what is shown, still masked, is what git gets. Exit code 0 means allowed, 3 that nobody answers, 4 denied.
+///
+/// Examples:
+///
+///     $ tok git why https://git.example.com/acme/app.git
+///     $ tok git why origin --push
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct WhyArgs {
+    /// The URL of a repository, or the name of a remote
+    #[arg(value_name = "URL")]
+    url: String,
+    /// To push; without it to clone and fetch
+    #[arg(long)]
+    push: bool,
+    /// Ask the helper as git does: a token is minted, or the one minted before is given
+    #[arg(long)]
+    mint: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    url: String,
+    repository: String,
+    /// `read` or `write`.
+    right: &'static str,
+    /// The helpers that git asks, in order.
+    helpers: Vec<String>,
+    /// `token`, `socket`, `agent` or `daemon`.
+    answered_by: &'static str,
+    login: Option<LoginRecord>,
+    /// Why it is this login.
+    login_rule: Option<&'static str>,
+    allowed: bool,
+    /// The rule that decides.
+    rule: String,
+    reason: String,
+    hint: Option<String>,
+    steps: Vec<ExplainStep>,
+    /// The lines that git gets, secrets masked; none if it is refused.
+    answer: Vec<String>,
+    /// Whether the helper was asked.
+    minted: bool,
+}
+
+impl WhyArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let git = Git::default();
+        let target = Target::read(&git, &self.url)?;
+        let Some(repository) = target.repository.clone() else {
+            return Err(
+                Failure::usage("that URL names no repository").hint(format!("as in {}/acme/app.git", target.server))
+            );
+        };
+        let settings = Settings::read(&git)?;
+        let chain = Chain::of(&settings, &target.url())?;
+        if chain.ours().is_none() {
+            context.out.note(&format!(
+                "warning: git does not ask tok for {}: tok git setup {}\n",
+                target.server, target.server
+            ));
+        }
+        let helper = chain.ours().map(|entry| entry.value.clone());
+        let answerer = Answerer::find(context, &target, helper.as_deref()).await?;
+        let right = if self.push { RepoRight::Write } else { RepoRight::Read };
+        let ask = ExplainAsk { repository: Some((repository.clone(), right)), ..ExplainAsk::default() };
+        let said = answerer.client(context, &target.server).await?.explain(ask).await;
+        let said = said.map_err(|fault| {
+            let again = answerer.login().map(|(login, _)| format!("`{}`", login.login_command())).unwrap_or_default();
+            Failure::from(fault).hint_if_not_logged_in(&again)
+        })?;
+        let answer = match (said.allowed, self.mint) {
+            (false, _) => Vec::new(),
+            (true, true) => ask_helper(&target, helper.as_deref().unwrap_or("tok"), self.push)?,
+            (true, false) => expected(&answerer, &target, &said, knows_bearer(&git)?),
+        };
+        let report = Report {
+            url: target.url(),
+            repository: repository.to_string(),
+            right: if self.push { "write" } else { "read" },
+            helpers: chain.helpers().iter().map(|entry| entry.value.clone()).collect(),
+            answered_by: answerer.word(),
+            login: answerer.login().map(|(login, _)| LoginRecord::new(login, context.now)),
+            login_rule: answerer.login().map(|(_, rule)| rule.as_str()),
+            allowed: said.allowed,
+            rule: said.rule,
+            reason: said.reason,
+            hint: said.hint,
+            steps: said.steps,
+            answer,
+            minted: self.mint && said.allowed,
+        };
+        context.out.show(&report, || text(&report, &answerer))?;
+        if report.allowed { Ok(()) } else { Err(Failure::Silent(Exit::NotAllowed)) }
+    }
+}
+
+/// Whether git takes a token as it is (2.46), or as a password only.
+fn knows_bearer(git: &Git) -> Result<bool, Failure> {
+    let version = git.says(&["version"])?.as_deref().and_then(crate::commands::doctor::version_of);
+    Ok(version.is_some_and(|version| version >= (2, 46)))
+}
+
+/// The answer as it will be, as far as that is known before a token is minted.
+fn expected(answerer: &Answerer, target: &Target, said: &Explanation, bearer: bool) -> Vec<String> {
+    let (secret, user) = match answerer {
+        Answerer::Token(token) => (masked(token.expose_secret()), "tok".to_owned()),
+        Answerer::Agent(login, _) => ("tokgit_…".to_owned(), login.user.to_string()),
+        _ => (
+            "tokgit_…".to_owned(),
+            said.token.as_ref().and_then(|token| token.created_by_name.clone()).unwrap_or_else(|| "…".to_owned()),
+        ),
+    };
+    let user = target.username.clone().unwrap_or(user);
+    let end = match answerer {
+        Answerer::Token(_) => None,
+        _ => Some("password_expiry_utc=… (when git asks, at least a minute ahead)".to_owned()),
+    };
+    let lines = if bearer {
+        vec!["authtype=Bearer".to_owned(), format!("credential={secret}"), "ephemeral=1".to_owned()]
+    } else {
+        vec![format!("username={user}"), format!("password={secret}")]
+    };
+    lines.into_iter().chain(end).collect()
+}
+
+/// What the helper answers to what git would ask.
+fn ask_helper(target: &Target, helper: &str, push: bool) -> Result<Vec<String>, Failure> {
+    let origin = target.server.to_string();
+    let (scheme, host) = origin.split_once("://").unwrap_or(("https", &origin));
+    let repository = target.repository.as_ref().map(ToString::to_string).unwrap_or_default();
+    let right = if push { "write" } else { "read" };
+    let user = target.username.as_ref().map(|user| format!("username={user}\n")).unwrap_or_default();
+    let request = format!(
+        "capability[]=authtype\ncapability[]=state\nprotocol={scheme}\nhost={host}\npath={repository}.git\n{user}\
+         wwwauth[]=Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"repo:{right}\", resource=\"{repository}\"\n\n"
+    );
+    let failed = |why: &dyn std::fmt::Display| Failure::local(format!("the helper cannot be asked: {why}"));
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("exec {} get", command(helper))])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|why| failed(&why))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(request.as_bytes()).map_err(|why| failed(&why))?;
+    }
+    let output = child.wait_with_output().map_err(|why| failed(&why))?;
+    let answer = Zeroizing::new(output.stdout);
+    let lines = String::from_utf8_lossy(&answer);
+    Ok(lines.lines().map(masked_line).collect())
+}
+
+/// What git passes to a shell for a helper of this value.
+pub(in crate::commands) fn command(helper: &str) -> String {
+    match helper.strip_prefix('!') {
+        Some(command) => command.to_owned(),
+        None if helper.starts_with('/') => helper.to_owned(),
+        None => format!("git-credential-{helper}"),
+    }
+}
+
+fn masked_line(line: &str) -> String {
+    match line.split_once('=') {
+        Some((key @ ("password" | "credential" | "oauth_refresh_token"), secret)) => {
+            format!("{key}={}", masked(secret))
+        }
+        // It stands for the token that it was given with.
+        Some((key @ "state[]", _)) => format!("{key}=tok:…"),
+        _ => line.to_owned(),
+    }
+}
+
+/// As much of a token as lists show; nothing of what is no token of ours.
+fn masked(secret: &str) -> String {
+    let begin = secret.find('_').filter(|_| secret.starts_with("tok")).map(|end| end + 1 + SHOWN);
+    match begin.and_then(|end| secret.get(..end)) {
+        Some(shown) if secret.len() > 2 * shown.len() => format!("{shown}…"),
+        _ => "…".to_owned(),
+    }
+}
+
+fn text(report: &Report, answerer: &Answerer) -> String {
+    let by = match answerer {
+        Answerer::Token(_) => "the token in TOK_TOKEN".to_owned(),
+        Answerer::Agent(login, rule) => format!("the agent, with the login of {login}: {}", rule.as_str()),
+        Answerer::Socket(socket) => format!("whoever listens at {}", socket.display()),
+        Answerer::Daemon(socket) => format!("the daemon of this machine, at {}", socket.display()),
+        Answerer::NoLogin(_) | Answerer::Ambiguous(_) | Answerer::Nobody => "nobody".to_owned(),
+    };
+    let helpers = if report.helpers.is_empty() { "nobody".to_owned() } else { report.helpers.join(", ") };
+    let mut text = facts(&[
+        ("URL", safe(&report.url)),
+        ("Git asks", safe(&helpers)),
+        ("Answered by", safe(&by)),
+        ("Wanted", format!("{} {}", report.right, safe(&report.repository))),
+        ("Verdict", format!("{}: {}", if report.allowed { "allowed" } else { "denied" }, safe(&report.reason))),
+        ("Rule", safe(&report.rule)),
+        ("Try", report.hint.as_deref().map(safe).unwrap_or_default()),
+    ]);
+    if !report.answer.is_empty() {
+        text.push_str(if report.minted { "Git gets:\n" } else { "Git would get:\n" });
+        text.extend(report.answer.iter().map(|line| format!("  {}\n", safe(line))));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_whatever_they_are() {
+        let token = format!("tokgit_a1b2{}", "x".repeat(36));
+        assert_eq!(masked_line(&format!("credential={token}")), "credential=tokgit_a1b2…");
+        assert_eq!(masked_line(&format!("password={token}")), "password=tokgit_a1b2…");
+        for odd in ["hunter2", "tokgit_a1b2", "tok_", "name:secret_of_mine"] {
+            assert_eq!(masked_line(&format!("password={odd}")), "password=…", "{odd}");
+        }
+        assert_eq!(masked_line("state[]=tok:n=1"), "state[]=tok:…");
+        assert_eq!(masked_line("username=alice"), "username=alice");
+    }
+
+    #[test]
+    fn a_helper_is_run_as_git_runs_it() {
+        assert_eq!(command("tok --profile work"), "git-credential-tok --profile work");
+        assert_eq!(command("/opt/git-credential-tok"), "/opt/git-credential-tok");
+        assert_eq!(command("!'/a b/git-credential-tok'"), "'/a b/git-credential-tok'");
+    }
+}

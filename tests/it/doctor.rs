@@ -1,0 +1,178 @@
+//! `tok doctor` finds what keeps git and tok apart, and the command that it names mends it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use tok_tests::call::Finished;
+use tok_tests::environment::Environment;
+use tok_tests::laptop::Laptop;
+
+fn environment() -> Environment {
+    let environment = Environment::tls();
+    environment.users(&["alice", "bob"]).workspace("acme", &[("alice", "maintainer"), ("bob", "reader")]);
+    environment.pushed("alice", "acme/app");
+    environment
+}
+
+/// A laptop on which all is well, with a clone of acme/app.
+fn healthy(environment: &Environment) -> Laptop<'_> {
+    let laptop = environment.laptop("laptop");
+    laptop.logged_in("alice");
+    laptop.tok(&["git", "setup", &environment.url()]).ok();
+    laptop.git(&["clone", "--quiet", &environment.repository("acme/app"), "app"]).ok();
+    laptop
+}
+
+fn doctor(laptop: &Laptop<'_>) -> Finished {
+    laptop.tok(&["doctor", "--json"]).directory(laptop.work().join("app")).run()
+}
+
+/// The findings that count.
+fn findings(finished: &Finished) -> Vec<Value> {
+    let report = finished.json();
+    let checks = report["checks"].as_array().unwrap();
+    let all = checks.iter().flat_map(|check| {
+        let name = check["name"].clone();
+        check["findings"].as_array().unwrap().iter().cloned().map(move |mut finding| {
+            finding["check"] = name.clone();
+            finding
+        })
+    });
+    all.filter(|finding| finding["severity"] != "note").collect()
+}
+
+#[track_caller]
+fn well(laptop: &Laptop<'_>) {
+    let finished = doctor(laptop);
+    assert!(finished.code == Some(0) && findings(&finished).is_empty(), "{}", finished.describe());
+}
+
+/// Spoils something, sees it found, runs the command that is named, and sees that all is well again.
+#[track_caller]
+fn mends(laptop: &Laptop<'_>, spoil: &str, check: &str, words: &[&str]) {
+    let app = laptop.work().join("app");
+    laptop.call("sh").arguments(["-ec", spoil]).directory(&app).ok();
+    let finished = doctor(laptop);
+    let found = findings(&finished);
+    let finding = found.iter().find(|finding| finding["check"] == check);
+    let finding = finding.unwrap_or_else(|| panic!("{spoil}: nothing found by {check}\n{}", finished.describe()));
+    assert_ne!(finished.code, Some(0), "{}", finished.describe());
+    let said = finding.to_string();
+    for word in words {
+        assert!(said.contains(word), "{spoil}: {word:?} is not in {said}");
+    }
+    assert!(finding["why"].as_str().is_some_and(|why| why.len() > 10), "{said}");
+    let fix = finding["fix"].as_str().unwrap_or_else(|| panic!("no command mends {said}"));
+    laptop.call("sh").arguments(["-ec", fix]).directory(&app).ok();
+    let after = doctor(laptop);
+    assert!(after.code == Some(0), "{spoil}: after `{fix}`\n{}", after.describe());
+}
+
+#[test]
+fn what_is_wrong_with_git_is_found_and_mended_by_the_command_that_is_named() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    well(&laptop);
+    let (url, host) = (environment.url(), environment.host());
+    let helper = format!("credential.{url}.helper");
+    for (spoil, check, words) in [
+        (
+            format!("git config --global --replace-all {helper} store && git config --global --add {helper} tok"),
+            "helper-chain",
+            &["store", "before tok", "plain text"][..],
+        ),
+        (format!("git config --global --unset-all {helper}"), "helper-chain", &["does not ask tok", "nobody"]),
+        (
+            "git config --global --add credential.helper 'store --file /tmp/x'".to_owned(),
+            "helper-chain",
+            &["store", "is told, too", ".gitconfig"],
+        ),
+        ("git config credential.helper store".to_owned(), "helper-chain", &["store", ".git/config"]),
+        (
+            format!("git config --global --replace-all {helper} '/nonexistent/git-credential-tok'"),
+            "helper",
+            &["cannot run", "/nonexistent"],
+        ),
+        (format!("git config --global credential.{url}.useHttpPath false"), "use-http-path", &["useHttpPath"]),
+        (format!("git config --local credential.{url}.useHttpPath false"), "use-http-path", &["off", ".git/config"]),
+        (
+            format!("git remote set-url origin https://alice:hunter2hunter2@{host}/acme/app.git"),
+            "remote-passwords",
+            &["origin", "password", "revoke"],
+        ),
+        (
+            format!("git remote set-url --add origin https://x:hunter2hunter2@{host}/acme/lib.git"),
+            "remote-passwords",
+            &["origin", "password"],
+        ),
+        ("git remote add clear http://git.example.com/a/b.git; git remote set-url clear https://git.example.com/a/b.git; git remote set-url --push clear http://git.example.com/a/b.git".to_owned(), "remote-http", &["clear", "in the clear"]),
+        (format!("git config --replace-all remote.origin.url https://carol@{host}/acme/app.git"), "session", &["another user", "alice"]),
+        (
+            format!("git config http.{url}/.extraHeader 'Authorization: Basic eDp5'"),
+            "git-settings",
+            &["Authorization", "never asked"],
+        ),
+        (format!("git config --global http.{url}/.sslVerify false"), "git-settings", &["sslVerify"]),
+        (
+            format!("git config --global url.https://elsewhere.example/.insteadOf {url}/"),
+            "git-settings",
+            &["elsewhere.example", "insteadOf"],
+        ),
+        (
+            "git config --global url.https://me:hunter2hunter2@b.example/.insteadOf https://c.example/".to_owned(),
+            "url-passwords",
+            &["password", "b.example"],
+        ),
+        ("chmod 644 \"$XDG_CONFIG_HOME/tok/logins.toml\"".to_owned(), "logins-file", &["0644"]),
+        ("mkdir -p \"$XDG_RUNTIME_DIR/tok\"; chmod 755 \"$XDG_RUNTIME_DIR/tok\"".to_owned(), "sockets", &["0755"]),
+    ] {
+        mends(&laptop, &spoil, check, words);
+        let said = doctor(&laptop);
+        assert!(!said.text().contains("hunter2"), "a password is never repeated\n{}", said.describe());
+    }
+    // An older git is named, as is the reason; there is no command for everybody's system.
+    let old = laptop.home().join("old");
+    fs::create_dir(&old).unwrap();
+    let fake = "#!/bin/sh\n[ \"$1\" = version ] && { echo git version 2.39.5; exit; }\nexec /usr/bin/git \"$@\"\n";
+    fs::write(old.join("git"), fake).unwrap();
+    for directory in [laptop.home().to_owned(), old.clone(), old.join("git")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}:/usr/bin:/bin", old.display(), environment.path("bin").display());
+    let said = laptop.tok(&["doctor"]).variable("PATH", path).fails(1);
+    assert!(said.text().contains("2.39") && said.text().contains("before 2.46"), "{}", said.describe());
+}
+
+#[test]
+fn the_class_of_what_is_wrong_is_the_exit_code() {
+    let environment = environment();
+    let stranger = environment.laptop("stranger");
+    let said = stranger.tok(&["doctor"]).fails(3);
+    assert!(said.text().contains("tok login"), "{}", said.describe());
+    stranger.tok(&["git", "setup", &environment.url()]).ok();
+    let said = stranger.tok(&["doctor", &environment.url()]).fails(3);
+    assert!(said.text().contains(&format!("mend: tok login {}", environment.url())), "{}", said.describe());
+    stranger.tok(&["doctor", "origin"]).fails(2).says(&["remote"]);
+
+    let laptop = healthy(&environment);
+    well(&laptop);
+    // TLS, the name, and the connection are told apart.
+    let untrusted = laptop.tok(&["doctor"]).variable("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt").fails(6);
+    assert!(untrusted.text().contains("signed by nobody"), "{}", untrusted.describe());
+    let nowhere = laptop.tok(&["doctor", "https://nobody.invalid"]).fails(6);
+    assert!(nowhere.text().contains("cannot be looked up"), "{}", nowhere.describe());
+
+    let session = laptop.logged_in("alice");
+    environment.tok(&["token", "revoke", "--force", &session]).ok();
+    let ended = doctor(&laptop).expect_code(3);
+    let finding = &findings(&ended)[0];
+    assert_eq!(finding["fix"], format!("tok login {}", environment.url()), "{}", ended.describe());
+    laptop.logged_in("alice");
+    well(&laptop);
+
+    environment.stop();
+    let away = doctor(&laptop).expect_code(6);
+    let finding = findings(&away).into_iter().find(|finding| finding["class"] == "unreachable").unwrap();
+    assert!(finding["what"].as_str().unwrap().contains("no connection to port"), "{}", away.describe());
+}
