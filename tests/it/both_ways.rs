@@ -270,10 +270,11 @@ fn run(environment: &Environment, way: Way, line: &Line, kept: &HashMap<String, 
 
 /// What was said, with names for what differs from place to place and from moment to moment.
 fn masked(environment: &Environment, finished: &Finished, kept: &HashMap<String, String>) -> String {
-    let (url, socket) = (environment.url(), environment.socket().display().to_string());
+    let (url, host, socket) = (environment.url(), environment.host(), environment.socket().display().to_string());
     let root = environment.root().display().to_string();
     let mut names: Vec<(&str, &str)> = vec![
         (&url, "[address]"),
+        (&host, "[address]"),
         (&socket, "[address]"),
         (&root, "[root]"),
         ("unix:uid=0", "[from]"),

@@ -81,6 +81,9 @@ fn it_ends_at_once_and_its_name_is_free_again() {
     again().run().says(&["has that name", "choose another name, or revoke that one"]);
     environment.tok(&["token", "revoke", "deploy", "--force"]).acting_as("will").ok();
     assert_eq!(verdict(SECRET), 401);
+    // As long as it can come back, nobody else gets its name.
+    again().run().says(&["15 minutes"]);
+    environment.execute("UPDATE tokens SET revoked_at = revoked_at - interval '16 minutes' WHERE name = 'deploy'");
     again().ok();
     assert_eq!((verdict(SECRET), verdict(other)), (401, 200));
 }
@@ -124,4 +127,38 @@ fn it_is_rotated_under_its_name_and_the_old_one_raises_the_alarm() {
     assert_eq!((verdict(SECRET), verdict(next)), (200, 200));
     assert_eq!(verdict(SECRET), 401);
     assert_eq!(verdict(next), 401);
+}
+
+#[test]
+fn who_gives_git_too_few_uses_is_told_so() {
+    let environment = acme();
+    let make = |arguments: &[&str]| environment.tok(&["token", "create", "brief"]).arguments(arguments.iter().copied());
+    let warning = "one clone or push of git takes two or three";
+    make(&["--max-uses", "1"]).acting_as("will").ok().says(&["may make 1 request", warning, "--max-uses 3"]);
+    for enough in [&["--max-uses", "3"][..], &["--max-uses", "1", "--scopes", "user:read"], &[]] {
+        assert!(!make(enough).acting_as("will").ok().complaint().contains(warning), "{enough:?}");
+    }
+}
+
+#[test]
+fn its_name_is_no_other_users_and_is_held_while_it_can_come_back() {
+    let environment = acme();
+    environment.tok(&["user", "create", "boss", "--manager"]).ok();
+    let make = |user: &str, name: &str| {
+        let call = environment.tok(&["token", "create", name, "--secret-stdin"]).acting_as(user);
+        call.input("violet-tractor-97-moon\n").shows_secret()
+    };
+    // Presented as `rita:secret`, it would pass for rita's password wherever one is asked for.
+    make("will", "rita").fails(1).says(&["another user's login name"]);
+    make("will", "RITA").fails(1).says(&["another user's login name"]);
+    make("will", "will").ok();
+    make("will", "deploy").ok();
+    environment.tok(&["token", "rename", "deploy", "rita"]).acting_as("will").fails(1).says(&["another user's"]);
+    // As long as its end can be undone, nobody else gets its name; its owner may.
+    environment.tok(&["token", "revoke", "deploy", "--force"]).acting_as("will").ok();
+    make("mona", "Deploy").fails(1).says(&["15 minutes"]);
+    environment.tok(&["token", "restore", "deploy"]).acting_as("will").ok();
+    environment.tok(&["token", "revoke", "deploy", "--force"]).acting_as("will").ok();
+    environment.execute("UPDATE tokens SET revoked_at = now() - interval '16 minutes' WHERE name = 'deploy'");
+    make("mona", "deploy").ok();
 }

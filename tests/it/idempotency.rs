@@ -55,7 +55,12 @@ fn the_same_key_and_request_again_leaves_one_live_token() {
     // A day later the key is nobody's.
     environment.execute("UPDATE idempotency SET created_at = created_at - interval '25 hours'");
     create(&environment, "another", "k2").ok();
-    assert_eq!(environment.count("SELECT count(*) AS count FROM idempotency"), 1);
+    // The others go with the upkeep, whether or not anybody comes with a key again.
+    let keys = || environment.count("SELECT count(*) AS count FROM idempotency");
+    assert!(keys() > 1);
+    environment.stop();
+    environment.start();
+    wait::until_true("the old keys are forgotten", || keys() == 1);
 }
 
 #[test]

@@ -77,3 +77,25 @@ fn a_token_cannot_make_up_a_first_password() {
         environment.tok(&["user", "passwd"]).variable("TOK_TOKEN", narrow).input(format!("{SECOND}\n{FIRST}\n"));
     narrow.fails(4).says(&["user:write"]);
 }
+
+#[test]
+fn a_password_kept_under_a_weaker_hash_is_hashed_anew_when_it_is_next_right() {
+    let environment = people();
+    // The first password under bcrypt of the lowest cost.
+    let weak = "$2b$04$abcdefghijklmnopqrstuu/KZSRGTWeg5uUs0fk6Vb2miEJrl2cza";
+    environment.execute(&format!("UPDATE users SET password_hash = '{weak}' WHERE name = 'ann'"));
+    let kept = || {
+        let rows = environment.rows("SELECT password_hash FROM users WHERE name = 'ann'");
+        rows[0]["password_hash"].as_str().unwrap().to_owned()
+    };
+    let own = |input: &str| environment.tok(&["user", "passwd"]).acting_as("ann").input(input.to_owned());
+    own(&format!("{SECOND}\n{SECOND}\n")).run().says(&["not your password until now"]);
+    assert_eq!(kept(), weak);
+    // The one until now is right, and kept better from then on.
+    own(&format!("{FIRST}\n{SECOND}\n")).ok();
+    own(&format!("{SECOND}\n{FIRST}\n")).ok();
+    let renewed =
+        "SELECT count(*) AS count FROM audit WHERE action = 'user.password' AND detail LIKE 'kept under a stronger%'";
+    assert_eq!(environment.count(renewed), 1);
+    assert!(kept().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", kept());
+}

@@ -80,6 +80,16 @@ impl StoreError {
         self.lost_connection() || source.is::<r2d2::Error>()
     }
 
+    /// Whether PostgreSQL undid the transaction to end a deadlock or a conflict of two (40P01, 40001): the same once more will do.
+    pub(crate) fn undone(&self) -> bool {
+        let Self::Unavailable { source: Some(source), .. } = self else { return false };
+        match source.downcast_ref::<DieselError>() {
+            Some(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            Some(DieselError::DatabaseError(_, info)) => info.message().contains("deadlock detected"),
+            _ => false,
+        }
+    }
+
     /// Whether the connection it happened on is no longer good.
     pub(crate) fn lost_connection(&self) -> bool {
         let Self::Unavailable { source: Some(source), .. } = self else { return false };

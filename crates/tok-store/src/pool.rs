@@ -144,6 +144,11 @@ impl Store {
     pub fn mint(&self, mint: &Mint) -> Result<Token, StoreError> {
         let (mut connection, trail) = (self.checkout()?, self.trail()?);
         match crate::tokens::mint(&mut connection, trail, mint) {
+            // PostgreSQL undid it, since somebody waited for us as we for them; they are through now.
+            Err(error) if error.undone() => {
+                let done = crate::tokens::mint(&mut connection, trail, mint);
+                return made_before(&mut connection, mint, done);
+            }
             Err(error) if error.lost_connection() => {}
             done => return made_before(&mut connection, mint, done),
         }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, present, renew_hash};
 pub use cutoff::{CutOff, cut_off};
-pub use idempotency::{Claim, Key, Replaced, claim, keep, unanswered_rotation};
+pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub use lookup::{Found, by_digests, look_up, owner_now};
 pub(crate) use made_by::end_made_by;
@@ -45,6 +45,7 @@ pub use uses::{Counted, USED_UP, count_use};
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
 use crate::tx::{ReadTx, WriteTx};
+use chosen::login_free;
 use cutoff::Side;
 use line::{clamp_descendants, end_descendants, end_git_descendants, locked, parents_end};
 use parent::{owner_keeps, parent_kept_live, parents_owner_keeps};
@@ -95,6 +96,9 @@ pub struct NewToken {
     pub max_uses: Option<i64>,
     /// The token it is made through, if its maker's authority came from one.
     pub parent: Option<TokenId>,
+    /// The version of that token on which it was decided: if it has another by now, nothing is made. `None`: any will do,
+    /// since what it may do is its owner's to say, as with a local login.
+    pub parent_version: Option<i32>,
     /// For a session that the local socket opens: the user ID it is the login of.
     pub local_uid: Option<u32>,
 }
@@ -102,24 +106,34 @@ pub struct NewToken {
 /// Makes the token that `permit` allows: grant, owner, expiry and addresses are the permit's. A conflict if its parent was
 /// ended since that was decided, or its maker put out of the workspace that it was to act for.
 pub fn create(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken) -> Result<Token, StoreError> {
+    let version = new.parent_version;
     let row = row_for(permit, new)?;
-    owners_keep(tx, permit, row.parent_id)?;
+    owners_keep(tx, permit, &row, version)?;
     insert(tx, row)
 }
 
 /// The same under an idempotency key, which was [claimed](claim) in this transaction: its first use will be written down.
 pub fn create_under_key(tx: &mut WriteTx<'_>, permit: &Permit, new: NewToken, key: &Key) -> Result<Token, StoreError> {
+    let version = new.parent_version;
     let row = TokenRow { first_use_due: true, ..row_for(permit, new)? };
-    owners_keep(tx, permit, row.parent_id)?;
+    owners_keep(tx, permit, &row, version)?;
     let token = insert(tx, row)?;
     keep(tx, key, token.id, permit.at())?;
     Ok(token)
 }
 
 /// Owners before tokens, as whoever ends tokens goes, so that the two wait for each other in one order.
-fn owners_keep(tx: &mut WriteTx<'_>, permit: &Permit, parent: Option<Uuid>) -> Result<(), StoreError> {
+fn owners_keep(
+    tx: &mut WriteTx<'_>,
+    permit: &Permit,
+    row: &TokenRow,
+    parent_version: Option<i32>,
+) -> Result<(), StoreError> {
     owner_keeps(tx, permit)?;
-    parent.map_or(Ok(()), |parent| parents_owner_keeps(tx, parent))
+    if row.secret_hash.is_some() {
+        login_free(tx, &row.name, (row.user_id, row.workspace_id), permit.at())?;
+    }
+    row.parent_id.map_or(Ok(()), |parent| parents_owner_keeps(tx, parent, parent_version))
 }
 
 fn insert(tx: &mut WriteTx<'_>, row: TokenRow) -> Result<Token, StoreError> {
@@ -134,7 +148,9 @@ fn insert(tx: &mut WriteTx<'_>, row: TokenRow) -> Result<Token, StoreError> {
 }
 
 fn parent_revoked() -> StoreError {
-    StoreError::Conflict { what: "the token that this one was to be made through has just been revoked".to_owned() }
+    StoreError::Conflict {
+        what: "the token that this one was to be made through has just been revoked, or changed; try again".to_owned(),
+    }
 }
 
 /// The row of the token that `permit` allows.

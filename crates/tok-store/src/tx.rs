@@ -59,8 +59,8 @@ impl<'c> WriteTx<'c> {
         self.commit_lines(events.as_slice().iter().map(|event| (event, at, 1)))
     }
 
-    /// Makes a use's count permanent, or that it was the first. The use itself has its line in the trail, which the batch of
-    /// uses brings; no other change is made without one of its own.
+    /// Makes a use's count permanent, or that it was the first, or that a key is forgotten. The use itself has its line in the
+    /// trail, which the batch of uses brings, and what was made under the key has its own; no other change is made without.
     pub(crate) fn commit_noted(mut self) -> Result<(), StoreError> {
         self.open = false;
         <Manager as TransactionManager<PgConnection>>::commit_transaction(self.read.connection)?;

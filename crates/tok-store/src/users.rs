@@ -252,6 +252,23 @@ pub fn set_password(
     Ok(User { has_password: hash.is_some(), ..user })
 }
 
+/// Puts a stronger hash of the same password in the place of a weaker one. The permit is for that very user's profile to
+/// change, as they have who know the password.
+pub fn renew_password_hash(
+    tx: &mut WriteTx<'_>,
+    permit: &Permit,
+    user: UserId,
+    old: &str,
+    new: &str,
+) -> Result<(), StoreError> {
+    if *permit.need() != (Need::ChangeProfile { user }) {
+        return Err(StoreError::Permit("renewing the hash of another user's password"));
+    }
+    let as_seen = users::table.find(user.as_uuid()).filter(users::password_hash.eq(old));
+    let touched = diesel::update(as_seen).set(users::password_hash.eq(new)).execute(tx.connection())?;
+    exactly(1, touched, "somebody else changed the password")
+}
+
 /// Who has this name, or, if nobody does, who had it when they were deleted: for reading what they did.
 pub fn bearers_of_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Vec<UserId>, StoreError> {
     let alike = users::table.filter(crate::lower(users::name).eq(name.as_str().to_lowercase()));

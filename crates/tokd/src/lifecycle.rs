@@ -26,6 +26,7 @@ use database::Database;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreChoice};
 use crate::door::api::ApiDoor;
+use crate::door::console::Console;
 use crate::door::gateway::backend::{GatewayLimits, GitBackend};
 use crate::door::gateway::gate::Gateway;
 use crate::door::gateway::program::GitProgram;
@@ -178,6 +179,7 @@ async fn serve(
     let router = Arc::new(Router {
         service: Arc::clone(&service),
         api: ApiDoor::new(Arc::clone(&service), proxies.clone()),
+        console: Console::new(Arc::clone(&service), proxies.clone()),
         gateway: backend.clone().map(Gateway::new),
         grpc: grpc.clone(),
         proxies,

@@ -248,12 +248,12 @@ fn reposilite_a_secret_of_ones_own_comes_from_a_file_or_stdin() {
         call.acting_as("alice")
     };
     set_mode(&file, 0o644);
-    from_file("root").fails(2).says(&["chmod 600", "0644"]);
+    from_file("first").fails(2).says(&["chmod 600", "0644"]);
     set_mode(&file, 0o600);
-    from_file("root").ok();
+    from_file("first").ok();
     let refs = |name: &str| environment.send(&Request::refs("acme/app", "git-upload-pack").basic(name, secret)).status;
-    assert_eq!((refs("root"), refs("other")), (200, 401));
-    from_file("root").fails(1).says(&["choose another name"]);
+    assert_eq!((refs("first"), refs("other")), (200, 401));
+    from_file("first").fails(1).says(&["choose another name"]);
     let by_stdin = environment.tok(&["token", "create", "other", "--secret-stdin"]).acting_as("alice");
     by_stdin.clone().input("short\n").fails(2);
     by_stdin.clone().input("").fails(2).says(&["stdin is empty"]);

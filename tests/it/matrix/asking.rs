@@ -105,12 +105,16 @@ impl World {
             body.to_string().into_bytes()
         };
         if let Some(form) = match name {
-            "POST /oauth2/introspect" => Some(&self.good),
-            "POST /oauth2/revoke" => Some(&self.ended),
+            "POST /oauth2/introspect" => Some(format!("token={}", self.good)),
+            "POST /oauth2/revoke" => Some(format!("token={}", self.ended)),
+            "POST /oauth2/device_authorization" => Some(format!("machine={}", "x".repeat(300))),
+            "POST /oauth2/token" => {
+                Some("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=not-a-code".to_owned())
+            }
             _ => None,
         } {
             headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
-            body = format!("token={form}").into_bytes();
+            body = form.into_bytes();
         }
         if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
             headers.push(("content-length", body.len().to_string()));

@@ -128,8 +128,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     both("GET /v1/audit", "AuditService/ListEvents", Needs::OwnEvents, ANY, 200),
     both("GET /v1/audit/verify", "AuditService/Verify", Needs::Manager, ANY, 200),
     // To log in takes what is in the request, and no credential besides.
-    grpc("SessionService/StartDevice", Needs::Nothing, ANY, 400),
-    grpc("SessionService/PollDevice", Needs::Nothing, ANY, 400),
+    both("POST /oauth2/device_authorization", "SessionService/StartDevice", Needs::Nothing, ANY, 400),
+    both("POST /oauth2/token", "SessionService/PollDevice", Needs::Nothing, ANY, 400),
     grpc("SessionService/OpenSession", Needs::Nothing, ANY, 400),
     grpc("SessionService/MintGit", Needs::GitToken, PLACES, 200),
     // It would go on until its deadline.

@@ -56,6 +56,9 @@ pub enum PairOf {
     DeviceCode,
     /// What its user types to approve that. It has no name.
     UserCode,
+    /// What a form of the console carries, so that it was this server's page that it was sent from: for whom, and for
+    /// which form.
+    ConsoleForm,
 }
 
 impl Pepper {
@@ -66,6 +69,7 @@ impl Pepper {
             PairOf::Temporary => b"tok temporary token\0",
             PairOf::DeviceCode => b"tok device code\0",
             PairOf::UserCode => b"tok user code\0",
+            PairOf::ConsoleForm => b"tok console form\0",
         };
         self.labelled(label, &[name.as_bytes(), secret.as_bytes()])
     }

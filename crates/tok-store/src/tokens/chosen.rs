@@ -2,14 +2,16 @@
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
+use tok_model::clock::Timestamp;
 use tok_model::decide::{OwnerNow, Permit};
 use tok_model::id::TokenId;
 use tok_model::token::Token;
 use uuid::Uuid;
 
+use super::restore::UNDO_WINDOW;
 use super::{OwnedRow, into_token, owner_now, with_owner_names};
 use crate::error::StoreError;
-use crate::schema::tokens;
+use crate::schema::{tokens, users};
 use crate::tx::{ReadTx, WriteTx, exactly};
 
 /// The most tokens that one name and secret are tried against: the live one, and those before it whose grace lasts.
@@ -75,6 +77,42 @@ pub fn imported_before(tx: &mut ReadTx<'_>, name: &str, from: &str) -> Result<Op
         .optional()?
         .map(into_token)
         .transpose()
+}
+
+/// A conflict if the name of a token that is presented by its name means somebody else, or will: another user's login name,
+/// since nobody shall take one for the other, or the name of somebody else's token that can still be brought back.
+pub(super) fn login_free(
+    tx: &mut WriteTx<'_>,
+    name: &str,
+    (user, workspace): (Option<Uuid>, Option<Uuid>),
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let taken = |what: &str| Err(StoreError::Conflict { what: what.to_owned() });
+    let bearer: Option<Uuid> = users::table
+        .filter(crate::lower(users::name).eq(crate::lower(name)))
+        .filter(users::deleted_at.is_null())
+        .select(users::id)
+        .first(tx.connection())
+        .optional()?;
+    if bearer.is_some_and(|bearer| user != Some(bearer)) {
+        return taken(
+            "that is another user's login name, and a token with a chosen secret is presented by its name: choose another \
+             name",
+        );
+    }
+    let held = tokens::table
+        .filter(crate::lower(tokens::name).eq(crate::lower(name)))
+        .filter(tokens::secret_hash.is_not_null())
+        .filter(tokens::revoke_act.is_not_null())
+        .filter(tokens::revoked_at.gt(at - UNDO_WINDOW))
+        .filter(tokens::user_id.is_distinct_from(user).or(tokens::workspace_id.is_distinct_from(workspace)));
+    if diesel::select(exists(held)).get_result(tx.connection())? {
+        return taken(
+            "somebody else's token with a chosen secret had that name until a moment ago, and can be restored for 15 \
+             minutes: choose another name, or wait",
+        );
+    }
+    Ok(())
 }
 
 /// Puts a stronger hash of the same secret in the place of a weaker one. The permit is that of the token itself, which has

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{as_kept, end, into_token, locked};
 use crate::error::StoreError;
+use crate::pool::Store;
 use crate::schema::idempotency;
 use crate::tx::{ReadTx, WriteTx};
 
@@ -81,9 +82,9 @@ diesel::define_sql_function! {
 pub fn claim(tx: &mut WriteTx<'_>, key: &Key, by: &str, at: Timestamp) -> Result<Claim, StoreError> {
     let name = format!("{}\n{}", key.caller, key.key);
     diesel::select(pg_advisory_xact_lock(hashtextextended(name, 0))).execute(tx.connection())?;
-    diesel::delete(idempotency::table.filter(idempotency::created_at.le(as_kept(at) - KEPT)))
-        .execute(tx.connection())?;
-    let Some((request, made)) = kept(tx, &key.caller, &key.key)? else { return Ok(Claim::Fresh) };
+    let Some((request, made)) = kept_since(tx, &key.caller, &key.key, as_kept(at) - KEPT)? else {
+        return Ok(Claim::Fresh);
+    };
     if !key.request.iter().any(|asked| asked.as_slice() == request) {
         return Ok(Claim::OtherRequest);
     }
@@ -96,6 +97,17 @@ pub fn claim(tx: &mut WriteTx<'_>, key: &Key, by: &str, at: Timestamp) -> Result
         }
         TokenState::Live | TokenState::Rotated { .. } => Ok(Claim::Used(token.shown_prefix)),
     }
+}
+
+/// Forgets the keys that are older than they are kept. Returns how many. What a key is remembered for has its own lines in the
+/// trail, so this has none.
+pub fn forget_keys(store: &Store, at: Timestamp) -> Result<usize, StoreError> {
+    let old = idempotency::table.filter(idempotency::created_at.le(as_kept(at) - KEPT));
+    store.write(|mut tx| {
+        let forgotten = diesel::delete(old).execute(tx.connection())?;
+        tx.commit_noted()?;
+        Ok(forgotten)
+    })
 }
 
 /// Keeps what was made under a key that was [claimed](claim) in this transaction.
@@ -111,7 +123,11 @@ pub fn keep(tx: &mut WriteTx<'_>, key: &Key, made: TokenId, at: Timestamp) -> Re
         ))
         .on_conflict((idempotency::caller, idempotency::key))
         .do_update()
-        .set((idempotency::token_id.eq(made.as_uuid()), idempotency::request.eq(&request)))
+        .set((
+            idempotency::token_id.eq(made.as_uuid()),
+            idempotency::request.eq(&request),
+            idempotency::created_at.eq(as_kept(at)),
+        ))
         .execute(tx.connection())?;
     Ok(())
 }
@@ -131,10 +147,6 @@ pub fn unanswered_rotation(
     }
     let made = super::by_id(tx, *successor)?;
     Ok(made.is_some_and(|made| made.state == TokenState::Live && made.first_use_due))
-}
-
-fn kept(tx: &mut ReadTx<'_>, caller: &str, key: &str) -> Result<Option<(Vec<u8>, TokenId)>, StoreError> {
-    kept_since(tx, caller, key, Timestamp::UNIX_EPOCH)
 }
 
 fn kept_since(

@@ -17,7 +17,7 @@ use tok_model::kind::TokenKind;
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
-use super::parent::{Kept, kept_parents, uncut_by_user, uncut_by_workspace};
+use super::parent::{Kept, KeptParent, kept_parents, uncut_by_user, uncut_by_workspace};
 use super::row::TokenRow;
 use super::{NewToken, owner_names, parent_revoked, row_for};
 use crate::audit::{NewLine, Trail};
@@ -30,13 +30,13 @@ use crate::tx::{ReadTx, WriteTx};
 pub struct Mint {
     /// What allows it: grant, owner, expiry and addresses are the permit's.
     pub permit: Permit,
-    /// The rest of the token. Its parent, if it has one, has to be live when it is made.
+    /// The rest of the token. Its parent, if it has one, has to be live when it is made, and of the version that it names.
     pub new: NewToken,
     /// The line of the trail.
     pub event: AuditEvent,
 }
 
-/// Two inserts and the check. A parent that is not live makes the check divide by zero, which undoes all of it:
+/// Two inserts and the check. A parent that is not live, or is not any more what was decided about, makes the check divide by zero, which undoes all of it:
 /// PostgreSQL has no other way to refuse a statement from within.
 struct Minting<T, L, P> {
     token: T,
@@ -98,13 +98,16 @@ pub(crate) fn mint(connection: &mut PgConnection, trail: &Trail, mint: &Mint) ->
     let token = diesel::insert_into(tokens::table).values(&row).returning(owner_names());
     let line = diesel::insert_into(audit::table).values(&line);
     let outlives = tokens::grace_ends_at.is_null().or(tokens::grace_ends_at.ge(row.expires_at)).assume_not_null();
+    // One statement for both, with and without a version that it has to be.
+    let (least, most) = mint.new.parent_version.map_or((i32::MIN, i32::MAX), |version| (version, version));
+    let as_decided = tokens::version.between(least, most);
     let done: QueryResult<(Option<String>, Option<String>, i64)> = match owner {
         Owner::User(_) => {
-            let live_parent = uncut_by_user(parent).filter(outlives).for_key_share();
+            let live_parent = uncut_by_user(parent).filter(outlives).filter(as_decided).for_key_share();
             Minting { token, line, live_parent }.get_result(connection)
         }
         Owner::Workspace(_) => {
-            let live_parent = uncut_by_workspace(parent).filter(outlives).for_key_share();
+            let live_parent = uncut_by_workspace(parent).filter(outlives).filter(as_decided).for_key_share();
             Minting { token, line, live_parent }.get_result(connection)
         }
     };
@@ -174,13 +177,19 @@ fn allowed(
     mint: &Mint,
     row: TokenRow,
     owners: &Kept,
-    parents: &BTreeMap<Uuid, Option<Timestamp>>,
+    parents: &BTreeMap<Uuid, KeptParent>,
 ) -> Result<TokenRow, StoreError> {
     if mint.for_git().is_none() {
         owners.keep(&mint.permit)?;
     }
     match row.parent_id {
-        Some(parent) if !parents.get(&parent).is_some_and(|grace| outlives(*grace, &row)) => Err(parent_revoked()),
+        Some(parent)
+            if !parents.get(&parent).is_some_and(|parent| {
+                parent.is_version(mint.new.parent_version) && outlives(parent.grace_ends_at, &row)
+            }) =>
+        {
+            Err(parent_revoked())
+        }
         _ => Ok(row),
     }
 }

@@ -6,8 +6,9 @@ use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
 use tok_model::label::Label;
 use tok_model::reach::Reach;
-use tok_model::token::{Owner, Token, TokenState};
+use tok_model::token::{Owner, SecretForm, Token, TokenState};
 
+use super::chosen::login_free;
 use super::row::GrantColumns;
 use super::{as_kept, clamp_descendants, end_git_descendants, into_token, locked, parents_end};
 use crate::error::StoreError;
@@ -92,6 +93,13 @@ pub fn modify(
         (Some(limit), Some(_)) => limit.so_far,
         _ => 0,
     };
+    if shape.name != old.name && old.secret == SecretForm::Chosen {
+        let owner = match old.owner {
+            Owner::User(id) => (Some(id.as_uuid()), None),
+            Owner::Workspace(id) => (None, Some(id.as_uuid())),
+        };
+        login_free(tx, &shape.name, owner, permit.at())?;
+    }
     let columns = GrantColumns::from(&shape.reach.grant);
     let expires_at = shape.reach.expires_at.map(as_kept);
     diesel::update(tokens::table.find(id.as_uuid()))

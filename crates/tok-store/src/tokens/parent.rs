@@ -146,29 +146,50 @@ fn listed(ids: BTreeSet<Uuid>) -> Vec<Uuid> {
 }
 
 /// No cut-off of its owner ended this parent; nobody makes one before this transaction is over.
-pub(super) fn parents_owner_keeps(tx: &mut WriteTx<'_>, parent: Uuid) -> Result<(), StoreError> {
+pub(super) fn parents_owner_keeps(tx: &mut WriteTx<'_>, parent: Uuid, version: Option<i32>) -> Result<(), StoreError> {
     let kept = kept_parents(tx, BTreeSet::from([parent]))?;
-    kept.contains_key(&parent).then_some(()).ok_or_else(parent_revoked)
+    let as_decided = kept.get(&parent).is_some_and(|parent| parent.is_version(version));
+    as_decided.then_some(()).ok_or_else(parent_revoked)
 }
 
-/// Those of these tokens that are live and that no cut-off of their owner ended, with the end of those that were given up
-/// for a successor; nobody ends them before this transaction is over. Locked in the order of IDs, as by whoever ends
+/// A token that others are made through, as it stays for now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptParent {
+    /// When it ends, if it was given up for a successor.
+    pub(super) grace_ends_at: Option<Timestamp>,
+    version: i32,
+}
+
+impl KeptParent {
+    /// Whether it still is what was decided about.
+    pub(super) fn is_version(self, decided: Option<i32>) -> bool {
+        decided.is_none_or(|decided| decided == self.version)
+    }
+}
+
+type ParentRow = (Uuid, Option<Timestamp>, i32);
+
+fn kept_parent((id, grace_ends_at, version): ParentRow) -> (Uuid, KeptParent) {
+    (id, KeptParent { grace_ends_at, version })
+}
+
+/// Those of these tokens that are live and that no cut-off of their owner ended; nobody ends or changes them before this transaction is over. Locked in the order of IDs, as by whoever ends
 /// tokens.
 pub(super) fn kept_parents(
     tx: &mut WriteTx<'_>,
     mut wanted: BTreeSet<Uuid>,
-) -> Result<BTreeMap<Uuid, Option<Timestamp>>, StoreError> {
-    let mut kept: BTreeMap<Uuid, Option<Timestamp>> = BTreeMap::new();
+) -> Result<BTreeMap<Uuid, KeptParent>, StoreError> {
+    let mut kept: BTreeMap<Uuid, KeptParent> = BTreeMap::new();
     if !wanted.is_empty() {
         let of_users = of_uncut_users().filter(tokens::id.eq_any(listed(wanted.clone()))).order(tokens::id);
-        let of_users = of_users.select((tokens::id, tokens::grace_ends_at)).for_key_share();
-        kept.extend(of_users.load::<(Uuid, Option<Timestamp>)>(tx.connection())?);
+        let of_users = of_users.select((tokens::id, tokens::grace_ends_at, tokens::version)).for_key_share();
+        kept.extend(of_users.load::<ParentRow>(tx.connection())?.into_iter().map(kept_parent));
         wanted.retain(|parent| !kept.contains_key(parent));
     }
     if !wanted.is_empty() {
         let of_workspaces = of_uncut_workspaces().filter(tokens::id.eq_any(listed(wanted))).order(tokens::id);
-        let of_workspaces = of_workspaces.select((tokens::id, tokens::grace_ends_at)).for_key_share();
-        kept.extend(of_workspaces.load::<(Uuid, Option<Timestamp>)>(tx.connection())?);
+        let of_workspaces = of_workspaces.select((tokens::id, tokens::grace_ends_at, tokens::version)).for_key_share();
+        kept.extend(of_workspaces.load::<ParentRow>(tx.connection())?.into_iter().map(kept_parent));
     }
     Ok(kept)
 }

@@ -242,7 +242,8 @@ struct Ended {
     id: Uuid,
     #[diesel(sql_type = diesel::sql_types::Nullable<SqlUuid>)]
     parent_id: Option<Uuid>,
-    /// Whether its owner is there, no cut-off stands against it, its maker still may have made it, and nothing took its place.
+    /// Whether its owner is there, no cut-off stands against it, its maker still may have made it, and nothing took its place;
+    /// of a git token, whether what it was made through is as it was then, since it reaches as far as that one did.
     #[diesel(sql_type = diesel::sql_types::Bool)]
     may: bool,
     /// Whether what it was made through lives.
@@ -263,7 +264,12 @@ fn bring_back(tx: &mut WriteTx<'_>, ending: &Ending, now: Timestamp) -> Result<V
                             AND role = 'maintainer')))) \
                AND (t.local_uid IS NULL OR NOT EXISTS ( \
                     SELECT FROM tokens o WHERE o.user_id = t.user_id AND o.local_uid = t.local_uid \
-                        AND o.revoked_at IS NULL)) AS may, \
+                        AND o.revoked_at IS NULL)) \
+               AND (t.kind <> 'git' OR NOT EXISTS ( \
+                    WITH RECURSIVE up (id, parent_id, modified_at) AS ( \
+                        SELECT a.id, a.parent_id, a.modified_at FROM tokens a WHERE a.id = t.parent_id \
+                        UNION ALL SELECT a.id, a.parent_id, a.modified_at FROM up JOIN tokens a ON a.id = up.parent_id) \
+                    SELECT FROM up WHERE up.modified_at >= t.created_at)) AS may, \
              coalesce(p.revoked_at IS NULL AND coalesce(p.grace_ends_at > $3, true) \
                AND coalesce(p.created_at >= pu.cutoff_before, true) \
                AND coalesce(p.created_at >= pw.cutoff_before, true), true) AS parent_lives \

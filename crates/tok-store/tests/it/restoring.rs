@@ -160,3 +160,24 @@ fn whose_act_it_was_is_told_by_ids_and_never_by_names() {
     conflict(back(&world, &of_acme(bob, 41), other.token.id), "only they or a manager");
     assert_eq!(back(&world, &of_acme(ann, 42), other.token.id).unwrap().count, 2);
 }
+
+#[test]
+fn a_git_token_does_not_come_back_after_what_it_was_made_through_was_narrowed() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let parent = world.mint(&world.local(ann), personal(ann, "all", None), 0);
+    let through = world.holder(parent.digest);
+    let fetch = world.mint(&through, crate::world::git(ann, "ann/app", Permission::Write, 900), 1);
+    let other = world.mint(&through, crate::world::git(ann, "ann/lib", Permission::Write, 900), 1);
+    let revoked = |id, second| world.change(|tx| revoke(tx, &ends(&world, ann, second), id, None)).unwrap();
+    // Nothing was changed: it comes back.
+    revoked(other.token.id, 2);
+    assert_eq!(back(&world, &ends(&world, ann, 3), other.token.id).unwrap().count, 1);
+    revoked(fetch.token.id, 4);
+    let mut narrow = tok_store::tokens::Shape::of(&parent.token);
+    narrow.reach.grant = Grant::Personal { scopes: "repo:read".parse().unwrap(), routes: None };
+    let change = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(5));
+    world.change(|tx| tok_store::tokens::modify(tx, &change, parent.token.id, 1, &narrow, None)).unwrap();
+    conflict(back(&world, &ends(&world, ann, 6), fetch.token.id), "rests on");
+    assert!(!lives(&world, fetch.token.id, 6));
+}

@@ -83,6 +83,7 @@ fn no_text_of_a_token_comes_to_rest() {
             labels: Vec::new(),
             max_uses: None,
             parent: first,
+            parent_version: None,
             local_uid: None,
         };
         let digest = text.digest(pepper_file.current());

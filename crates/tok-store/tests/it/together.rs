@@ -10,7 +10,7 @@ use tok_model::kind::{Permission, Role};
 use tok_model::secret::Digest;
 use tok_model::token::Owner;
 use tok_store::StoreError;
-use tok_store::tokens::{Mint, StoredSecret, cut_off, look_up, revoke};
+use tok_store::tokens::{Mint, Shape, StoredSecret, cut_off, look_up, modify, revoke};
 
 use crate::audit_chain::{faults, intact};
 use crate::endings::act;
@@ -296,4 +296,36 @@ fn lines_of_tokens_made_together_are_numbered_and_chained_as_any() {
     // And one of them that somebody changed is found.
     world.sql("UPDATE audit SET detail = 'x' WHERE id = (SELECT max(id) - 3 FROM audit WHERE action = 'token.mint')");
     assert_eq!(faults(&world.store).len(), 1);
+}
+
+#[test]
+fn what_was_decided_before_its_parent_was_narrowed_is_not_made() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let parent = world.mint(&world.local(ann), personal(ann, "all", None), 0);
+    // Decided on what the parent was; then it is narrowed, behind the back of whoever decided.
+    let caller = world.holder(parent.digest);
+    let asked = |request, version: Option<i32>| {
+        let mint = world.asked(permit(&caller, Need::Mint(request), at(1)), Some(parent.token.id));
+        Mint { new: tok_store::tokens::NewToken { parent_version: version, ..mint.new }, ..mint }
+    };
+    let for_git = |version| asked(git(ann, "ann/app", Permission::Write, 600), version);
+    let personal_one = |version| asked(personal(ann, "all", None), version);
+    let mut narrow = Shape::of(&parent.token);
+    narrow.reach.grant = tok_model::grant::Grant::Personal { scopes: "repo:read".parse().unwrap(), routes: None };
+    let change = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(2));
+    world.change(|tx| modify(tx, &change, parent.token.id, 1, &narrow, None)).unwrap();
+    let before = world.count("SELECT count(*) AS number FROM tokens");
+    // Each way to make one: a git token by one statement, any other by a transaction, and several together.
+    for stale in [for_git(Some(1)), personal_one(Some(1))] {
+        assert!(matches!(world.store.mint(&stale), Err(StoreError::Conflict { .. })));
+    }
+    let (one, two) = (for_git(Some(1)), personal_one(Some(1)));
+    let outcomes = world.store.mint_together(&[&one, &two]).unwrap();
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Conflict { .. }))), "{outcomes:?}");
+    assert_eq!(world.count("SELECT count(*) AS number FROM tokens"), before);
+    // On what it is now, it is made.
+    world.store.mint(&for_git(Some(2))).unwrap();
+    let (one, two) = (for_git(Some(2)), for_git(None));
+    assert!(world.store.mint_together(&[&one, &two]).unwrap().iter().all(Result::is_ok));
 }

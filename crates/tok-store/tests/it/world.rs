@@ -206,6 +206,7 @@ impl World {
             labels: Vec::new(),
             max_uses: None,
             parent: permit.actor().token,
+            parent_version: None,
             local_uid: None,
         };
         (text, row)

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod authz;
+pub mod console;
 pub mod gateway;
 pub mod grpc;
 pub mod http;

@@ -175,7 +175,16 @@ impl Service {
 
     async fn mint_git(&self, caller: &Caller, owner: Owner, wish: &GitWish, now: Timestamp) -> Result<GitToken, Fault> {
         if let Some(token) = caller.token() {
-            return self.mint_through(Parent::Token(token.id), caller, owner, wish, now).await.map(|(token, _)| token);
+            let parent = || Parent::Token(token.id);
+            let minted = match self.mint_through(parent(), caller, owner, wish, now).await {
+                // It was changed meanwhile, perhaps by another daemon: decided anew, on what it is now.
+                Err(fault) if fault.code == FaultCode::Conflict => {
+                    let caller = self.as_of_now(caller).await?;
+                    self.mint_through(parent(), &caller, owner, wish, now).await
+                }
+                minted => minted,
+            };
+            return minted.map(|(token, _)| token);
         }
         let login = (owner, caller.source.uid.unwrap_or(u32::MAX));
         if let Some(session) = self.minted.session(login) {
@@ -229,7 +238,9 @@ impl Service {
             Parent::Token(parent) => {
                 let made = made(&row, parent);
                 let event = minted(&permit, &row, parent, &repo);
-                self.mint(Mint { permit, new: NewToken { parent: Some(parent), ..row }, event }).await?;
+                let version = super::tokens::version_of(caller);
+                let new = NewToken { parent: Some(parent), parent_version: version, ..row };
+                self.mint(Mint { permit, new, event }).await?;
                 made
             }
             Parent::LocalLogin(login) => self.run(move |store| mint_under(store, &permit, login, row, &repo)).await?,
@@ -329,6 +340,7 @@ pub(super) fn row(text: &Plaintext, pepper: PepperId, digest: Digest, name: Stri
         labels: Vec::new(),
         max_uses: None,
         parent: None,
+        parent_version: None,
         local_uid: None,
     }
 }

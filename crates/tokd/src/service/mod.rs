@@ -39,7 +39,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::GitWish;
-pub use sessions::Watching;
+pub use sessions::{BrowserSession, Watching};
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};
 
@@ -171,7 +171,8 @@ impl Service {
         self.permit(caller, Need::Identity).map(drop)
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time, by the clock that everything here goes by.
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

@@ -1,10 +1,12 @@
 //! Passwords of users: set, taken away, and verified.
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 use tok_api::convert::{PasswordChange, UserRecord};
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::audit::{Action, AuditEvent};
-use tok_model::decide::{Bearer, Caller, Need, Refusal, Rule, UserNow};
+use tok_model::audit::{Action, AuditEvent, Source};
+use tok_model::decide::{Bearer, Caller, Need, OwnerNow, Refusal, Rule, UserNow, decide};
 use tok_model::grant::Grant;
 use tok_model::name::UserName;
 use tok_store::StoreError;
@@ -67,8 +69,37 @@ impl Service {
             })
             .await?;
         let (user, hash) = found;
-        let right = self.strangers.slow.verify(password, hash.into_iter().collect()).await?;
-        Ok(user.filter(|user| right.is_some() && user.enabled))
+        let right = self.strangers.slow.verify(password, hash.iter().cloned().collect()).await?;
+        let (Some(right), Some(user)) = (right, user.filter(|user| user.enabled)) else { return Ok(None) };
+        if let (Some(old), Some(new)) = (hash, right.renewed) {
+            self.renew_password(&user, old, new).await;
+        }
+        Ok(Some(user))
+    }
+
+    /// Keeps a stronger hash of a password that was just found good. If that fails it is done the next time.
+    async fn renew_password(&self, user: &UserNow, old: String, new: String) {
+        // Whoever knows it is the user, wherever they came from.
+        let bearer = Bearer::LocalPeer { manager: false };
+        let owner = OwnerNow::User(Arc::new(user.clone()));
+        let caller = Caller { bearer, owner, source: Source::default() };
+        let Ok(permit) = decide(&caller, Need::ChangeProfile { user: user.id }, self.now()) else { return };
+        let (id, name) = (user.id, user.name.clone());
+        let written = self
+            .executor
+            .run(move |store| {
+                store.write(|mut tx| {
+                    tok_store::users::renew_password_hash(&mut tx, &permit, id, &old, &new)?;
+                    let event = AuditEvent::done(Action::UserPassword, permit.actor().clone())
+                        .subject(id, name)
+                        .detail("kept under a stronger hash now");
+                    tx.commit(event, permit.at())
+                })
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::debug!(error = %crate::fault::chain(&error), "The hash of a password was not renewed");
+        }
     }
 
     /// Whoever changes their own password knows it, or has none yet and has logged in. Root on this machine is believed.

@@ -1,7 +1,7 @@
 //! `tok token create`.
 
 use clap::Args;
-use tok_api::convert::TokenDraft;
+use tok_api::convert::{TokenDraft, TokenRecord};
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::scope::ScopeSet;
 
@@ -98,7 +98,7 @@ pub(crate) struct CreateArgs {
     /// A word that it is found and ended by, as in `ci` or `team=web`; can be repeated, or a comma list
     #[arg(long = "label", value_name = "LABEL", value_delimiter = ',', env = "TOK_LABEL", hide_env_values = true)]
     labels: Vec<String>,
-    /// How many times it may be used [default: any number]
+    /// How many requests it may make; a clone or a push takes two or three [default: any number]
     #[arg(long, value_name = "N", env = "TOK_MAX_USES", hide_env_values = true, value_parser = clap::value_parser!(u64).range(1..))]
     max_uses: Option<u64>,
     #[command(flatten)]
@@ -111,7 +111,11 @@ impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let secret = self.chosen.secret(context.out)?;
         let created = context.client().await?.create_token(TokenDraft { secret, ..self.draft() }).await?;
-        Made { secret: &created.secret, token: &created.token, predecessor: None }.show(context)
+        Made { secret: &created.secret, token: &created.token, predecessor: None }.show(context)?;
+        if let Some(warning) = too_few_for_git(&created.token) {
+            context.out.note(&warning);
+        }
+        Ok(())
     }
 
     fn draft(self) -> TokenDraft {
@@ -143,6 +147,24 @@ impl CreateArgs {
         }
     }
 }
+
+/// git makes two or three requests a command, and each is a use.
+fn too_few_for_git(token: &TokenRecord) -> Option<String> {
+    let most = token.max_uses.filter(|most| *most < REQUESTS_OF_GIT)?;
+    let reaches = token.kind != TokenKind::Personal
+        || token.scopes.iter().any(|scope| scope.starts_with("repo:") || scope == "all");
+    reaches.then(|| {
+        let uses = if most == 1 { "1 request".to_owned() } else { format!("{most} requests") };
+        format!(
+            "Warning: it may make {uses}, and one clone or push of git takes two or three: it may end in the middle of \
+             one.\nFor one git command give it `--max-uses {REQUESTS_OF_GIT}`.\n"
+        )
+    })
+}
+
+/// The most requests that one git command makes with a token that works: references, and a probe and a pack, or two rounds of
+/// negotiation.
+const REQUESTS_OF_GIT: u64 = 3;
 
 #[cfg(test)]
 mod tests {

@@ -195,7 +195,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for MaybeSaid<T> {
 
 /// Text that may be a secret: gone from memory with the request.
 #[derive(Default)]
-pub(super) struct SecretText(Zeroizing<String>);
+pub struct SecretText(Zeroizing<String>);
 
 impl std::ops::Deref for SecretText {
     type Target = str;
@@ -213,11 +213,11 @@ impl<'de> Deserialize<'de> for SecretText {
 
 /// The parameters of a form (`application/x-www-form-urlencoded`), for the OAuth calls: each at most once, and unknown ones
 /// ignored (RFC 6749 section 3.2).
-pub(super) struct Form(Vec<(String, SecretText)>);
+pub struct Form(Vec<(String, SecretText)>);
 
 impl Form {
     /// A parameter, if it is there and not empty.
-    pub(super) fn take(&mut self, name: &str) -> Option<SecretText> {
+    pub fn take(&mut self, name: &str) -> Option<SecretText> {
         let at = self.0.iter().position(|(known, value)| known == name && !value.is_empty())?;
         Some(self.0.swap_remove(at).1)
     }
@@ -227,8 +227,16 @@ impl FromRequest<Api> for Form {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
-        check_type(request.headers(), &["application/x-www-form-urlencoded"])?;
-        let bytes = Zeroizing::new(body(request.into_body()).await?.to_vec());
+        let (parts, body) = request.into_parts();
+        Self::read(&parts.headers, body).await
+    }
+}
+
+impl Form {
+    /// Reads a request's.
+    pub async fn read(headers: &HeaderMap, sent: Body) -> Result<Self, Problem> {
+        check_type(headers, &["application/x-www-form-urlencoded"])?;
+        let bytes = Zeroizing::new(body(sent).await?.to_vec());
         let pairs: Vec<(String, SecretText)> = serde_urlencoded::from_bytes(&bytes)
             .map_err(|_| Problem::new("invalid_argument", "the body is no form").hint("send name=value&name=value"))?;
         for (at, (name, _)) in pairs.iter().enumerate() {

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{Answer, Api, oauth};
+use super::{Answer, Api, oauth, token_endpoint};
 
 /// Where the authorization server's metadata is (RFC 8414 section 3).
 pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
@@ -48,8 +48,16 @@ struct AuthorizationServer {
     scopes_supported: Vec<&'static str>,
     /// None: there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    /// None: there is no token endpoint.
-    grant_types_supported: [&'static str; 0],
+    /// Where devices begin to be logged in (RFC 8628).
+    #[schema(format = "uri")]
+    device_authorization_endpoint: String,
+    /// Where grants become tokens.
+    #[schema(format = "uri")]
+    token_endpoint: String,
+    /// How its callers authenticate: they have no secrets.
+    token_endpoint_auth_methods_supported: [&'static str; 1],
+    /// What can be traded for a token.
+    grant_types_supported: [&'static str; 2],
 }
 
 /// The authorization server's metadata
@@ -67,7 +75,10 @@ async fn authorization_server(State(api): State<Api>) -> Response {
         revocation_endpoint_auth_methods_supported: ["none"],
         scopes_supported: scopes(),
         response_types_supported: [],
-        grant_types_supported: [],
+        device_authorization_endpoint: format!("{url}{}", token_endpoint::DEVICE_AUTHORIZATION),
+        token_endpoint: format!("{url}{}", token_endpoint::TOKEN),
+        token_endpoint_auth_methods_supported: ["none"],
+        grant_types_supported: token_endpoint::GRANTS,
     })
 }
 

@@ -9,14 +9,15 @@ mod audit;
 mod changes;
 mod endings;
 mod explain;
-mod extract;
+pub(super) mod extract;
 mod imports;
 mod metadata;
 mod oauth;
 mod openapi;
-mod problem;
+pub(super) mod problem;
 mod reply;
 mod server;
+mod token_endpoint;
 mod tokens;
 mod users;
 mod workspaces;
@@ -131,6 +132,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(audit::routes())
         .merge(server::routes())
         .merge(oauth::routes())
+        .merge(token_endpoint::routes())
         .merge(metadata::routes())
 }
 

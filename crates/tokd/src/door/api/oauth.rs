@@ -89,7 +89,7 @@ async fn revoke(State(api): State<Api>, peer: Peer, headers: HeaderMap, mut form
     }
 }
 
-fn missing(name: &str) -> Problem {
+pub(super) fn missing(name: &str) -> Problem {
     Problem::new("invalid_argument", format!("the parameter {name} is missing"))
         .field(name)
         .hint(format!("send it in the body, as {name}=<{name}>"))

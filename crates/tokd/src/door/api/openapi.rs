@@ -125,7 +125,10 @@ fn failure(words: &str, content_type: &str, schema: &str) -> RefOr<Described> {
 
 /// What every operation has in common: how it can fail, and the header that managers act for others with.
 fn complete(operation: &mut Operation) {
-    let oauth = operation.operation_id.as_deref().is_some_and(|id| matches!(id, "introspect" | "revokeSecret"));
+    let oauth = operation
+        .operation_id
+        .as_deref()
+        .is_some_and(|id| matches!(id, "introspect" | "revokeSecret" | "deviceAuthorization" | "token"));
     let public = operation.security.is_some();
     let has_body = operation.request_body.is_some();
     let has_path = operation.parameters.iter().flatten().any(|parameter| match parameter {

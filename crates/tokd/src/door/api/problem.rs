@@ -31,6 +31,12 @@ const CODES: &[(&str, StatusCode, &str)] = &[
     ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "Answers here are of another type"),
     ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is of another type"),
     ("unsupported_token_type", StatusCode::BAD_REQUEST, "Tokens of this type cannot be revoked here"),
+    ("unsupported_grant_type", StatusCode::BAD_REQUEST, "There is no such grant here"),
+    ("invalid_grant", StatusCode::BAD_REQUEST, "What was to be traded for a token is no good"),
+    ("authorization_pending", StatusCode::BAD_REQUEST, "Nobody has approved the login yet"),
+    ("slow_down", StatusCode::BAD_REQUEST, "The same, and it was asked too soon"),
+    ("access_denied", StatusCode::BAD_REQUEST, "Somebody refused the login"),
+    ("expired_token", StatusCode::BAD_REQUEST, "Nobody approved the login in time"),
 ];
 
 /// Why a call failed (RFC 9457). Programs go by `code`, people by `detail` and `hint`.
@@ -250,7 +256,8 @@ impl IntoResponse for Problem {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OAuthError {
     /// `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_token_type`,
-    /// `temporarily_unavailable` or `server_error`.
+    /// `unsupported_grant_type`, `invalid_grant`, `temporarily_unavailable` or `server_error`; of a device that asks,
+    /// also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
     error: &'static str,
     /// What happened, and what to do next.
     error_description: String,
@@ -262,7 +269,13 @@ impl OAuthError {
             "unauthenticated" if problem.facts.presented => "invalid_token",
             "unauthenticated" => "invalid_client",
             "forbidden" => "insufficient_scope",
-            "unsupported_token_type" => "unsupported_token_type",
+            same @ ("unsupported_token_type"
+            | "unsupported_grant_type"
+            | "invalid_grant"
+            | "authorization_pending"
+            | "slow_down"
+            | "access_denied"
+            | "expired_token") => same,
             "unavailable" | "busy" | "rate_limited" => "temporarily_unavailable",
             "internal" => "server_error",
             _ => "invalid_request",

@@ -18,6 +18,7 @@ use super::{answer, figures};
 use crate::config::MetricsFor;
 use crate::door::api::ApiDoor;
 use crate::door::authz;
+use crate::door::console::Console;
 use crate::door::gateway::gate::{Gateway, answer_to_probe};
 use crate::door::grpc::{self, GrpcDoor};
 use crate::service::Service;
@@ -28,6 +29,8 @@ pub struct Router {
     pub service: Arc<Service>,
     /// JSON and the OAuth forms.
     pub api: ApiDoor,
+    /// Pages for people.
+    pub console: Console,
     /// The git gateway, if it is on.
     pub gateway: Option<Gateway>,
     /// The gRPC services.
@@ -76,6 +79,9 @@ impl Router {
         }
         if ApiDoor::takes(request.uri().path()) {
             return self.api.answer(request, peer).await;
+        }
+        if Console::takes(request.uri().path()) {
+            return self.console.answer(request, peer).await;
         }
         // Whoever stands before or behind could go by the other one (RFC 9112 section 3.2).
         if request.headers().get_all(HOST).iter().nth(1).is_some() {

@@ -165,6 +165,20 @@ impl Service {
         wait.map_or(Rule::UnknownToken, Rule::Throttled).into()
     }
 
+    /// The same caller with what the database says of their token and its owner now.
+    pub(super) async fn as_of_now(&self, caller: &Caller) -> Result<Caller, Fault> {
+        let Bearer::Token(token) = &caller.bearer else { return Ok(caller.clone()) };
+        let id = token.id;
+        let stored = self
+            .executor
+            .run(move |store| store.read(|tx| tok_store::tokens::by_stored_id(tx, id)))
+            .await
+            .map_err(IntoFault::into_fault)?;
+        let Some(stored) = stored else { return Err(Refusal::from(Rule::UnknownToken).into_fault()) };
+        let facts = Facts { token: Arc::new(self.dated(stored.token)), owner: stored.owner };
+        Ok(facts.of_caller(caller.source.clone()))
+    }
+
     /// The caller of the local API: by token if one was sent, else by peer. `rotating` is the idempotency key of a rotation,
     /// if the call is one.
     pub async fn caller_local(

@@ -32,7 +32,7 @@ use tok_model::secret::{Digest, LONGEST_SECRET};
 use tok_model::token::{Owner, Token, TokenState, check_description, check_login_name, check_name};
 use tok_store::tokens::{NewToken as NewRow, StoredSecret};
 
-use super::tokens::parent_of;
+use super::tokens::{parent_of, version_of};
 use super::{Service, rng};
 use entry::{Entry, Reach, Said, Secret};
 
@@ -166,6 +166,7 @@ impl Service {
             max_uses: None,
             // What a manager brings in for somebody else is that somebody's, and does not end with the manager.
             parent: parent_of(caller).filter(|_| rests_on_maker),
+            parent_version: version_of(caller).filter(|_| rests_on_maker),
             local_uid: None,
         };
         match self.write_imported(permit, row, format!("from {}: {detail}", new.format)).await {

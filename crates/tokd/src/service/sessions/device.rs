@@ -16,7 +16,7 @@ use tok_store::StoreError;
 use tok_store::device_logins::{DeviceLogin as Waiting, NewDeviceLogin, Progress};
 
 use super::password::throttled;
-use super::{login_name, machine};
+use super::{Opening, login_name, machine};
 use crate::failures::Failures;
 use crate::service::{Service, rng};
 
@@ -155,7 +155,8 @@ impl Service {
             .filter(|user| user.enabled)
             .ok_or_else(|| denied("whoever approved the login may not log in any more"))?;
         let name = login_name(&user, &login.machine);
-        self.open(user, name, source, Some(login.id)).await?.ok_or_else(redeemed)
+        let opening = Opening { login: Some(login.id), ..Opening::named(name) };
+        self.open(user, opening, source).await?.ok_or_else(redeemed)
     }
 
     /// The login that somebody typed the code of, to be looked at before it is approved; nothing if there is none that

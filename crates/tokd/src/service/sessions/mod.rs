@@ -1,11 +1,13 @@
 //! Logging in. What a login gives is a session, a token like the others: listed, shown, revoked and ended like them.
 
+mod browser;
 mod device;
 mod password;
 mod watch;
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use secrecy::SecretString;
 use tok_api::convert::{OpenedSession, TokenRecord};
 use tok_api::fault::Fault;
@@ -18,6 +20,7 @@ use tok_model::secret::{Plaintext, without_tokens};
 use tok_model::token::Owner;
 use tok_model::unseen;
 
+pub use self::browser::BrowserSession;
 pub(super) use self::device::DeviceLogins;
 pub(super) use self::watch::Watchers;
 pub use self::watch::Watching;
@@ -27,19 +30,14 @@ use super::{Service, rng};
 const LONGEST_MACHINE: usize = 100;
 
 impl Service {
-    /// Opens a session for somebody who was vouched for. With a device's login it is that one's only session: nothing if
-    /// it gave one before.
-    async fn open(
-        &self,
-        user: UserNow,
-        name: String,
-        source: Source,
-        login: Option<DeviceLoginId>,
-    ) -> Result<Option<OpenedSession>, Fault> {
+    /// Opens a session for somebody who was vouched for.
+    async fn open(&self, user: UserNow, opening: Opening, source: Source) -> Result<Option<OpenedSession>, Fault> {
+        let Opening { name, most, login } = opening;
         let now = self.now();
         let (who, owner) = (user.name.to_string(), Owner::User(user.id));
         let caller = Caller { bearer: Bearer::Password, owner: OwnerNow::User(Arc::new(user)), source };
-        let expires_at = self.expiry(&caller, TokenKind::Session, None, now)?;
+        let by_policy = self.expiry(&caller, TokenKind::Session, None, now)?;
+        let expires_at = [by_policy, most.map(|most| now + most)].into_iter().flatten().min();
         let request = MintRequest { owner, grant: Grant::Session, expires_at, allow_from: Vec::new() };
         let permit = self.permit(&caller, Need::Mint(request))?;
         let (text, pepper) = (Plaintext::mint(TokenKind::Session, &mut rng()), self.peppers.current());
@@ -65,6 +63,23 @@ impl Service {
         tracing::info!(token.id = %token.id, user = %who, "Opened the {}", token.name);
         let secret = SecretString::from(text.reveal());
         Ok(Some(OpenedSession { secret, token: TokenRecord::of(&token, now), user: who }))
+    }
+}
+
+/// A session to be opened.
+struct Opening {
+    /// What lists show of it.
+    name: String,
+    /// How long it lives at most, if that is less than the policy says.
+    most: Option<TimeDelta>,
+    /// The device's login that it comes of, which gives this one session: nothing is opened if it gave one before.
+    login: Option<DeviceLoginId>,
+}
+
+impl Opening {
+    /// As long as the policy says.
+    fn named(name: String) -> Self {
+        Self { name, most: None, login: None }
     }
 }
 

@@ -9,7 +9,7 @@ use tok_model::audit::{Action, Actor, Source};
 use tok_model::decide::{Refusal, Rule, UserNow};
 use tok_model::name::UserName;
 
-use super::{login_name, machine};
+use super::{Opening, login_name, machine};
 use crate::fault::IntoFault;
 use crate::service::Service;
 
@@ -18,12 +18,17 @@ impl Service {
     pub async fn open_session(&self, source: Source, login: PasswordLogin) -> Result<OpenedSession, Fault> {
         let user = self.knows(&source, &login.user, login.password).await?;
         let name = login_name(&user, &machine(&login.machine));
-        self.open(user, name, source, None).await?.ok_or_else(wrong)
+        self.open(user, Opening::named(name), source).await?.ok_or_else(wrong)
     }
 
     /// The user of this name, if this is their password. What a person chose can be guessed, so tries are counted by where
     /// they come from; the answer does not say whether there is such a user.
-    async fn knows(&self, source: &Source, name: &UserName, password: SecretString) -> Result<UserNow, Fault> {
+    pub(super) async fn knows(
+        &self,
+        source: &Source,
+        name: &UserName,
+        password: SecretString,
+    ) -> Result<UserNow, Fault> {
         self.has_a_try_left(source)?;
         let known = self.verify_password(name, password).await.map_err(IntoFault::into_fault)?;
         // Again, for those that came together: the right one among them must not be told from the others.
@@ -58,7 +63,7 @@ pub(super) fn throttled(wait: u32) -> Fault {
     Refusal::from(Rule::Throttled(wait)).into_fault()
 }
 
-fn wrong() -> Fault {
+pub(super) fn wrong() -> Fault {
     Fault::new(FaultCode::Unauthenticated, "the user name or the password is wrong")
         .hint("a manager can set a new password: tok user passwd <name>")
 }

@@ -23,6 +23,21 @@ use crate::service::{Service, rng};
 impl Service {
     /// Makes a token; the answer is the only place where its text ever appears.
     pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<CreatedToken, Fault> {
+        // What was made through a token that was changed meanwhile is decided anew, on what that one is now.
+        let again = caller.token().is_some().then(|| new.clone());
+        match (self.create_as_decided(caller, new).await, again) {
+            (Err(fault), Some(new)) if fault.code == FaultCode::Conflict => {
+                let as_of_now = self.as_of_now(caller).await?;
+                if version_of(&as_of_now) == version_of(caller) {
+                    return Err(fault);
+                }
+                self.create_as_decided(&as_of_now, new).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn create_as_decided(&self, caller: &Caller, new: NewToken) -> Result<CreatedToken, Fault> {
         let now = self.now();
         let key = new.idempotency_key.as_ref().map(|key| self.key(caller, key, &asked_for(&new)));
         let owner = self.owner_for(caller, &new.grant).await?;
@@ -42,6 +57,7 @@ impl Service {
             labels: new.labels,
             max_uses: new.max_uses,
             parent: parent_of(caller),
+            parent_version: version_of(caller),
             local_uid: None,
         };
         let token = if key.is_none() && !chosen {
@@ -156,6 +172,18 @@ fn asked_for(new: &NewToken) -> Zeroizing<String> {
 pub(in crate::service) fn parent_of(caller: &Caller) -> Option<TokenId> {
     match &caller.bearer {
         Bearer::Token(token) => Some(token.id),
+        Bearer::Acting { .. }
+        | Bearer::Nothing
+        | Bearer::LocalPeer { .. }
+        | Bearer::Password
+        | Bearer::Temporary { .. } => None,
+    }
+}
+
+/// Its version, as far as the decision knows: what is made through it is made only if it still has that one.
+pub(in crate::service) fn version_of(caller: &Caller) -> Option<i32> {
+    match &caller.bearer {
+        Bearer::Token(token) => Some(token.version),
         Bearer::Acting { .. }
         | Bearer::Nothing
         | Bearer::LocalPeer { .. }

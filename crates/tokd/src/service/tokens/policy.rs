@@ -40,7 +40,7 @@ impl Service {
         Token { idle_ends_at: self.policy.kinds.idle_ends_at(&token), ..token }
     }
 
-    /// Ends what rested too long by now, and removes git tokens that ended long ago.
+    /// Ends what rested too long by now, removes git tokens that ended long ago, and forgets idempotency keys of yesterday.
     pub async fn keep_up(&self) -> Result<(), Fault> {
         let (policy, now) = (self.policy.kinds, self.now());
         // What is used now is in use, whether or not that was written down yet.
@@ -49,7 +49,12 @@ impl Service {
             apply(store, &policy, now)?;
             let removed = tok_store::tokens::purge_git(store, GIT_KEPT, now)?;
             tok_store::device_logins::purge(store, now)?;
-            tracing::debug!(removed, "Looked for tokens that rested too long and for old git tokens");
+            let forgotten = tok_store::tokens::forget_keys(store, now)?;
+            tracing::debug!(
+                removed,
+                forgotten,
+                "Looked for tokens that rested too long, old git tokens and idempotency keys"
+            );
             Ok(())
         })
         .await

@@ -45,6 +45,7 @@ impl Service {
             labels: old.labels.clone(),
             max_uses: old.reach().max_uses,
             parent: old.parent,
+            parent_version: None,
             local_uid: None,
         };
         let grace_ends_at = rotation.grace.map_or(now, |grace| now + grace.delta());
