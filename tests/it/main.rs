@@ -24,6 +24,7 @@ mod cli_input;
 mod cli_tokens;
 mod client_examples;
 mod config;
+mod console;
 mod cursors;
 mod demo;
 mod doctor;

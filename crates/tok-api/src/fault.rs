@@ -110,14 +110,13 @@ impl FaultCode {
         match self {
             Self::InvalidArgument => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
-            Self::Ambiguous => Code::FailedPrecondition,
+            Self::Ambiguous | Self::AuthorizationPending | Self::ExpiredToken => Code::FailedPrecondition,
             Self::Forbidden | Self::AccessDenied | Self::InvalidTarget => Code::PermissionDenied,
             Self::Unauthenticated | Self::InvalidGrant => Code::Unauthenticated,
             Self::Conflict => Code::AlreadyExists,
             Self::Unavailable | Self::Busy => Code::Unavailable,
             Self::Internal => Code::Internal,
             Self::TooLarge | Self::RateLimited | Self::SlowDown => Code::ResourceExhausted,
-            Self::AuthorizationPending | Self::ExpiredToken => Code::FailedPrecondition,
         }
     }
 

@@ -76,7 +76,7 @@ fn is_unseen(before: &[char], character: char, after: Option<char>) -> bool {
     }
 }
 
-/// Unicode's Default_Ignorable_Code_Point and what else has no glyph of its own.
+/// Unicode's `Default_Ignorable_Code_Point` and what else has no glyph of its own.
 fn is_invisible(character: char) -> bool {
     matches!(character,
         '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -11,6 +11,7 @@ mod error;
 mod migrate;
 pub mod peppers;
 mod pool;
+mod prepared;
 mod schema;
 #[cfg(any(test, feature = "testdb"))]
 pub mod testdb;

@@ -79,6 +79,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    last_uses (token_id) {
+        token_id -> Uuid,
+        at -> Timestamptz,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
+        repo -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     members (workspace_id, user_id) {
         workspace_id -> Uuid,
         user_id -> Uuid,
@@ -125,8 +135,6 @@ diesel::table! {
         revoked_at -> Nullable<Timestamptz>,
         revoked_by -> Nullable<Text>,
         revoke_reason -> Nullable<Text>,
-        last_used_at -> Nullable<Timestamptz>,
-        last_used_ip -> Nullable<Text>,
         secret_hash -> Nullable<Text>,
         imported_from -> Nullable<Text>,
         labels -> Array<Text>,
@@ -138,8 +146,6 @@ diesel::table! {
         grace_ends_at -> Nullable<Timestamptz>,
         successor_id -> Nullable<Uuid>,
         revoke_act -> Nullable<Uuid>,
-        last_used_agent -> Nullable<Text>,
-        last_used_repo -> Nullable<Text>,
         version -> Int4,
         modified_at -> Nullable<Timestamptz>,
         first_use_due -> Bool,
@@ -233,6 +239,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_seals,
     device_logins,
     idempotency,
+    last_uses,
     members,
     peppers,
     tokens,

@@ -184,8 +184,8 @@ impl TryFrom<v1::MintGitReply> for MintedGit {
 }
 
 fn secret(text: String) -> Result<SecretString, Fault> {
-    match text.is_empty() {
-        true => Err(Fault::new(FaultCode::Internal, "the daemon made a token and did not say its text")),
-        false => Ok(text.into()),
+    if text.is_empty() {
+        return Err(Fault::new(FaultCode::Internal, "the daemon made a token and did not say its text"));
     }
+    Ok(text.into())
 }

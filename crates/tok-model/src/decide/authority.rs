@@ -105,11 +105,10 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
         return Err(Rule::TrustedForGit.into());
     }
     match need {
-        Need::Identity => Ok(()),
         Need::Api if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) => {
             Err(Rule::Kind(TokenKind::Git).into())
         }
-        Need::Api => Ok(()),
+        Need::Identity | Need::Api | Need::BeginLogin => Ok(()),
         Need::Repository { repo, right } => repository(caller, repo, *right, &mut Silent),
         Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),
         Need::ChangeProfile { user } => scoped(caller, Scope::UserWrite).and_then(|()| own(caller, Owner::User(*user))),
@@ -130,7 +129,6 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
             Role::Reader | Role::Writer => Err(Rule::NotMaintainer(workspace.clone()).into()),
         },
         Need::Server => server(caller),
-        Need::BeginLogin => Ok(()),
         Need::Mint(_) | Need::Import(_) | Need::ApproveLogin => Err(Rule::NotManager.into()),
     }
 }

@@ -56,8 +56,8 @@ pub(crate) struct AddArgs {
     /// A repository that jobs get a token for, with `*` for any part of its name; can be repeated
     #[arg(long = "repo", value_name = "WORKSPACE/REPO")]
     repos: Vec<RepoPattern>,
-    /// Every repository of this workspace
-    #[arg(long, value_name = "NAME", conflicts_with = "repos")]
+    /// Every repository of this workspace, if --repo names none
+    #[arg(long, value_name = "NAME")]
     workspace: Option<WorkspaceName>,
     /// What the token may do there, at most
     #[arg(long, required = true, value_parser = words::permissions())]

@@ -80,12 +80,12 @@ impl Router {
         if ApiDoor::takes(request.uri().path()) {
             return self.api.answer(request, peer).await;
         }
-        if Console::takes(request.uri().path()) {
-            return self.console.answer(request, peer).await;
-        }
         // Whoever stands before or behind could go by the other one (RFC 9112 section 3.2).
         if request.headers().get_all(HOST).iter().nth(1).is_some() {
             return answer::text(StatusCode::BAD_REQUEST, "the header Host is there more than once: send it once");
+        }
+        if Console::takes(request.uri().path()) {
+            return self.console.answer(request, peer).await;
         }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),

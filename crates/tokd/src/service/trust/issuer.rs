@@ -177,3 +177,72 @@ fn origin(url: &str) -> Option<Origin> {
     let rest = url.strip_prefix("https://")?;
     format!("https://{}", rest.split(['/', '?', '#']).next()?).parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8037, appendix A.2.
+    const KEYS: &str =
+        r#"{"keys":[{"kty":"OKP","kid":"k","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn at(minutes: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(1_800_000_000 + 60 * minutes, 0).unwrap()
+    }
+
+    /// Nobody listens there, and its keys were fetched at minute 0.
+    fn away() -> (Issuers, String) {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("https://{}", socket.local_addr().unwrap());
+        drop(socket);
+        let known = Known::default();
+        known.change(|kept| kept.keys = Some((Arc::new(KeySet::parse(KEYS.as_bytes()).unwrap()), at(0))));
+        let issuers = Issuers::default();
+        issuers.known.lock().unwrap().insert((issuer.clone(), None), Arc::new(known));
+        (issuers, issuer)
+    }
+
+    #[tokio::test]
+    async fn keys_do_for_a_day_without_their_issuer_and_no_longer() {
+        let (issuers, issuer) = away();
+        let key = async |kid, minutes| {
+            let found = issuers.key(&issuer, None, kid, Algorithm::EdDsa, at(minutes)).await;
+            found.map(|key| key.is_some()).map_err(|why| why.to_string())
+        };
+        assert_eq!(key("k", 14).await, Ok(true));
+        assert_eq!(key("other", 14).await, Ok(false));
+        assert_eq!(key("k", 16).await, Ok(true), "not fresh any more, and there are no others");
+        assert_eq!(key("k", 24 * 60 - 1).await, Ok(true));
+        let gone = key("k", 24 * 60).await.unwrap_err();
+        assert!(gone.contains("cannot be asked"), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_fails_is_not_asked_again_at_once() {
+        let (issuers, issuer) = away();
+        let failed_at = || issuers.known.lock().unwrap()[&(issuer.clone(), None)].kept().failed.map(|(at, _)| at);
+        let ask = async |now| issuers.key(&issuer, None, "k", Algorithm::EdDsa, now).await.unwrap();
+        ask(at(20)).await;
+        assert_eq!(failed_at(), Some(at(20)));
+        ask(at(20) + TimeDelta::seconds(59)).await;
+        assert_eq!(failed_at(), Some(at(20)));
+        ask(at(21)).await;
+        assert_eq!(failed_at(), Some(at(21)));
+    }
+
+    #[test]
+    fn keys_are_taken_from_the_issuers_own_server_alone() {
+        let same = |a: &str, b: &str| origin(a).is_some() && origin(a) == origin(b);
+        assert!(same("https://ci.example/oauth/keys", "https://ci.example"));
+        assert!(same("https://ci.example:443/keys?a", "https://CI.example/api/actions"));
+        for other in [
+            "http://ci.example/keys",
+            "https://evil.example/",
+            "https://ci.example:8443/",
+            "https://ci.example@evil.example/",
+            "x",
+        ] {
+            assert!(!same(other, "https://ci.example"), "{other}");
+        }
+    }
+}
