@@ -78,6 +78,23 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/oauth2/device_authorization": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a login that somebody approves in a browser (RFC 8628) */
+        post: operations["deviceAuthorization"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/oauth2/introspect": {
         parameters: {
             query?: never;
@@ -89,7 +106,7 @@ export type paths = {
         put?: never;
         /**
          * Introspect a token (RFC 7662)
-         * @description The caller authenticates with any token of their own that works, except one of kind git. Whatever is not usable is
+         * @description The caller authenticates with any token of their own that works; one of kind git is told about itself only. Whatever is not usable is
          *     `{"active":false}`, without a reason. A token that works only from some addresses is judged by the caller's.
          */
         post: operations["introspect"];
@@ -120,6 +137,31 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/oauth2/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Trade a grant for a token (RFC 6749, RFC 8628, RFC 8693)
+         * @description A device asks with `grant_type=urn:ietf:params:oauth:grant-type:device_code` until somebody has approved; a user name and a
+         *     password are given with `grant_type=password`. Either gives a session: a token that acts as the user.
+         *
+         *     The job of a CI system gives its identity token (OpenID Connect) with
+         *     `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`, and gets a token for one repository if a trust rule lets it
+         *     in. What is wrong is said claim by claim, expected against seen, once the identity token's signature was found good.
+         */
+        post: operations["token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -132,6 +174,27 @@ export type paths = {
          * @description Everything for managers, one's own for others.
          */
         get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verify the audit trail
+         * @description Recomputes the chains of hashes and says whether anything was changed, added or taken out. What is wrong is in the
+         *     answer: the call itself succeeds. For managers.
+         */
+        get: operations["verifyTrail"];
         put?: never;
         post?: never;
         delete?: never;
@@ -367,6 +430,74 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/v1/trusts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the trust rules
+         * @description For managers.
+         */
+        get: operations["listTrusts"];
+        put?: never;
+        /**
+         * Make a trust rule
+         * @description For managers. Jobs whose identity tokens meet it get a git token at `/oauth2/token`.
+         */
+        post: operations["addTrust"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/trusts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a trust rule
+         * @description With the IDs that it has pinned. For managers.
+         */
+        get: operations["showTrust"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a trust rule
+         * @description What was given under it ends, at once. For managers.
+         */
+        delete: operations["removeTrust"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/trusts/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what the trust rules make of an identity token
+         * @description Nothing is exchanged, and the token stays good. For managers.
+         */
+        post: operations["checkIdentity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/users": {
         parameters: {
             query?: never;
@@ -581,6 +712,54 @@ export type paths = {
 export type webhooks = Record<string, never>;
 export type components = {
     schemas: {
+        /** @description A trust rule to be made. */
+        AddTrust: {
+            /** @description With which algorithms the issuer signs, as in `RS256`; what the system signs with, if it is not said. */
+            algorithms?: string[];
+            /** @description Whether a name that passed to somebody else, which shows by its ID, is let in all the same. */
+            allow_recycled_names?: boolean;
+            /** @description The claim `aud`, exactly; this server's address, if it is not said. */
+            audience?: string | null;
+            /** @description Certificates in PEM that are trusted for the issuer beside those of the server's machine. */
+            ca?: string | null;
+            /**
+             * @description What the other claims have to say, each `name=pattern`: as it stands, or with `*` for anything but `/` and `**` for
+             *     anything. Of a claim that is there more than once, one has to be met.
+             * @example [
+             *       "repository=acme/app",
+             *       "repository_id=123456"
+             *     ]
+             */
+            claims: string[];
+            /**
+             * @description The claim `iss`, exactly: an https URL. Its keys are found there (OpenID Connect Discovery).
+             * @example https://token.actions.githubusercontent.com
+             */
+            issuer: string;
+            /** @description How long a token lives, from `1m` to `1h`; ten minutes, if it is not said. */
+            lifetime?: string | null;
+            /** @description How old an identity token may be; as the system needs it, if it is not said. */
+            max_age?: string | null;
+            /**
+             * @description What to call it.
+             * @example app
+             */
+            name: string;
+            /** @description How often one identity token is good: once (`token`), or once for each repository (`repository`). */
+            once?: string | null;
+            /** @description At most what. */
+            permission: components["schemas"]["Permission"];
+            /**
+             * @description For which repositories of one workspace, with `*` for any part of a name.
+             * @example [
+             *       "acme/app"
+             *     ]
+             */
+            repos?: string[];
+            system?: components["schemas"]["CiSystem"] | null;
+            /** @description Every repository of this workspace, if `repos` names none. */
+            workspace?: string | null;
+        };
         /** @description One management act or one use of a token. */
         AuditRecord: {
             /** @description Who really did it, when they acted as `actor_user`: a login name, or `uid 1000`. */
@@ -644,7 +823,12 @@ export type components = {
         };
         /** @description What there is of OAuth here (RFC 8414). */
         AuthorizationServer: {
-            /** @description None: there is no token endpoint. */
+            /**
+             * Format: uri
+             * @description Where devices begin to be logged in (RFC 8628).
+             */
+            device_authorization_endpoint: string;
+            /** @description What can be traded for a token. */
             grant_types_supported: string[];
             /**
              * Format: uri
@@ -669,6 +853,52 @@ export type components = {
             revocation_endpoint_auth_methods_supported: string[];
             /** @description Every scope. */
             scopes_supported: string[];
+            /**
+             * Format: uri
+             * @description Where grants become tokens.
+             */
+            token_endpoint: string;
+            /** @description How its callers authenticate: they have no secrets. */
+            token_endpoint_auth_methods_supported: string[];
+        };
+        /** @description What was found of one run of a daemon. */
+        ChainRecord: {
+            /** @description Which chain. */
+            chain: string;
+            /** @description What is wrong, with the first place at which it is. */
+            fault: string | null;
+            /**
+             * Format: date-time
+             * @description The first moment that a line speaks of.
+             */
+            first_at: string | null;
+            /** @description The hash of its last seal, hexadecimal. */
+            head: string;
+            /**
+             * Format: date-time
+             * @description The last one.
+             */
+            last_at: string | null;
+            /**
+             * Format: int64
+             * @description How many lines its seals cover.
+             */
+            lines: number;
+            /**
+             * Format: int64
+             * @description Of the lines that seals cover, those that retention has dropped.
+             */
+            pruned: number;
+            /**
+             * Format: int64
+             * @description Lines of the last moment, which no seal covers yet.
+             */
+            unsealed: number;
+        };
+        /** @description What the trust rules make of an identity token. */
+        CheckedIdentity: {
+            /** @description Rule by rule, expected against seen. */
+            identity: components["schemas"]["IdentityCheck"];
         };
         /** @description What a token's text turned out to be. */
         CheckedToken: {
@@ -683,6 +913,14 @@ export type components = {
             /** @description One sentence for people. */
             verdict: string;
         };
+        /** @description An identity token to be looked at. */
+        CheckIdentity: {
+            /**
+             * Format: password
+             * @description The identity token.
+             */
+            token: string;
+        };
         /** @description A token's text. */
         CheckToken: {
             /**
@@ -691,6 +929,11 @@ export type components = {
              */
             secret: string;
         };
+        /**
+         * @description Which CI system signs a trust rule's identity tokens.
+         * @enum {string}
+         */
+        CiSystem: "github" | "gitlab" | "forgejo" | "other";
         /** @description A token that was just made. */
         CreatedToken: {
             /** @description The text of the token. Never to be seen again. */
@@ -717,7 +960,7 @@ export type components = {
             labels?: string[];
             /**
              * Format: int64
-             * @description How often it may be used; not said or 0 is any number of times.
+             * @description How often it may be used; not said is any number of times.
              */
             max_uses?: number | null;
             /**
@@ -797,12 +1040,86 @@ export type components = {
             /** @description As it was. */
             workspace: components["schemas"]["WorkspaceRecord"];
         };
+        /** @description A login that waits to be approved (RFC 8628 section 3.2). */
+        DeviceAuthorization: {
+            /**
+             * Format: password
+             * @description Known to the device alone.
+             */
+            device_code: string;
+            /**
+             * Format: int64
+             * @description Seconds until both codes are no good any more.
+             */
+            expires_in: number;
+            /**
+             * Format: int64
+             * @description Seconds to wait between two polls.
+             */
+            interval: number;
+            /**
+             * @description What the person types.
+             * @example WDJB-MJHT
+             */
+            user_code: string;
+            /**
+             * Format: uri
+             * @description Where they type it.
+             */
+            verification_uri: string;
+            /**
+             * Format: uri
+             * @description The same with the code in it.
+             */
+            verification_uri_complete: string;
+        };
+        /** @description The form that begins a device's login. Other parameters are ignored. */
+        DeviceForm: {
+            /**
+             * @description What the program calls itself.
+             * @example tok
+             */
+            client_id?: string;
+            /**
+             * @description What the machine calls itself: shown to whoever approves, and part of the session's name.
+             * @example ann-laptop
+             */
+            machine?: string;
+            /** @description Ignored: a session reaches whatever its user does. */
+            scope?: string;
+        };
         /** @description A page of the trail. */
         EventPage: {
             /** @description Newest first, unless asked otherwise. */
             events: components["schemas"]["AuditRecord"][];
             /** @description What to ask for the next page with; null: this was the last. */
             next_cursor: string | null;
+        };
+        /** @description A git token, exchanged for an identity token (RFC 8693, section 2.2.1). */
+        ExchangedToken: {
+            /**
+             * Format: password
+             * @description Its text, shown this once.
+             */
+            access_token: string;
+            /**
+             * Format: int64
+             * @description Seconds until it ends.
+             */
+            expires_in: number;
+            /** @description What it is: `urn:ietf:params:oauth:token-type:access_token`. */
+            issued_token_type: string;
+            /**
+             * @description The repository that it is for, and nothing else.
+             * @example acme/app
+             */
+            resource: string;
+            /** @description `repo:read` or `repo:write`. */
+            scope: string;
+            /** @description Its ID. */
+            token_id: string;
+            /** @description `Bearer`. */
+            token_type: string;
         };
         /** @description What is asked. Nothing said is: whether the caller's own token is good at all. */
         Explain: {
@@ -841,6 +1158,47 @@ export type components = {
             /** @description Each link of the authority rule in the order in which it is asked, up to the one that says no. */
             steps: components["schemas"]["ExplainStep"][];
             token: components["schemas"]["TokenRecord"] | null;
+        };
+        /** @description What was expected of a claim, and what was seen. */
+        FindingRecord: {
+            /** @description The claim. */
+            claim: string;
+            /** @description One of these. */
+            expected: string[];
+            /** @description Whether it is met. */
+            met: boolean;
+            /** @description What the identity token says. Null: nothing. */
+            seen: string[] | null;
+        };
+        /** @description A token that was granted (RFC 6749 section 5.1). */
+        GrantedToken: {
+            /**
+             * Format: password
+             * @description Its text, shown this once.
+             */
+            access_token: string;
+            /**
+             * Format: int64
+             * @description Seconds until it ends; not there if it never does.
+             */
+            expires_in?: number;
+            /** @description What it reaches: `all` is whatever its user may do. */
+            scope: string;
+            /** @description Its ID. */
+            token_id: string;
+            /** @description `Bearer`. */
+            token_type: string;
+            /** @description The login name of the user it acts for. */
+            user: string;
+        };
+        /** @description What the rules make of an identity token. */
+        IdentityCheck: {
+            /** @description Whose token it is. */
+            issuer: string;
+            /** @description Every rule of this issuer. */
+            rules: components["schemas"]["RuleCheck"][];
+            /** @description What it is about. */
+            subject: string;
         };
         /** @description What became of one entry. */
         ImportedLine: {
@@ -1023,7 +1381,7 @@ export type components = {
             labels?: string[] | null;
             /**
              * Format: int64
-             * @description How often it may be used, all uses so far counted; null or 0 is any number of times.
+             * @description How often it may be used, all uses so far counted; null is any number of times.
              */
             max_uses?: number | null;
             /** @description For people; one printable line. */
@@ -1045,7 +1403,8 @@ export type components = {
         OAuthError: {
             /**
              * @description `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_token_type`,
-             *     `temporarily_unavailable` or `server_error`.
+             *     `unsupported_grant_type`, `invalid_grant`, `invalid_target`, `temporarily_unavailable` or `server_error`; of a device that asks,
+             *     also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
              */
             error: string;
             /** @description What happened, and what to do next. */
@@ -1062,7 +1421,7 @@ export type components = {
              * @description A word that does not change. Later versions may add some.
              * @enum {string}
              */
-            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "unsupported_media_type" | "unsupported_token_type";
+            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "busy" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "not_acceptable" | "unsupported_media_type" | "invalid_target" | "unsupported_token_type" | "unsupported_grant_type" | "invalid_grant" | "authorization_pending" | "slow_down" | "access_denied" | "expired_token";
             /** @description What happened and why. */
             detail: string;
             /** @description The field, parameter or header of the request that is at fault. */
@@ -1104,6 +1463,18 @@ export type components = {
             resource_name: string;
             /** @description Every scope. */
             scopes_supported: string[];
+        };
+        /** @description What removing a trust rule did, or would do. */
+        RemovedTrust: {
+            /** @description False: it was a dry run. */
+            removed: boolean;
+            /**
+             * Format: int32
+             * @description How many live tokens ended with it.
+             */
+            tokens_revoked: number;
+            /** @description As it was. */
+            trust: components["schemas"]["TrustRecord"];
         };
         /**
          * @description What somebody does with a repository: `read` to clone and fetch, `write` to push, `admin` for the rest.
@@ -1247,6 +1618,21 @@ export type components = {
              */
             ttl_hours?: number | null;
         };
+        /** @description What one rule makes of an identity token. */
+        RuleCheck: {
+            /** @description Whether it would exchange it. */
+            accepted: boolean;
+            /** @description Claim by claim. */
+            findings: components["schemas"]["FindingRecord"][];
+            /** @description At most what. */
+            permission: components["schemas"]["Permission"];
+            /** @description For which repositories. */
+            repos: string[];
+            /** @description The rule. */
+            rule: string;
+            /** @description Why not, if it is not about a claim. Null: nothing is. */
+            trouble: string | null;
+        };
         /** @description A scope and what it is for. */
         ScopeRecord: {
             /** @description One line for people. */
@@ -1278,7 +1664,7 @@ export type components = {
              */
             live_tokens: number | null;
             /** @description Of the database. */
-            postgres_version: string;
+            postgres_version: string | null;
             /**
              * Format: int32
              * @description Of the wire.
@@ -1290,11 +1676,15 @@ export type components = {
              */
             repositories: number | null;
             /** @description The newest migration applied. */
-            schema_version: string;
-            /** @description The path of its local socket. */
+            schema_version: string | null;
+            /** @description What is in effect of tokd.toml, by key with its section: lifetimes for everybody, the rest for managers. */
+            settings: {
+                [key: string]: components["schemas"]["Setting"];
+            };
+            /** @description The path of its local socket; for managers, as all that follows about its insides. */
             socket: string | null;
             /** @description `embedded` or `postgres`. */
-            store: string;
+            store: string | null;
             /**
              * Format: int64
              * @description Since it began to answer.
@@ -1331,12 +1721,53 @@ export type components = {
              */
             password: string | null;
         };
+        /** @description The value of a key of tokd.toml. */
+        Setting: string | number | boolean | string[];
         /** @description A user and where they belong. */
         ShownUser: {
             /** @description By workspace. */
             memberships: components["schemas"]["MembershipRecord"][];
             /** @description The user. */
             user: components["schemas"]["UserRecord"];
+        };
+        /** @description The form of the token endpoint. Which parameters it takes depends on the grant; others are ignored. */
+        TokenForm: {
+            /** @description This server's address, if it is said. */
+            audience?: string;
+            /** @description Ignored: clients here have no secrets. */
+            client_id?: string;
+            /**
+             * Format: password
+             * @description With a device's login: its code.
+             */
+            device_code?: string;
+            /** @description `urn:ietf:params:oauth:grant-type:device_code`, `password` or `urn:ietf:params:oauth:grant-type:token-exchange`. */
+            grant_type: string;
+            /** @description And what the machine calls itself, which is part of the session's name. */
+            machine?: string;
+            /**
+             * Format: password
+             * @description And the password.
+             */
+            password?: string;
+            /** @description `urn:ietf:params:oauth:token-type:access_token`, if it is said. */
+            requested_token_type?: string;
+            /**
+             * @description And for which repository the token shall be, by its path or its URL; the trust rule's, if it is for one.
+             * @example acme/app
+             */
+            resource?: string;
+            /** @description And for how much: `repo:read` or `repo:write`; as much as the rule gives, if it is not said. */
+            scope?: string;
+            /**
+             * Format: password
+             * @description With an exchange: a CI job's identity token.
+             */
+            subject_token?: string;
+            /** @description And what it is: `urn:ietf:params:oauth:token-type:jwt` or `urn:ietf:params:oauth:token-type:id_token`. */
+            subject_token_type?: string;
+            /** @description With a password: the login name. */
+            username?: string;
         };
         /**
          * @description What sort of token it is.
@@ -1478,11 +1909,127 @@ export type components = {
             /** @description The workspace it is confined to. */
             workspace: string | null;
         };
+        /** @description A token that was granted: a session, or for a CI job a git token. */
+        TokenReply: components["schemas"]["GrantedToken"] | components["schemas"]["ExchangedToken"];
         /**
          * @description Whether a token can still be used.
          * @enum {string}
          */
         TokenState: "active" | "expired" | "revoked";
+        /** @description What verifying the trail found. */
+        TrailReport: {
+            /** @description Each chain, in the order in which they began. */
+            chains: components["schemas"]["ChainRecord"][];
+            /** @description Whether nothing is wrong anywhere. */
+            intact: boolean;
+        };
+        /** @description What a claim has to say. */
+        TrustClaimRecord: {
+            /**
+             * @description The claim.
+             * @example repository
+             */
+            name: string;
+            /**
+             * @description As it stands, or with `*` for anything but `/` and `**` for anything.
+             * @example acme/app
+             */
+            pattern: string;
+        };
+        /** @description Which ID a name had when a rule first let it in. */
+        TrustPinRecord: {
+            /**
+             * @description The claim that has the name.
+             * @example repository
+             */
+            claim: string;
+            /** @description The ID. */
+            id: string;
+            /**
+             * @description The claim that has the ID.
+             * @example repository_id
+             */
+            id_claim: string;
+            /**
+             * @description The name.
+             * @example acme/app
+             */
+            name: string;
+        };
+        /** @description A trust rule: whose identity tokens are believed, and what they are worth. */
+        TrustRecord: {
+            /** @description By which algorithms an identity token may be signed. */
+            algorithms: string[];
+            /** @description Whether a name that passed to somebody else is let in. */
+            allow_recycled_names: boolean;
+            /** @description The claim `aud`, exactly. */
+            audience: string;
+            /** @description What the other claims have to say. Of a claim that is there more than once, one has to be met. */
+            claims: components["schemas"]["TrustClaimRecord"][];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /** @description By whom. */
+            created_by: string;
+            /**
+             * Format: uuid
+             * @description Never changes.
+             */
+            id: string;
+            /**
+             * @description The claim `iss`, exactly.
+             * @example https://token.actions.githubusercontent.com
+             */
+            issuer: string;
+            /**
+             * Format: date-time
+             * @description When something was last exchanged under it. Null: never.
+             */
+            last_used_at: string | null;
+            /**
+             * Format: int64
+             * @description How long a token lives.
+             */
+            lifetime_seconds: number;
+            /**
+             * Format: int64
+             * @description How old an identity token may be.
+             */
+            max_age_seconds: number;
+            /** @description What people call it. */
+            name: string;
+            /** @description How often one identity token may be exchanged: once (`token`), or once for each repository (`repository`). */
+            once: string;
+            /** @description Whether certificates of its own are trusted for this issuer. */
+            own_ca: boolean;
+            /** @description At most what. */
+            permission: components["schemas"]["Permission"];
+            /** @description Which IDs are pinned. Empty in lists. */
+            pins: components["schemas"]["TrustPinRecord"][];
+            /** @description For which repositories, with `*` for any part of a name. */
+            repos: string[];
+            /** @description Which CI system it is. */
+            system: components["schemas"]["CiSystem"];
+            /**
+             * Format: int64
+             * @description How many identity tokens were.
+             */
+            uses: number;
+            /** @description The workspace that the tokens act for. */
+            workspace: string;
+        };
+        /** @description A trust rule. */
+        TrustReply: {
+            /** @description As it is. */
+            trust: components["schemas"]["TrustRecord"];
+        };
+        /** @description The trust rules. */
+        Trusts: {
+            /** @description By name. */
+            trusts: components["schemas"]["TrustRecord"][];
+        };
         /** @description A page of users. */
         UserPage: {
             /** @description What to ask for the next page with; null: this was the last. */
@@ -1593,7 +2140,7 @@ export type components = {
                 "application/json": components["schemas"]["OAuthError"];
             };
         };
-        /** @description The request makes no sense as it is (`invalid_argument`). Tokens of this type cannot be revoked here (`unsupported_token_type`). */
+        /** @description The request makes no sense as it is (`invalid_argument`). No trust rule gives a token for that (`invalid_target`). Tokens of this type cannot be revoked here (`unsupported_token_type`). There is no such grant here (`unsupported_grant_type`). What was to be traded for a token is no good (`invalid_grant`). Nobody has approved the login yet (`authorization_pending`). The same, and it was asked too soon (`slow_down`). Somebody refused the login (`access_denied`). Nobody approved the login in time (`expired_token`). */
         Problem400: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
@@ -1639,6 +2186,17 @@ export type components = {
         };
         /** @description This address takes other methods (`method_not_allowed`). */
         Problem405: {
+            headers: {
+                /** @description This very occurrence, as in tokd's log. */
+                "X-Request-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Answers here are of another type (`not_acceptable`). */
+        Problem406: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
                 "X-Request-Id"?: string;
@@ -1725,7 +2283,7 @@ export type components = {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description This server cannot answer now (`unavailable`). */
+        /** @description This server has too much to do now (`busy`). This server cannot answer now (`unavailable`). */
         Problem503: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
@@ -1850,6 +2408,39 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    deviceAuthorization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["DeviceForm"];
+            };
+        };
+        responses: {
+            /** @description The two codes, and where the person goes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceAuthorization"];
+                };
+            };
+            400: components["responses"]["OAuthError"];
+            401: components["responses"]["OAuthError"];
+            403: components["responses"]["OAuthError"];
+            408: components["responses"]["OAuthError"];
+            413: components["responses"]["OAuthError"];
+            415: components["responses"]["OAuthError"];
+            429: components["responses"]["OAuthError"];
+            500: components["responses"]["OAuthError"];
+            503: components["responses"]["OAuthError"];
+        };
+    };
     introspect: {
         parameters: {
             query?: never;
@@ -1914,6 +2505,39 @@ export interface operations {
             503: components["responses"]["OAuthError"];
         };
     };
+    token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenForm"];
+            };
+        };
+        responses: {
+            /** @description The token. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenReply"];
+                };
+            };
+            400: components["responses"]["OAuthError"];
+            401: components["responses"]["OAuthError"];
+            403: components["responses"]["OAuthError"];
+            408: components["responses"]["OAuthError"];
+            413: components["responses"]["OAuthError"];
+            415: components["responses"]["OAuthError"];
+            429: components["responses"]["OAuthError"];
+            500: components["responses"]["OAuthError"];
+            503: components["responses"]["OAuthError"];
+        };
+    };
     listEvents: {
         parameters: {
             query?: {
@@ -1930,7 +2554,7 @@ export interface operations {
                 oldest_first?: boolean;
                 /** @description What ended so: `done` or `refused`. */
                 outcome?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
                 /** @description What touched this repository, as in `acme/app`. */
                 repository?: string;
@@ -1961,6 +2585,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    verifyTrail: {
+        parameters: {
+            query?: {
+                /** @description Only this chain. */
+                chain?: string;
+                /**
+                 * @description Heads that were noted earlier, as `chain:hash` with commas between them: a chain that was cut short behind one of
+                 *     them does not verify.
+                 */
+                heads?: string;
+            };
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrailReport"];
                 };
             };
             400: components["responses"]["Problem400"];
@@ -2015,7 +2677,7 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
                 /** @description Only those of this workspace. */
                 workspace?: string;
@@ -2116,7 +2778,7 @@ export interface operations {
                 label?: string;
                 /** @description Only those that were never used. */
                 never_used?: boolean;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
                 /** @description How they stand. */
                 state?: components["schemas"]["TokenState"];
@@ -2515,12 +3177,189 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    listTrusts: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trusts"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    addTrust: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddTrust"];
+            };
+        };
+        responses: {
+            /** @description The rule. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustReply"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    showTrust: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description The rule's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rule. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustReply"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    removeTrust: {
+        parameters: {
+            query?: {
+                /** @description Say which it would be, change nothing. */
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description The rule's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemovedTrust"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    checkIdentity: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckIdentity"];
+            };
+        };
+        responses: {
+            /** @description What each rule of its issuer found. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckedIdentity"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
     listUsers: {
         parameters: {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
             };
             header?: {
@@ -2805,7 +3644,7 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Rows at most; more than 1000 is cut to that. */
+                /** @description Rows at most. */
                 page_size?: number;
             };
             header?: {
