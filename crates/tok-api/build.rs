@@ -5,20 +5,21 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "tok/v1/common.proto",
     "tok/v1/tokens.proto",
     "tok/v1/authorization.proto",
     "tok/v1/identity.proto",
     "tok/v1/audit.proto",
     "tok/v1/session.proto",
+    "tok/v1/trust.proto",
 ];
 
 /// The agent's own, which no server has: it is compiled apart, so that no server's reflection shows it.
 const AGENT: [&str; 1] = ["tok/agent/v1/agent.proto"];
 
 /// Messages that carry a secret: their `Debug` is written by hand (`src/wire.rs`) and hides it.
-const SECRET: [&str; 14] = [
+const SECRET: [&str; 17] = [
     ".tok.v1.CreateTokenRequest",
     ".tok.v1.CreateTokenReply",
     ".tok.v1.RotateTokenRequest",
@@ -33,6 +34,9 @@ const SECRET: [&str; 14] = [
     ".tok.v1.OpenSessionRequest",
     ".tok.v1.OpenSessionReply",
     ".tok.v1.MintGitReply",
+    ".tok.v1.CheckIdentityRequest",
+    ".tok.v1.ExchangeRequest",
+    ".tok.v1.ExchangeReply",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

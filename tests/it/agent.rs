@@ -201,6 +201,43 @@ fn which_login_is_meant_is_said_in_the_url_and_nobody_is_answered_with_another()
 }
 
 #[test]
+fn each_repository_has_its_own_token_however_git_comes_to_it() {
+    let environment = server();
+    let library = environment.pushed("alice", "acme/library");
+    let laptop = laptop(&environment);
+    let _agent = laptop.agent();
+    let git = |arguments: &[&str]| laptop.newest_git(arguments);
+    let url = environment.repository("acme/app");
+    git(&["clone", "--quiet", &url, "app"]).ok();
+    let app = laptop.work().join("app");
+    git(&["submodule", "--quiet", "add", &environment.repository("acme/library"), "library"]).directory(&app).ok();
+    git(&["commit", "--quiet", "--message", "with a library"]).directory(&app).ok();
+    // Without a challenge at first, as long as the server has not refused.
+    git(&["-c", "http.proactiveAuth=auto", "push", "--quiet"]).directory(&app).ok();
+    git(&["-c", "http.proactiveAuth=basic", "fetch", "--quiet"]).directory(&app).ok();
+    git(&["clone", "--quiet", "--recurse-submodules", &url, "again"]).ok();
+    assert!(laptop.work().join("again/library/README").is_file() && library.is_dir());
+    // A bare repository, a work tree of it, and no repository at all.
+    git(&["clone", "--quiet", "--bare", &url, "bare.git"]).ok();
+    let bare = laptop.work().join("bare.git");
+    git(&["fetch", "--quiet", "origin"]).directory(&bare).ok();
+    git(&["worktree", "add", "--quiet", "../tree", "main"]).directory(&bare).ok();
+    git(&["push", "--quiet", "origin", "HEAD:refs/heads/other"]).directory(laptop.work().join("tree")).ok();
+    git(&["ls-remote", &url]).directory("/").ok();
+    let rows = environment.rows(
+        "SELECT array_to_string(t.repos, ',') || ' ' || t.permission AS is_for FROM tokens t JOIN tokens p \
+         ON p.id = t.parent_id WHERE t.kind = 'git' AND p.local_uid IS NULL ORDER BY 1",
+    );
+    let minted: Vec<_> = rows.iter().map(|row| row["is_for"].as_str().unwrap()).collect();
+    assert_eq!(minted, ["app read", "app write", "library read"]);
+    // LFS names the same repository by a longer path.
+    let lines = challenged(&environment, "acme/app", "read");
+    let plain = laptop.get(&lines).token().to_owned();
+    let large = lines.replace("path=acme/app.git\n", "path=acme/app.git/info/lfs\n");
+    assert_eq!(laptop.get(&large).token(), plain);
+}
+
+#[test]
 fn other_users_are_turned_away_even_root() {
     let environment = Environment::new();
     let laptop = environment.laptop("laptop");

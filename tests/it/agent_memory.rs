@@ -75,7 +75,7 @@ fn whatever_is_asked_the_answer_is_that_of_credential_cache() {
         let mut told = String::new();
         for _ in 0..3 + chance.below(5) {
             let (operation, lines) = asked(&mut chance, &host);
-            told += &format!("{operation}\n{lines}\n");
+            told.extend([operation, "\n", &lines, "\n"]);
             let theirs = cache(&laptop, &socket, operation, &lines);
             let ours = laptop.helper().arguments(["--timeout", "600", operation]).input(format!("{lines}\n")).ok();
             assert_eq!(ours.complaint(), "");

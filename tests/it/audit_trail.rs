@@ -80,9 +80,8 @@ fn each_use_of_a_token_says_who_with_what_from_where_and_for_what() {
     let record = environment.tok(&["token", "show", &token[..11], "--output", "json"]).ok().json();
     let record = record.get("token").unwrap_or(&record);
     assert!(record["last_used_at"].is_string(), "{record}");
-    let used =
-        &environment.rows("SELECT last_used_repo, last_used_agent FROM tokens WHERE last_used_agent = 'git/2.47.3'")[0];
-    assert_eq!(used["last_used_repo"], "acme/app");
+    let used = &environment.rows("SELECT repo FROM last_uses WHERE agent = 'git/2.47.3'")[0];
+    assert_eq!(used["repo"], "acme/app");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! `tok` is one program, over the local socket and over TLS: with the same token, every command says the same and ends
-//! alike.
+//! `tok` is one program, over the local socket, over TLS and by a stored login: with the same token, every command says the
+//! same and ends alike.
 //!
-//! The story below is told twice, in two places that begin alike, once each way. A new command takes a line in it:
+//! The story below is told three times, in places that begin alike, once each way. A new command takes a line in it:
 //! `every_command_is_in_the_story` says which are missing.
 
 use std::collections::HashMap;
@@ -131,6 +131,61 @@ const STORY: &[Line] = &[
     alice(&["token", "restore", "{old.prefix}"]).alike(),
     alice(&["whoami"]).with("unknown").fails(3),
     alice(&["whoami", "--as", "carol"]).fails(4),
+    // Jobs of CI systems.
+    root(&[
+        "trust",
+        "add",
+        "app",
+        "--system",
+        "github",
+        "--audience",
+        "tok",
+        "--claim",
+        "repository=acme/app",
+        "--claim",
+        "repository_id=42",
+        "--repo",
+        "acme/app",
+        "--permission",
+        "write",
+    ])
+    .alike(),
+    root(&[
+        "trust",
+        "add",
+        "all",
+        "--system",
+        "github",
+        "--claim",
+        "ref=x",
+        "--repo",
+        "acme/app",
+        "--permission",
+        "read",
+    ])
+    .fails(2),
+    root(&[
+        "trust",
+        "add",
+        "app",
+        "--system",
+        "gitlab",
+        "--claim",
+        "project_id=1",
+        "--workspace",
+        "acme",
+        "--permission",
+        "read",
+    ])
+    .fails(1),
+    root(&["trust", "list"]).alike(),
+    root(&["trust", "show", "app"]).alike(),
+    root(&["trust", "show", "none-of-these"]).fails(5),
+    root(&["trust", "check"]).input("no-identity-token\n").fails(2),
+    root(&["trust", "remove", "app", "--dry-run"]).alike(),
+    root(&["trust", "remove", "app"]).fails(2),
+    root(&["trust", "remove", "app", "--force"]).alike(),
+    alice(&["trust", "list"]).fails(4),
     // What happened, and the end of somebody.
     // Uses are counted by the batch they were written in, which differs from run to run; acts are not.
     root(&["audit", "--limit", "50", "--user", "alice", "--action", "token.create"]).twice(),
@@ -145,15 +200,22 @@ const STORY: &[Line] = &[
     root(&["user", "delete", "carol", "--force"]),
 ];
 
-/// Commands that ask no daemon, and are thus the same however one is reached.
+/// Commands that ask no daemon, or find theirs by themselves, and are thus the same however one is reached. They have
+/// tests of their own.
 const LOCAL: &[&str] = &[
     "agent start",
     "agent stop",
     "agent status",
     "agent lock",
     "agent unlock",
+    "ci exec",
+    "ci token",
     "git setup",
     "git unset",
+    "git why",
+    "login",
+    "logout",
+    "doctor",
     "completions",
 ];
 
@@ -178,33 +240,36 @@ fn every_command_is_in_the_story() {
 enum Way {
     Socket,
     Tls,
+    Login,
 }
 
 #[test]
-fn every_command_behaves_alike_over_the_socket_and_over_tls() {
-    let (socket, tls) = std::thread::scope(|scope| {
-        let socket = scope.spawn(|| tell(Way::Socket));
-        let tls = scope.spawn(|| tell(Way::Tls));
-        (socket.join().unwrap(), tls.join().unwrap())
+fn every_command_behaves_alike_over_the_socket_over_tls_and_by_a_login() {
+    let (socket, tls, login) = std::thread::scope(|scope| {
+        let [socket, tls, login] = [Way::Socket, Way::Tls, Way::Login].map(|way| scope.spawn(move || tell(way)));
+        (socket.join().unwrap(), tls.join().unwrap(), login.join().unwrap())
     });
-    assert_eq!(socket.len(), tls.len());
-    let different: Vec<String> = socket
-        .into_iter()
-        .zip(tls)
-        .filter(|(socket, tls)| socket != tls)
-        .map(|(socket, tls)| difference(&socket, &tls))
+    assert_eq!((socket.len(), socket.len()), (tls.len(), login.len()));
+    // Whoever is logged in is shown their logins, too.
+    let plain = |told: &&String| !told.starts_with("$ tok status\n");
+    let by_login = tls.iter().filter(plain).zip(login.iter().filter(plain)).map(|(tls, login)| ("login", login, tls));
+    let over_tls = socket.iter().zip(&tls).map(|(socket, tls)| ("socket", socket, tls));
+    let different: Vec<String> = over_tls
+        .chain(by_login)
+        .filter(|(_, one, tls)| one != tls)
+        .map(|(way, one, tls)| difference(way, one, tls))
         .collect();
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 /// The command, and the lines that differ.
-fn difference(socket: &str, tls: &str) -> String {
-    let command = socket.lines().next().unwrap_or_default();
+fn difference(way: &str, one: &str, tls: &str) -> String {
+    let command = one.lines().next().unwrap_or_default();
     let only = |way: &str, these: &str, others: &str| {
         let lines = these.lines().filter(|line| !others.lines().any(|other| other == *line));
         lines.map(|line| format!("\n  {way}: {line}")).collect::<Vec<_>>().concat()
     };
-    format!("{command}{}{}", only("socket", socket, tls), only("tls", tls, socket))
+    format!("{command}{}{}", only(way, one, tls), only("tls", tls, one))
 }
 
 /// What each line of the story said and how it ended, without what differs from run to run.
@@ -222,6 +287,14 @@ fn tell(way: Way) -> Vec<String> {
         environment.tok(&["token", "create", "mine", "--scopes", "all"]).ok().line().to_owned(),
     );
     kept.insert("alice".to_owned(), environment.token("alice", &["--scopes", "all"]));
+
+    if way == Way::Login {
+        for who in ["root", "alice"] {
+            let login = environment.tok(&["login", &environment.url(), "--with-token", "--profile", who]);
+            let login = login.without("TOK_SOCKET").variable("TOK_STORAGE", "file").input(format!("{}\n", kept[who]));
+            login.variable("XDG_CONFIG_HOME", environment.canaries().exempt()).ok();
+        }
+    }
 
     let mut told = Vec::new();
     for line in STORY {
@@ -264,7 +337,11 @@ fn run(environment: &Environment, way: Way, line: &Line, kept: &HashMap<String, 
     }
     match way {
         Way::Socket => call.run(),
-        Way::Tls => call.without("TOK_SOCKET").variable("TOK_SERVER", environment.url()).run(),
+        Way::Login if ["root", "alice"].contains(&line.who) => {
+            let call = call.without("TOK_SOCKET").without("TOK_TOKEN").variable("TOK_PROFILE", line.who);
+            call.variable("XDG_CONFIG_HOME", environment.canaries().exempt()).run()
+        }
+        Way::Tls | Way::Login => call.without("TOK_SOCKET").variable("TOK_SERVER", environment.url()).run(),
     }
 }
 
@@ -302,7 +379,7 @@ fn forget(value: &mut Value) {
         Value::Object(fields) => {
             for (name, field) in fields {
                 let moving = name.starts_with("last_used_")
-                    || ["uptime_seconds", "address", "actor_uid"].contains(&name.as_str());
+                    || ["uptime_seconds", "address", "actor_uid", "route"].contains(&name.as_str());
                 let cursor = name == "next_cursor" && !field.is_null();
                 let event = name == "id" && field.as_str().is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()));
                 if moving || cursor || event {

@@ -115,7 +115,7 @@ fn only_ones_own_tokens_are_explained() {
     assert_eq!(oneself["allowed"], true, "{oneself}");
     // Nothing of it is a use.
     assert_eq!(
-        environment.count("SELECT count(*) FROM tokens WHERE kind = 'personal' AND last_used_at IS NOT NULL"),
+        environment.count("SELECT count(*) FROM last_uses JOIN tokens ON id = token_id WHERE kind = 'personal'"),
         0
     );
 }

@@ -1,10 +1,17 @@
 //! Logging in from elsewhere: what is kept and where, which login is meant, and how it ends.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
+use tok_tests::call::Running;
 use tok_tests::environment::Environment;
+use tok_tests::http::{Reply, Request};
+use tok_tests::laptop::Laptop;
+use tok_tests::wait;
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -192,4 +199,83 @@ fn the_first_hour_of_a_laptop_needs_no_prompt_and_leaves_no_token_on_its_disk() 
     laptop.tok(&["logout"]).ok();
     let refused = laptop.git(&["push", "--quiet", "origin", "HEAD:refs/heads/late"]).directory(&app).run();
     assert_ne!(refused.code, Some(0), "what the agent kept has ended with the session\n{}", refused.describe());
+}
+
+/// A login that waits for somebody to confirm it, and the address with its code.
+fn begun(laptop: &Laptop<'_>, url: &str) -> (Running, String) {
+    let said = laptop.home().join("said");
+    // What an earlier one said is no answer.
+    let _ = fs::remove_file(&said);
+    let script = format!("exec tok login {url} --no-browser --output json 2>{}", said.display());
+    let running = laptop.call("sh").arguments(["-c", &script]).start();
+    let address = wait::until("the address is shown", || {
+        let text = fs::read_to_string(&said).unwrap_or_default();
+        let line =
+            text.lines().find_map(|line| line.split_once("already in it: ").map(|(_, address)| address.to_owned()));
+        line.filter(|_| text.contains("Waiting"))
+    });
+    (running, address)
+}
+
+/// What a person does in a browser: opens the address, logs in, and decides.
+fn decide(environment: &Environment, address: &str, user: &str, password: &str, decision: &str) {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let seal = |page: &Reply| {
+        let text = page.text();
+        let value = text.split("name=\"seal\" value=\"").last().and_then(|rest| rest.split('"').next());
+        value.unwrap_or_else(|| panic!("no form: {text}")).to_owned()
+    };
+    let mut cookies = BTreeMap::new();
+    let mut send = |request: Request| {
+        let jar: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = if jar.is_empty() { request } else { request.header("Cookie", &jar.join("; ")) };
+        let reply = environment.send(&request.header("Origin", &environment.url()));
+        for (_, line) in reply.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+            cookies.insert(name.to_owned(), value.to_owned());
+        }
+        reply
+    };
+    let path = address.strip_prefix(&environment.url()).unwrap().to_owned();
+    let to_login = send(Request::get(&path)).header("location").unwrap().to_owned();
+    let page = send(Request::get(&to_login));
+    let body =
+        format!("seal={}&next={}&user={user}&password={}", encoded(&seal(&page)), encoded(&path), encoded(password));
+    let entered = send(Request::post("/login", FORM, body));
+    assert_eq!(entered.status, 303, "{}", entered.text());
+    let page = send(Request::get(&path));
+    let code = path.split_once("user_code=").unwrap().1;
+    let body = format!("seal={}&user_code={code}&decision={decision}", encoded(&seal(&page)));
+    let done = send(Request::post("/device", FORM, body));
+    assert_eq!(done.status, 200, "{}", done.text());
+}
+
+#[test]
+fn a_code_that_somebody_confirms_in_a_browser_begins_a_session() {
+    let environment = environment();
+    let laptop = environment.laptop("laptop");
+    let url = environment.url();
+    let password = laptop.password_of("alice");
+    let (running, address) = begun(&laptop, &url);
+    decide(&environment, &address, "alice", &password, "approve");
+    let said = running.wait().expect_code(0).json();
+    assert_eq!((&said["login"]["user"], &said["login"]["storage"]), (&json!("alice"), &json!("file")), "{said}");
+    let who = laptop.tok(&["whoami", "--output", "json"]).ok().json();
+    assert_eq!((&who["user"], &who["token"]["id"]), (&json!("alice"), &said["login"]["session"]));
+
+    // Who says no is heard, and what was there before stays.
+    let (running, address) = begun(&laptop, &url);
+    decide(&environment, &address, "alice", &password, "deny");
+    running.wait().expect_code(4);
+    let told = fs::read_to_string(laptop.home().join("said")).unwrap();
+    assert!(told.contains("access_denied") && told.contains("nothing was changed"), "{told}");
+    laptop.tok(&["whoami"]).ok();
+
+    // Whoever stops waiting leaves nothing behind.
+    let before = fs::read_to_string(laptop.logins()).unwrap();
+    let (running, _) = begun(&laptop, &url);
+    kill(Pid::from_raw(running.pid()), Signal::SIGINT).unwrap();
+    assert_eq!(running.wait().code, None, "it ends as Ctrl-C ends programs");
+    assert!(fs::read_to_string(laptop.logins()).unwrap() == before);
 }

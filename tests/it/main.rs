@@ -61,6 +61,7 @@ mod rotation;
 mod server_config;
 mod shells;
 mod temporary;
+mod trust;
 mod typescript;
 mod uses;
 mod why;

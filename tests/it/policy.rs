@@ -62,10 +62,9 @@ fn a_lower_maximum_and_rest_end_what_exists() {
     // As if it had been so for long. The daemon is down, and its database, too: the rows change after the next start.
     start(&environment, "[tokens]\nidle_lifetime = \"90d\"\n");
     environment.execute(
-        "UPDATE tokens SET created_at = created_at - interval '100 days', last_used_at = NULL WHERE name = 'resting'",
-    );
-    environment.execute(
-        "UPDATE tokens SET created_at = created_at - interval '100 days', last_used_at = now() WHERE name = 'old'",
+        "UPDATE tokens SET created_at = created_at - interval '100 days' WHERE name IN ('resting', 'old');
+         DELETE FROM last_uses;
+         INSERT INTO last_uses (token_id, at) SELECT id, now() FROM tokens WHERE name = 'old'",
     );
     // Not swept out yet, and refused all the same: at once, by the decision itself.
     let refused = asked(&environment, "acme/app", READ, &resting);

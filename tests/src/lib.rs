@@ -18,6 +18,7 @@ pub mod environment;
 pub mod git;
 pub mod helper;
 pub mod http;
+pub mod issuer;
 pub mod laptop;
 pub mod nginx;
 pub mod normalise;

@@ -147,9 +147,13 @@ export type paths = {
         get?: never;
         put?: never;
         /**
-         * Trade a grant for a token (RFC 6749, RFC 8628)
+         * Trade a grant for a token (RFC 6749, RFC 8628, RFC 8693)
          * @description A device asks with `grant_type=urn:ietf:params:oauth:grant-type:device_code` until somebody has approved; a user name and a
          *     password are given with `grant_type=password`. Either gives a session: a token that acts as the user.
+         *
+         *     The job of a CI system gives its identity token (OpenID Connect) with
+         *     `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`, and gets a token for one repository if a trust rule lets it
+         *     in. What is wrong is said claim by claim, expected against seen, once the identity token's signature was found good.
          */
         post: operations["token"];
         delete?: never;
@@ -426,6 +430,74 @@ export type paths = {
         patch?: never;
         trace?: never;
     };
+    "/v1/trusts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the trust rules
+         * @description For managers.
+         */
+        get: operations["listTrusts"];
+        put?: never;
+        /**
+         * Make a trust rule
+         * @description For managers. Jobs whose identity tokens meet it get a git token at `/oauth2/token`.
+         */
+        post: operations["addTrust"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/trusts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a trust rule
+         * @description With the IDs that it has pinned. For managers.
+         */
+        get: operations["showTrust"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a trust rule
+         * @description What was given under it ends, at once. For managers.
+         */
+        delete: operations["removeTrust"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/trusts/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what the trust rules make of an identity token
+         * @description Nothing is exchanged, and the token stays good. For managers.
+         */
+        post: operations["checkIdentity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/users": {
         parameters: {
             query?: never;
@@ -640,6 +712,54 @@ export type paths = {
 export type webhooks = Record<string, never>;
 export type components = {
     schemas: {
+        /** @description A trust rule to be made. */
+        AddTrust: {
+            /** @description With which algorithms the issuer signs, as in `RS256`; what the system signs with, if it is not said. */
+            algorithms?: string[];
+            /** @description Whether a name that passed to somebody else, which shows by its ID, is let in all the same. */
+            allow_recycled_names?: boolean;
+            /** @description The claim `aud`, exactly; this server's address, if it is not said. */
+            audience?: string | null;
+            /** @description Certificates in PEM that are trusted for the issuer beside those of the server's machine. */
+            ca?: string | null;
+            /**
+             * @description What the other claims have to say, each `name=pattern`: as it stands, or with `*` for anything but `/` and `**` for
+             *     anything. Of a claim that is there more than once, one has to be met.
+             * @example [
+             *       "repository=acme/app",
+             *       "repository_id=123456"
+             *     ]
+             */
+            claims: string[];
+            /**
+             * @description The claim `iss`, exactly: an https URL. Its keys are found there (OpenID Connect Discovery).
+             * @example https://token.actions.githubusercontent.com
+             */
+            issuer: string;
+            /** @description How long a token lives, from `1m` to `1h`; ten minutes, if it is not said. */
+            lifetime?: string | null;
+            /** @description How old an identity token may be; as the system needs it, if it is not said. */
+            max_age?: string | null;
+            /**
+             * @description What to call it.
+             * @example app
+             */
+            name: string;
+            /** @description How often one identity token is good: once (`token`), or once for each repository (`repository`). */
+            once?: string | null;
+            /** @description At most what. */
+            permission: components["schemas"]["Permission"];
+            /**
+             * @description For which repositories of one workspace, with `*` for any part of a name.
+             * @example [
+             *       "acme/app"
+             *     ]
+             */
+            repos?: string[];
+            system?: components["schemas"]["CiSystem"] | null;
+            /** @description Every repository of this workspace, if `repos` names none. */
+            workspace?: string | null;
+        };
         /** @description One management act or one use of a token. */
         AuditRecord: {
             /** @description Who really did it, when they acted as `actor_user`: a login name, or `uid 1000`. */
@@ -775,6 +895,11 @@ export type components = {
              */
             unsealed: number;
         };
+        /** @description What the trust rules make of an identity token. */
+        CheckedIdentity: {
+            /** @description Rule by rule, expected against seen. */
+            identity: components["schemas"]["IdentityCheck"];
+        };
         /** @description What a token's text turned out to be. */
         CheckedToken: {
             /** @description What it may do now. */
@@ -788,6 +913,14 @@ export type components = {
             /** @description One sentence for people. */
             verdict: string;
         };
+        /** @description An identity token to be looked at. */
+        CheckIdentity: {
+            /**
+             * Format: password
+             * @description The identity token.
+             */
+            token: string;
+        };
         /** @description A token's text. */
         CheckToken: {
             /**
@@ -796,6 +929,11 @@ export type components = {
              */
             secret: string;
         };
+        /**
+         * @description Which CI system signs a trust rule's identity tokens.
+         * @enum {string}
+         */
+        CiSystem: "github" | "gitlab" | "forgejo" | "other";
         /** @description A token that was just made. */
         CreatedToken: {
             /** @description The text of the token. Never to be seen again. */
@@ -957,6 +1095,32 @@ export type components = {
             /** @description What to ask for the next page with; null: this was the last. */
             next_cursor: string | null;
         };
+        /** @description A git token, exchanged for an identity token (RFC 8693, section 2.2.1). */
+        ExchangedToken: {
+            /**
+             * Format: password
+             * @description Its text, shown this once.
+             */
+            access_token: string;
+            /**
+             * Format: int64
+             * @description Seconds until it ends.
+             */
+            expires_in: number;
+            /** @description What it is: `urn:ietf:params:oauth:token-type:access_token`. */
+            issued_token_type: string;
+            /**
+             * @description The repository that it is for, and nothing else.
+             * @example acme/app
+             */
+            resource: string;
+            /** @description `repo:read` or `repo:write`. */
+            scope: string;
+            /** @description Its ID. */
+            token_id: string;
+            /** @description `Bearer`. */
+            token_type: string;
+        };
         /** @description What is asked. Nothing said is: whether the caller's own token is good at all. */
         Explain: {
             act?: components["schemas"]["RepoRight"] | null;
@@ -995,6 +1159,17 @@ export type components = {
             steps: components["schemas"]["ExplainStep"][];
             token: components["schemas"]["TokenRecord"] | null;
         };
+        /** @description What was expected of a claim, and what was seen. */
+        FindingRecord: {
+            /** @description The claim. */
+            claim: string;
+            /** @description One of these. */
+            expected: string[];
+            /** @description Whether it is met. */
+            met: boolean;
+            /** @description What the identity token says. Null: nothing. */
+            seen: string[] | null;
+        };
         /** @description A token that was granted (RFC 6749 section 5.1). */
         GrantedToken: {
             /**
@@ -1015,6 +1190,15 @@ export type components = {
             token_type: string;
             /** @description The login name of the user it acts for. */
             user: string;
+        };
+        /** @description What the rules make of an identity token. */
+        IdentityCheck: {
+            /** @description Whose token it is. */
+            issuer: string;
+            /** @description Every rule of this issuer. */
+            rules: components["schemas"]["RuleCheck"][];
+            /** @description What it is about. */
+            subject: string;
         };
         /** @description What became of one entry. */
         ImportedLine: {
@@ -1219,7 +1403,7 @@ export type components = {
         OAuthError: {
             /**
              * @description `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_token_type`,
-             *     `unsupported_grant_type`, `invalid_grant`, `temporarily_unavailable` or `server_error`; of a device that asks,
+             *     `unsupported_grant_type`, `invalid_grant`, `invalid_target`, `temporarily_unavailable` or `server_error`; of a device that asks,
              *     also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
              */
             error: string;
@@ -1237,7 +1421,7 @@ export type components = {
              * @description A word that does not change. Later versions may add some.
              * @enum {string}
              */
-            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "busy" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "not_acceptable" | "unsupported_media_type" | "unsupported_token_type" | "unsupported_grant_type" | "invalid_grant" | "authorization_pending" | "slow_down" | "access_denied" | "expired_token";
+            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "busy" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "not_acceptable" | "unsupported_media_type" | "invalid_target" | "unsupported_token_type" | "unsupported_grant_type" | "invalid_grant" | "authorization_pending" | "slow_down" | "access_denied" | "expired_token";
             /** @description What happened and why. */
             detail: string;
             /** @description The field, parameter or header of the request that is at fault. */
@@ -1279,6 +1463,18 @@ export type components = {
             resource_name: string;
             /** @description Every scope. */
             scopes_supported: string[];
+        };
+        /** @description What removing a trust rule did, or would do. */
+        RemovedTrust: {
+            /** @description False: it was a dry run. */
+            removed: boolean;
+            /**
+             * Format: int32
+             * @description How many live tokens ended with it.
+             */
+            tokens_revoked: number;
+            /** @description As it was. */
+            trust: components["schemas"]["TrustRecord"];
         };
         /**
          * @description What somebody does with a repository: `read` to clone and fetch, `write` to push, `admin` for the rest.
@@ -1422,6 +1618,21 @@ export type components = {
              */
             ttl_hours?: number | null;
         };
+        /** @description What one rule makes of an identity token. */
+        RuleCheck: {
+            /** @description Whether it would exchange it. */
+            accepted: boolean;
+            /** @description Claim by claim. */
+            findings: components["schemas"]["FindingRecord"][];
+            /** @description At most what. */
+            permission: components["schemas"]["Permission"];
+            /** @description For which repositories. */
+            repos: string[];
+            /** @description The rule. */
+            rule: string;
+            /** @description Why not, if it is not about a claim. Null: nothing is. */
+            trouble: string | null;
+        };
         /** @description A scope and what it is for. */
         ScopeRecord: {
             /** @description One line for people. */
@@ -1521,6 +1732,8 @@ export type components = {
         };
         /** @description The form of the token endpoint. Which parameters it takes depends on the grant; others are ignored. */
         TokenForm: {
+            /** @description This server's address, if it is said. */
+            audience?: string;
             /** @description Ignored: clients here have no secrets. */
             client_id?: string;
             /**
@@ -1528,7 +1741,7 @@ export type components = {
              * @description With a device's login: its code.
              */
             device_code?: string;
-            /** @description `urn:ietf:params:oauth:grant-type:device_code` or `password`. */
+            /** @description `urn:ietf:params:oauth:grant-type:device_code`, `password` or `urn:ietf:params:oauth:grant-type:token-exchange`. */
             grant_type: string;
             /** @description And what the machine calls itself, which is part of the session's name. */
             machine?: string;
@@ -1537,6 +1750,22 @@ export type components = {
              * @description And the password.
              */
             password?: string;
+            /** @description `urn:ietf:params:oauth:token-type:access_token`, if it is said. */
+            requested_token_type?: string;
+            /**
+             * @description And for which repository the token shall be, by its path or its URL; the trust rule's, if it is for one.
+             * @example acme/app
+             */
+            resource?: string;
+            /** @description And for how much: `repo:read` or `repo:write`; as much as the rule gives, if it is not said. */
+            scope?: string;
+            /**
+             * Format: password
+             * @description With an exchange: a CI job's identity token.
+             */
+            subject_token?: string;
+            /** @description And what it is: `urn:ietf:params:oauth:token-type:jwt` or `urn:ietf:params:oauth:token-type:id_token`. */
+            subject_token_type?: string;
             /** @description With a password: the login name. */
             username?: string;
         };
@@ -1680,6 +1909,8 @@ export type components = {
             /** @description The workspace it is confined to. */
             workspace: string | null;
         };
+        /** @description A token that was granted: a session, or for a CI job a git token. */
+        TokenReply: components["schemas"]["GrantedToken"] | components["schemas"]["ExchangedToken"];
         /**
          * @description Whether a token can still be used.
          * @enum {string}
@@ -1691,6 +1922,113 @@ export type components = {
             chains: components["schemas"]["ChainRecord"][];
             /** @description Whether nothing is wrong anywhere. */
             intact: boolean;
+        };
+        /** @description What a claim has to say. */
+        TrustClaimRecord: {
+            /**
+             * @description The claim.
+             * @example repository
+             */
+            name: string;
+            /**
+             * @description As it stands, or with `*` for anything but `/` and `**` for anything.
+             * @example acme/app
+             */
+            pattern: string;
+        };
+        /** @description Which ID a name had when a rule first let it in. */
+        TrustPinRecord: {
+            /**
+             * @description The claim that has the name.
+             * @example repository
+             */
+            claim: string;
+            /** @description The ID. */
+            id: string;
+            /**
+             * @description The claim that has the ID.
+             * @example repository_id
+             */
+            id_claim: string;
+            /**
+             * @description The name.
+             * @example acme/app
+             */
+            name: string;
+        };
+        /** @description A trust rule: whose identity tokens are believed, and what they are worth. */
+        TrustRecord: {
+            /** @description By which algorithms an identity token may be signed. */
+            algorithms: string[];
+            /** @description Whether a name that passed to somebody else is let in. */
+            allow_recycled_names: boolean;
+            /** @description The claim `aud`, exactly. */
+            audience: string;
+            /** @description What the other claims have to say. Of a claim that is there more than once, one has to be met. */
+            claims: components["schemas"]["TrustClaimRecord"][];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /** @description By whom. */
+            created_by: string;
+            /**
+             * Format: uuid
+             * @description Never changes.
+             */
+            id: string;
+            /**
+             * @description The claim `iss`, exactly.
+             * @example https://token.actions.githubusercontent.com
+             */
+            issuer: string;
+            /**
+             * Format: date-time
+             * @description When something was last exchanged under it. Null: never.
+             */
+            last_used_at: string | null;
+            /**
+             * Format: int64
+             * @description How long a token lives.
+             */
+            lifetime_seconds: number;
+            /**
+             * Format: int64
+             * @description How old an identity token may be.
+             */
+            max_age_seconds: number;
+            /** @description What people call it. */
+            name: string;
+            /** @description How often one identity token may be exchanged: once (`token`), or once for each repository (`repository`). */
+            once: string;
+            /** @description Whether certificates of its own are trusted for this issuer. */
+            own_ca: boolean;
+            /** @description At most what. */
+            permission: components["schemas"]["Permission"];
+            /** @description Which IDs are pinned. Empty in lists. */
+            pins: components["schemas"]["TrustPinRecord"][];
+            /** @description For which repositories, with `*` for any part of a name. */
+            repos: string[];
+            /** @description Which CI system it is. */
+            system: components["schemas"]["CiSystem"];
+            /**
+             * Format: int64
+             * @description How many identity tokens were.
+             */
+            uses: number;
+            /** @description The workspace that the tokens act for. */
+            workspace: string;
+        };
+        /** @description A trust rule. */
+        TrustReply: {
+            /** @description As it is. */
+            trust: components["schemas"]["TrustRecord"];
+        };
+        /** @description The trust rules. */
+        Trusts: {
+            /** @description By name. */
+            trusts: components["schemas"]["TrustRecord"][];
         };
         /** @description A page of users. */
         UserPage: {
@@ -1802,7 +2140,7 @@ export type components = {
                 "application/json": components["schemas"]["OAuthError"];
             };
         };
-        /** @description The request makes no sense as it is (`invalid_argument`). Tokens of this type cannot be revoked here (`unsupported_token_type`). There is no such grant here (`unsupported_grant_type`). What was to be traded for a token is no good (`invalid_grant`). Nobody has approved the login yet (`authorization_pending`). The same, and it was asked too soon (`slow_down`). Somebody refused the login (`access_denied`). Nobody approved the login in time (`expired_token`). */
+        /** @description The request makes no sense as it is (`invalid_argument`). No trust rule gives a token for that (`invalid_target`). Tokens of this type cannot be revoked here (`unsupported_token_type`). There is no such grant here (`unsupported_grant_type`). What was to be traded for a token is no good (`invalid_grant`). Nobody has approved the login yet (`authorization_pending`). The same, and it was asked too soon (`slow_down`). Somebody refused the login (`access_denied`). Nobody approved the login in time (`expired_token`). */
         Problem400: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
@@ -2186,7 +2524,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GrantedToken"];
+                    "application/json": components["schemas"]["TokenReply"];
                 };
             };
             400: components["responses"]["OAuthError"];
@@ -2824,6 +3162,183 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RevokedMany"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    listTrusts: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trusts"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    addTrust: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddTrust"];
+            };
+        };
+        responses: {
+            /** @description The rule. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustReply"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    showTrust: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description The rule's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rule. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustReply"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    removeTrust: {
+        parameters: {
+            query?: {
+                /** @description Say which it would be, change nothing. */
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path: {
+                /** @description The rule's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemovedTrust"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    checkIdentity: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The user to act for, with their authority and no more; for managers. */
+                "Tok-As"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckIdentity"];
+            };
+        };
+        responses: {
+            /** @description What each rule of its issuer found. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckedIdentity"];
                 };
             };
             400: components["responses"]["Problem400"];

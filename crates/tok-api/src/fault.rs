@@ -51,15 +51,19 @@ pub enum FaultCode {
     AuthorizationPending,
     /// The same, and it was asked too soon: wait five seconds longer from now on.
     SlowDown,
-    /// The person said no.
+    /// The person said no, or no trust rule lets this job in.
     AccessDenied,
     /// A login was not approved in time.
     ExpiredToken,
+    /// The identity token that was to be exchanged is no good, or was exchanged before (RFC 6749, section 5.2).
+    InvalidGrant,
+    /// No rule gives a token for that repository, or not that much (RFC 8693, section 2.2.2).
+    InvalidTarget,
 }
 
 impl FaultCode {
     /// Every code.
-    pub const EVERY: [Self; 15] = [
+    pub const EVERY: [Self; 17] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::Ambiguous,
@@ -75,6 +79,8 @@ impl FaultCode {
         Self::SlowDown,
         Self::AccessDenied,
         Self::ExpiredToken,
+        Self::InvalidGrant,
+        Self::InvalidTarget,
     ];
 
     /// The word that is sent and shown in JSON.
@@ -95,6 +101,8 @@ impl FaultCode {
             Self::SlowDown => "slow_down",
             Self::AccessDenied => "access_denied",
             Self::ExpiredToken => "expired_token",
+            Self::InvalidGrant => "invalid_grant",
+            Self::InvalidTarget => "invalid_target",
         }
     }
 
@@ -103,8 +111,8 @@ impl FaultCode {
             Self::InvalidArgument => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::Ambiguous | Self::AuthorizationPending | Self::ExpiredToken => Code::FailedPrecondition,
-            Self::Forbidden | Self::AccessDenied => Code::PermissionDenied,
-            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Forbidden | Self::AccessDenied | Self::InvalidTarget => Code::PermissionDenied,
+            Self::Unauthenticated | Self::InvalidGrant => Code::Unauthenticated,
             Self::Conflict => Code::AlreadyExists,
             Self::Unavailable | Self::Busy => Code::Unavailable,
             Self::Internal => Code::Internal,

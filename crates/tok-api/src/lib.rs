@@ -88,6 +88,7 @@ pub mod client;
 pub mod convert;
 pub mod endpoint;
 pub mod fault;
+pub mod fetch;
 #[cfg(feature = "listen")]
 pub mod local;
 pub mod wire;

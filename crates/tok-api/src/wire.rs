@@ -32,12 +32,13 @@ pub mod agent {
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tok_v1_descriptors.bin"));
 
 /// Every service of `tok.v1`, by its full name.
-pub const SERVICES: [&str; 5] = [
+pub const SERVICES: [&str; 6] = [
     "tok.v1.TokenService",
     "tok.v1.AuthorizationService",
     "tok.v1.IdentityService",
     "tok.v1.AuditService",
     "tok.v1.SessionService",
+    "tok.v1.TrustService",
 ];
 
 /// The number of this protocol, sent by `ServerStatus`; grows when a change needs both sides to know of it.
@@ -69,6 +70,9 @@ secretive!(
     OpenSessionRequest { user, machine },
     OpenSessionReply { token, user },
     MintGitReply { id, expires_at, username },
+    CheckIdentityRequest {},
+    ExchangeRequest { repository, permission },
+    ExchangeReply { id, expires_at, repository, permission },
 );
 
 #[cfg(test)]
@@ -100,7 +104,10 @@ mod tests {
             format!("{:?}", v1::PollDeviceRequest { device_code: text.into() }),
             format!("{:?}", v1::OpenSessionRequest { password: text.into(), ..Default::default() }),
             format!("{:?}", v1::OpenSessionReply { secret: text.into(), ..Default::default() }),
-            format!("{:?}", v1::MintGitReply { secret, ..Default::default() }),
+            format!("{:?}", v1::MintGitReply { secret: text.into(), ..Default::default() }),
+            format!("{:?}", v1::CheckIdentityRequest { token: text.into() }),
+            format!("{:?}", v1::ExchangeRequest { token: text.into(), ..Default::default() }),
+            format!("{:?}", v1::ExchangeReply { secret, ..Default::default() }),
         ] {
             assert!(!printed.contains("doNotPrintMe"), "{printed}");
         }

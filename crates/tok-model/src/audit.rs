@@ -44,6 +44,8 @@ pub struct Actor {
     pub token_prefix: Option<String>,
     /// The name of the temporary token they used.
     pub temporary: Option<String>,
+    /// The name of the trust rule that let them in.
+    pub trust: Option<String>,
     /// From where.
     pub source: Source,
 }
@@ -51,7 +53,15 @@ pub struct Actor {
 impl Actor {
     /// The daemon itself, as in its own clean-up.
     pub fn daemon() -> Self {
-        Self { user: None, token: None, parent: None, token_prefix: None, temporary: None, source: Source::default() }
+        Self {
+            user: None,
+            token: None,
+            parent: None,
+            token_prefix: None,
+            temporary: None,
+            trust: None,
+            source: Source::default(),
+        }
     }
 
     /// A name for people: the user, else the local uid, else the address.
@@ -62,6 +72,7 @@ impl Actor {
             }
             Some((_, name)) => name.to_string(),
             None if let Some(name) = &self.temporary => format!("temporary token {name}"),
+            None if let Some(name) = &self.trust => format!("trust rule {name}"),
             None if self.source == Source::default() => "tokd".to_owned(),
             None => self.source.describe(),
         }
@@ -123,6 +134,12 @@ pub enum Action {
     MemberRemove,
     /// A repository was made by its first push.
     RepoCreate,
+    /// A trust rule was made.
+    TrustAdd,
+    /// A trust rule was removed, and what was minted under it ended.
+    TrustRemove,
+    /// An identity token of a CI system was exchanged for a git token.
+    TokenExchange,
     /// Something was asked for that is none of the acts above, as listing is; written down when it was refused.
     ApiCall,
     /// Months of the trail that were older than it is kept were dropped.
@@ -160,6 +177,9 @@ crate::kind::words!(
     MemberAdd = "member.add",
     MemberRemove = "member.remove",
     RepoCreate = "repo.create",
+    TrustAdd = "trust.add",
+    TrustRemove = "trust.remove",
+    TokenExchange = "token.exchange",
     ApiCall = "api.call",
     AuditPrune = "audit.prune",
     ServerSetup = "server.setup",

@@ -73,6 +73,10 @@ id! {
     WorkspaceId, "workspace"
 }
 id! {
+    /// A trust rule.
+    TrustId, "trust rule"
+}
+id! {
     /// What one run of one daemon writes to the audit trail.
     ChainId, "chain"
 }

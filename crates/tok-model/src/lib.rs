@@ -24,5 +24,6 @@ pub mod scope;
 pub mod secret;
 pub mod token;
 pub mod trail;
+pub mod trust;
 pub mod unseen;
 pub mod url;

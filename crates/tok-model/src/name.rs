@@ -198,6 +198,14 @@ name! {
     /// A repository's name inside its workspace, without the `.git` of its URL.
     RepoName, |t| check("repository", t, LONGEST_REPO_NAME)
 }
+name! {
+    /// A trust rule's name. Case is kept, but two names that differ in case alone cannot both exist.
+    TrustName, |t| match t {
+        // /v1/trusts/check asks something else.
+        "check" => Err(NameError::Reserved { name: "check" }),
+        _ => check("trust rule", t, LONGEST_REPO_NAME),
+    }
+}
 
 impl From<&UserName> for WorkspaceName {
     /// The workspace a user owns from the first day carries the user's name; both obey the same rules.

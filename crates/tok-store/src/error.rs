@@ -151,6 +151,9 @@ fn taken(constraint: &str) -> String {
         "workspaces_name" => {
             "a workspace of that name exists (names that differ in case alone are the same)".to_owned()
         }
+        "trusts_name" => {
+            "a trust rule of that name exists (names that differ in case alone are the same)".to_owned()
+        }
         "tokens_login" => {
             "a token with a chosen secret has that name, and it is presented by its name: choose another name, or revoke that one (`tok token list` shows it)".to_owned()
         }

@@ -11,10 +11,12 @@ mod error;
 mod migrate;
 pub mod peppers;
 mod pool;
+mod prepared;
 mod schema;
 #[cfg(any(test, feature = "testdb"))]
 pub mod testdb;
 pub mod tokens;
+pub mod trusts;
 mod tx;
 pub mod users;
 pub mod workspaces;

@@ -79,6 +79,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    last_uses (token_id) {
+        token_id -> Uuid,
+        at -> Timestamptz,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
+        repo -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     members (workspace_id, user_id) {
         workspace_id -> Uuid,
         user_id -> Uuid,
@@ -125,8 +135,6 @@ diesel::table! {
         revoked_at -> Nullable<Timestamptz>,
         revoked_by -> Nullable<Text>,
         revoke_reason -> Nullable<Text>,
-        last_used_at -> Nullable<Timestamptz>,
-        last_used_ip -> Nullable<Text>,
         secret_hash -> Nullable<Text>,
         imported_from -> Nullable<Text>,
         labels -> Array<Text>,
@@ -138,13 +146,55 @@ diesel::table! {
         grace_ends_at -> Nullable<Timestamptz>,
         successor_id -> Nullable<Uuid>,
         revoke_act -> Nullable<Uuid>,
-        last_used_agent -> Nullable<Text>,
-        last_used_repo -> Nullable<Text>,
         version -> Int4,
         modified_at -> Nullable<Timestamptz>,
         first_use_due -> Bool,
         revoked_by_user_id -> Nullable<Uuid>,
         revoked_by_token_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    trust_pins (trust_id, claim, name) {
+        trust_id -> Uuid,
+        claim -> Text,
+        name -> Text,
+        id_claim -> Text,
+        pinned -> Text,
+        pinned_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    trust_uses (digest) {
+        digest -> Bytea,
+        trust_id -> Uuid,
+        token_id -> Uuid,
+        until -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    trusts (id) {
+        id -> Uuid,
+        name -> Text,
+        system -> Text,
+        issuer -> Text,
+        audience -> Text,
+        claims -> Array<Text>,
+        algorithms -> Array<Text>,
+        ca -> Nullable<Text>,
+        workspace_id -> Uuid,
+        repos -> Array<Text>,
+        permission -> Text,
+        lifetime_seconds -> Int8,
+        max_age_seconds -> Int8,
+        once -> Text,
+        recycled_names -> Bool,
+        created_at -> Timestamptz,
+        created_by_name -> Text,
+        last_used_at -> Nullable<Timestamptz>,
+        uses -> Int8,
     }
 }
 
@@ -189,9 +239,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_seals,
     device_logins,
     idempotency,
+    last_uses,
     members,
     peppers,
     tokens,
+    trust_pins,
+    trust_uses,
+    trusts,
     users,
     workspaces
 );

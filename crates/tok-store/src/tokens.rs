@@ -31,7 +31,7 @@ pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
 pub use lookup::{Found, by_digests, look_up, owner_now};
-pub(crate) use made_by::end_made_by;
+pub(crate) use made_by::{end_made_by, end_these};
 pub use mint::Mint;
 pub(crate) use mint::{made_before, mint, mint_together};
 pub use modify::{Modified, Shape, made_by_the_daemon, modify};
@@ -43,14 +43,14 @@ pub use rotate::{FirstUse, Rotated, first_use, reuse, rotate};
 pub use uses::{Counted, USED_UP, count_use};
 
 use crate::error::StoreError;
-use crate::schema::{tokens, users, workspaces};
+use crate::schema::{last_uses, tokens, users, workspaces};
 use crate::tx::{ReadTx, WriteTx};
 use chosen::login_free;
 use cutoff::Side;
 use line::{clamp_descendants, end_descendants, end_git_descendants, locked, parents_end};
 use parent::{owner_keeps, parent_kept_live, parents_owner_keeps};
 use revoke::{end, live_children, live_line};
-use row::{GrantColumns, TokenRow};
+use row::{GrantColumns, LastUseRow, TokenRow};
 
 /// What the decision about a token lets somebody do with tokens: whose they may touch.
 fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
@@ -198,8 +198,6 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
         revoked_at: None,
         revoked_by: None,
         revoke_reason: None,
-        last_used_at: None,
-        last_used_ip: None,
         secret_hash,
         imported_from: new.imported_from.map(str::to_owned),
         labels: new.labels.iter().map(ToString::to_string).collect(),
@@ -211,8 +209,6 @@ fn row_for(permit: &Permit, new: NewToken) -> Result<TokenRow, StoreError> {
         grace_ends_at: None,
         successor_id: None,
         revoke_act: None,
-        last_used_agent: None,
-        last_used_repo: None,
         first_use_due: false,
         version: 1,
         modified_at: None,
@@ -267,7 +263,8 @@ fn by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> 
         .transpose()
 }
 
-type OwnedRow = (TokenRow, Option<Side>, Option<Side>);
+/// A token's row, its owner's, and its last use's.
+type OwnedRow = (TokenRow, Option<Side>, Option<Side>, Option<LastUseRow>);
 
 #[diesel::dsl::auto_type]
 fn with_owner_names() -> _ {
@@ -280,7 +277,13 @@ fn with_owner_names() -> _ {
         workspaces::cutoff_by,
         workspaces::cutoff_reason,
     );
-    with_owners().select((row, user.nullable(), workspace.nullable()))
+    let last_use = (last_uses::at, last_uses::address, last_uses::agent, last_uses::repo);
+    with_owners().left_join(last_uses::table.on(last_uses::token_id.eq(tokens::id))).select((
+        row,
+        user.nullable(),
+        workspace.nullable(),
+        last_use.nullable(),
+    ))
 }
 
 /// Tokens with the rows of their owners.
@@ -291,10 +294,10 @@ fn with_owners() -> _ {
         .left_join(workspaces::table.on(tokens::workspace_id.eq(workspaces::id.nullable())))
 }
 
-fn into_token((mut row, user, workspace): OwnedRow) -> Result<Token, StoreError> {
+fn into_token((mut row, user, workspace, last_use): OwnedRow) -> Result<Token, StoreError> {
     let owner_name = match user.or(workspace) {
         None => String::new(),
         Some(owner) => cutoff::seen(&mut row, owner),
     };
-    row.into_token(owner_name)
+    Ok(Token { last_use: last_use.map(row::last_use), ..row.into_token(owner_name)? })
 }

@@ -164,7 +164,7 @@ pub fn list(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<Vec<Workspace>, Stor
     living().order(workspaces::name).load::<Row>(tx.connection())?.into_iter().map(into_workspace).collect()
 }
 
-/// Deletes a workspace: its tokens are ended, its members go, its name is free again; repositories on disk stay.
+/// Deletes a workspace: its tokens are ended, its members and trust rules go, its name is free again; repositories on disk stay.
 /// Returns how many tokens ended.
 pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &WorkspaceName) -> Result<(Workspace, usize), StoreError> {
     if *permit.need() != Need::Server {
@@ -180,6 +180,7 @@ pub fn delete(tx: &mut WriteTx<'_>, permit: &Permit, name: &WorkspaceName) -> Re
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the workspace")?;
     diesel::delete(members::table.filter(members::workspace_id.eq(id))).execute(tx.connection())?;
+    crate::trusts::delete_of(tx, id)?;
     let ended = crate::tokens::end_all_of(tx, Owner::Workspace(workspace.id), &by, &reason, permit.at())?;
     Ok((workspace, ended))
 }

@@ -29,8 +29,11 @@ impl From<FaultCode> for Exit {
     fn from(code: FaultCode) -> Self {
         match code {
             FaultCode::InvalidArgument => Self::Usage,
-            FaultCode::Unauthenticated | FaultCode::AuthorizationPending | FaultCode::ExpiredToken => Self::NotLoggedIn,
-            FaultCode::Forbidden | FaultCode::AccessDenied => Self::NotAllowed,
+            FaultCode::Unauthenticated
+            | FaultCode::AuthorizationPending
+            | FaultCode::ExpiredToken
+            | FaultCode::InvalidGrant => Self::NotLoggedIn,
+            FaultCode::Forbidden | FaultCode::AccessDenied | FaultCode::InvalidTarget => Self::NotAllowed,
             FaultCode::NotFound | FaultCode::Ambiguous => Self::NotFound,
             FaultCode::Unavailable | FaultCode::Busy => Self::Unreachable,
             FaultCode::Conflict
@@ -49,6 +52,8 @@ pub(crate) enum Failure {
     Said(Box<Complaint>),
     /// Everything has been said already.
     Silent(Exit),
+    /// A command that was run ended with this code, and has said why.
+    Command(u8),
     /// Whoever read stdout went away. Their business.
     ReaderGone,
 }
@@ -171,7 +176,7 @@ impl Failure {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Said(complaint) => complaint.message.clone(),
-            Self::Silent(_) | Self::ReaderGone => String::new(),
+            Self::Silent(_) | Self::Command(_) | Self::ReaderGone => String::new(),
         }
     }
 
@@ -180,8 +185,26 @@ impl Failure {
         match self {
             Self::Said(complaint) => complaint.exit as u8,
             Self::Silent(exit) => *exit as u8,
+            Self::Command(code) => *code,
             Self::ReaderGone => 0,
         }
+    }
+
+    /// In one sentence, for where there is no room for more.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::Said(complaint) => match &complaint.hint {
+                Some(hint) => format!("{}; {hint}", complaint.message),
+                None => complaint.message.clone(),
+            },
+            Self::Silent(_) | Self::Command(_) | Self::ReaderGone => String::new(),
+        }
+    }
+
+    /// The same, after these words on stderr.
+    pub(crate) fn said_first(self, words: &str) -> Self {
+        output::complain(words);
+        self
     }
 
     /// Says it on stderr.

@@ -15,6 +15,8 @@ use crate::output::{Output, complain, safe};
 
 /// More than any secret has, in bytes.
 const MOST_BYTES: u64 = 4096;
+/// More than any identity token has, in bytes.
+const MOST_BYTES_OF_LONG: u64 = 16 * 1024;
 
 /// What stdin says, without the end of its last line.
 pub(crate) fn from_stdin(what: &str) -> Result<SecretString, Failure> {
@@ -28,6 +30,12 @@ pub(crate) fn from_stdin(what: &str) -> Result<SecretString, Failure> {
 
 /// What a file says, without the end of its last line. Only its owner may be able to read it.
 pub(crate) fn from_file(path: &Path, what: &str) -> Result<SecretString, Failure> {
+    let (file, shown) = opened(path, what)?;
+    read(file, what, &shown)
+}
+
+/// A file that only its owner may be able to read, and its path as it is shown.
+fn opened(path: &Path, what: &str) -> Result<(File, String), Failure> {
     let shown = safe(&path.display().to_string());
     let broken = |error: io::Error| Failure::usage(format!("cannot read {what} from {shown}: {error}"));
     let file = File::open(path).map_err(broken)?;
@@ -41,7 +49,30 @@ pub(crate) fn from_file(path: &Path, what: &str) -> Result<SecretString, Failure
         let why = format!("{shown} can be read by others (mode {mode:04o}), so what is in it is no secret");
         return Err(Failure::usage(why).hint(format!("chmod 600 {shown}")));
     }
-    read(file, what, &shown)
+    Ok((file, shown))
+}
+
+/// A long secret, as an identity token is, from stdin.
+pub(crate) fn long_from_stdin(what: &str) -> Result<SecretString, Failure> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        let why = format!("{what} is read from stdin, and stdin is a terminal that would show it");
+        return Err(Failure::usage(why).hint(format!("give {what} as in `… < file` or `printenv VARIABLE | …`")));
+    }
+    read_at_most(stdin.lock(), what, "stdin", MOST_BYTES_OF_LONG)
+}
+
+/// The same from a file that only its owner may be able to read.
+pub(crate) fn long_from_file(path: &Path, what: &str) -> Result<SecretString, Failure> {
+    let (file, shown) = opened(path, what)?;
+    read_at_most(file, what, &shown, MOST_BYTES_OF_LONG)
+}
+
+/// The same from a file that somebody else wrote, who has chosen its mode.
+pub(crate) fn long_from_any_file(path: &Path, what: &str) -> Result<SecretString, Failure> {
+    let shown = safe(&path.display().to_string());
+    let file = File::open(path).map_err(|error| Failure::usage(format!("cannot read {what} from {shown}: {error}")))?;
+    read_at_most(file, what, &shown, MOST_BYTES_OF_LONG)
 }
 
 /// Asks for a new secret twice, without showing it.
@@ -69,11 +100,15 @@ pub(crate) fn typed(out: Output, question: &str) -> Result<SecretString, Failure
 }
 
 fn read(from: impl Read, what: &str, place: &str) -> Result<SecretString, Failure> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(MOST_BYTES).unwrap_or_default() + 1));
-    let read = from.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    read_at_most(from, what, place, MOST_BYTES)
+}
+
+fn read_at_most(from: impl Read, what: &str, place: &str, most: u64) -> Result<SecretString, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(most).unwrap_or_default() + 1));
+    let read = from.take(most + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::local(format!("cannot read {place}: {error}")))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(Failure::usage(format!("{place} has more than {MOST_BYTES} bytes, too much for {what}")));
+    if bytes.len() as u64 > most {
+        return Err(Failure::usage(format!("{place} has more than {most} bytes, too much for {what}")));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| Failure::usage(format!("what {place} says is not text")))?;
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tok_model::audit::{Action, Actor, AuditEvent, Outcome};
 use tok_model::clock::Timestamp;
@@ -194,11 +194,12 @@ impl Uses {
             return Ok(());
         }
         uses.sort_by_key(|used| used.at);
-        let writing = uses.clone();
+        let uses = Arc::new(uses);
+        let writing = Arc::clone(&uses);
         let written = executor.run(move |store| store.write(|tx| tok_store::audit::record_uses(tx, &writing))).await;
         if written.is_err() {
             self.figures.failed.inc();
-            self.put_back(uses);
+            self.put_back(Arc::unwrap_or_clone(uses));
         } else {
             self.figures.written.inc_by(uses.len().try_into().unwrap_or(u64::MAX));
         }
@@ -238,6 +239,7 @@ mod tests {
             parent: None,
             token_prefix: Some("tokgit_a1b2".to_owned()),
             temporary: None,
+            trust: None,
             source,
         }
     }

@@ -78,7 +78,8 @@ fn wit_lists_read_like_its_example() {
     );
     environment.send(&Request::refs("acme/app", "git-upload-pack").bearer(local.line()));
     tok_tests::wait::until_true("the use is written", || {
-        environment.count("SELECT count(*) AS count FROM tokens WHERE last_used_at IS NOT NULL AND name LIKE 'Local%'")
+        environment
+            .count("SELECT count(*) AS count FROM last_uses JOIN tokens ON id = token_id WHERE name LIKE 'Local%'")
             == 1
     });
     for command in ["tok token list", "tok token ls"] {

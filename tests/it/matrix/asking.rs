@@ -85,6 +85,10 @@ impl World {
             "POST /v1/users" => json!({"name": "zoe"}),
             "PUT /v1/users/{name}/password" => json!({"password": null}),
             "POST /v1/workspaces" => json!({"name": "acme"}),
+            "POST /v1/trusts" => {
+                json!({"name": "x", "issuer": "none", "claims": [], "repos": ["acme/app"], "permission": "read"})
+            }
+            "POST /v1/trusts/check" => json!({"token": "no-token"}),
             "PUT /v1/workspaces/{workspace}/members/{user}" => json!({"role": "reader"}),
             _ => serde_json::Value::Null,
         };
@@ -156,6 +160,9 @@ impl World {
             "IdentityService/ListMembers" => field(1, place),
             "IdentityService/AddMember" => [field(1, place), field(2, b"zoe"), number(3, 1)].concat(),
             "IdentityService/RemoveMember" => [field(1, place), field(2, b"sten")].concat(),
+            "TrustService/Add" => [field(1, b"x"), field(2, b"none"), field(5, b"acme/app"), number(6, 1)].concat(),
+            "TrustService/Show" | "TrustService/Remove" => field(1, b"zoe"),
+            "TrustService/Check" | "TrustService/Exchange" => field(1, b"no-token"),
             "SessionService/StartDevice" => field(1, &[b'x'; 300]),
             "SessionService/PollDevice" => field(1, b"not-a-code"),
             "SessionService/OpenSession" => field(1, b".."),

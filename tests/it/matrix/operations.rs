@@ -130,6 +130,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     // To log in takes what is in the request, and no credential besides.
     both("POST /oauth2/device_authorization", "SessionService/StartDevice", Needs::Nothing, ANY, 400),
     both("POST /oauth2/token", "SessionService/PollDevice", Needs::Nothing, ANY, 400),
+    both("GET /v1/trusts", "TrustService/List", Needs::Manager, ANY, 200),
+    both("POST /v1/trusts", "TrustService/Add", Needs::Manager, ANY, 400),
+    both("GET /v1/trusts/{name}", "TrustService/Show", Needs::Manager, ANY, 404),
+    both("DELETE /v1/trusts/{name}", "TrustService/Remove", Needs::Manager, ANY, 404),
+    both("POST /v1/trusts/check", "TrustService/Check", Needs::Manager, ANY, 400),
+    // What it takes is a CI job's identity token; who else presents it makes no difference.
+    grpc("TrustService/Exchange", Needs::Nothing, ANY, 400),
     grpc("SessionService/OpenSession", Needs::Nothing, ANY, 400),
     grpc("SessionService/MintGit", Needs::GitToken, PLACES, 200),
     // It would go on until its deadline.

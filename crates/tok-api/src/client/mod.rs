@@ -11,6 +11,7 @@ mod probe;
 mod remote;
 mod session;
 mod tokens;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tower::Service as _;
 
-pub(crate) use self::remote::DialFault;
 use self::remote::Dialler;
+pub(crate) use self::remote::{DialFault, certificate_trouble, trusting, words};
 use crate::endpoint::{DialError, Surroundings, dial};
 use crate::fault::{Fault, FaultCode};
 use crate::wire::v1::audit_service_client::AuditServiceClient;
@@ -41,6 +42,7 @@ use crate::wire::v1::authorization_service_client::AuthorizationServiceClient;
 use crate::wire::v1::identity_service_client::IdentityServiceClient;
 use crate::wire::v1::session_service_client::SessionServiceClient;
 use crate::wire::v1::token_service_client::TokenServiceClient;
+use crate::wire::v1::trust_service_client::TrustServiceClient;
 
 pub use probe::{Probe, Stage};
 pub use remote::{CONNECT_DEADLINE, RemoteOptions};
@@ -92,6 +94,7 @@ pub struct Client {
     authorization: AuthorizationServiceClient<Identified>,
     audit: AuditServiceClient<Identified>,
     session: SessionServiceClient<Identified>,
+    trust: TrustServiceClient<Identified>,
 }
 
 type Identified = InterceptedService<Channel, Identify>;
@@ -265,6 +268,7 @@ impl Client {
             authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), identify.clone()),
             audit: AuditServiceClient::with_interceptor(channel.clone(), identify.clone()),
             session: SessionServiceClient::with_interceptor(channel.clone(), identify.clone()),
+            trust: TrustServiceClient::with_interceptor(channel.clone(), identify.clone()),
         }
     }
 

@@ -150,7 +150,7 @@ impl Dialler {
 }
 
 /// What is wrong with a certificate, and what to do about it.
-fn certificate_trouble(why: &CertificateError, host: &str) -> (String, String) {
+pub(crate) fn certificate_trouble(why: &CertificateError, host: &str) -> (String, String) {
     let trust = "name the certificate of the authority that signed it in SSL_CERT_FILE, if you trust it";
     match why {
         // A bad signature is what an authority of the same name makes.
@@ -179,20 +179,27 @@ fn certificate_trouble(why: &CertificateError, host: &str) -> (String, String) {
 }
 
 fn configuration(trust: Option<&Path>) -> Result<ClientConfig, Fault> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if let Some(path) = trust {
+    let given = trust.map(|path| {
         let unusable = |why: &dyn fmt::Display| {
             Fault::field("trust", format!("no certificate can be read from {}: {why}", path.display()))
                 .hint("it takes certificates in PEM")
         };
         let given = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let (added, _) = roots.add_parsable_certificates(given.map_err(|why| unusable(&why))?);
-        if added == 0 {
+        let given = given.map_err(|why| unusable(&why))?;
+        if RootCertStore::empty().add_parsable_certificates(given.clone()).0 == 0 {
             return Err(unusable(&"there is none in it"));
         }
-    }
+        Ok(given)
+    });
+    trusting(given.transpose()?.unwrap_or_default(), HTTP2)
+}
+
+/// A client that trusts these beside what this machine trusts, and speaks one protocol.
+pub(crate) fn trusting(given: Vec<CertificateDer<'static>>, protocol: &[u8]) -> Result<ClientConfig, Fault> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(given);
     if roots.is_empty() {
         // Mostly a SSL_CERT_FILE that does not exist, or a machine without ca-certificates.
         let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
@@ -213,12 +220,12 @@ fn configuration(trust: Option<&Path>) -> Result<ClientConfig, Fault> {
         .map_err(|why| broken(&why))?
         .with_webpki_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![HTTP2.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 
 /// The system's own words, without the "(os error 13)".
-pub(super) fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

@@ -23,6 +23,7 @@ mod token_change;
 mod token_draft;
 mod token_rotation;
 mod tokens;
+mod trust;
 mod words;
 
 pub use agent::{AgentLogin, AgentStatus};
@@ -43,6 +44,10 @@ pub use token_change::{CheckedChange, ReachChange, TokenChange};
 pub use token_draft::{NewToken, TokenDraft};
 pub use token_rotation::{CheckedRotation, RotatedToken, Rotation};
 pub use tokens::TokenRecord;
+pub use trust::{
+    Exchange, ExchangedToken, FindingRecord, IdentityCheck, RuleCheck, TrustClaimRecord, TrustDraft, TrustPinRecord,
+    TrustRecord,
+};
 
 pub(crate) fn role_number(role: tok_model::kind::Role) -> i32 {
     words::wire_role(Some(role))

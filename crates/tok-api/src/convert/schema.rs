@@ -3,6 +3,7 @@
 use tok_model::import::ImportOutcome;
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::token::{SecretForm, Standing};
+use tok_model::trust::System;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -45,6 +46,8 @@ word_schemas! {
     ImportOutcomeWord, "ImportOutcome": ImportOutcome;
     /// A member's role in a workspace. Each includes the ones before it.
     RoleWord, "Role": Role;
+    /// Which CI system signs a trust rule's identity tokens.
+    SystemWord, "CiSystem": System;
 }
 
 /// What somebody does with a repository: `read` to clone and fetch, `write` to push, `admin` for everything else.

@@ -13,6 +13,7 @@ use crate::name::{RepoPath, WorkspaceName};
 use crate::route::Routes;
 use crate::scope::{RepoRight, Scope};
 use crate::token::{Owner, Token, TokenState};
+use crate::trust::TrustRule;
 
 /// How long after logging in somebody may let another device log in without saying their password again.
 pub const RECENT_LOGIN: TimeDelta = TimeDelta::minutes(15);
@@ -25,8 +26,10 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
         Bearer::LocalPeer { .. } if matches!(caller.owner, OwnerNow::Nobody) => {
             return Err(Rule::UnknownLocalUser.into());
         }
+        // That the rule's workspace is there is asked where its caller is made.
+        Bearer::Trusted { .. } if caller.owner_id().is_none() => return Err(Rule::OwnerGone.into()),
         Bearer::Password if caller.user().is_none() => return Err(Rule::OwnerGone.into()),
-        Bearer::LocalPeer { .. } | Bearer::Password | Bearer::Temporary { .. } => {}
+        Bearer::LocalPeer { .. } | Bearer::Password | Bearer::Temporary { .. } | Bearer::Trusted { .. } => {}
         Bearer::Token(token) => {
             works(token, now)?;
             if caller.owner_id() != Some(token.owner) {
@@ -97,6 +100,10 @@ pub(super) fn approves(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
 
 /// May they, given that they are [`live`]?
 pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
+    // Git tokens are all that a trust rule gives; they are asked for elsewhere.
+    if let Bearer::Trusted { .. } = caller.bearer {
+        return Err(Rule::TrustedForGit.into());
+    }
     match need {
         Need::Api if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) => {
             Err(Rule::Kind(TokenKind::Git).into())
@@ -148,6 +155,9 @@ pub(super) fn repository(
 ) -> Result<(), Refusal> {
     if let Some(token) = caller.token() {
         grant_reaches(&token.grant, repo, right, trace)?;
+    }
+    if let Bearer::Trusted { rule } = &caller.bearer {
+        rule_reaches(rule, repo, right)?;
     }
     trace.asked(Link::Owner, owner_may(caller, repo, right), || owner_words(caller, repo))
 }
@@ -244,6 +254,17 @@ fn grant_reaches(grant: &Grant, repo: &RepoPath, right: RepoRight, trace: &mut i
             };
             trace.asked(Link::Kind, reached, || format!("it is for {mine}, to {permission}"))
         }
+    }
+}
+
+/// A trust rule's part.
+fn rule_reaches(rule: &TrustRule, repo: &RepoPath, right: RepoRight) -> Result<(), Refusal> {
+    if !rule.reach.covers(repo) {
+        Err(Rule::OtherRepository(repo.clone()).into())
+    } else if rule.permission.covers(right) {
+        Ok(())
+    } else {
+        Err(Rule::Permission { permission: rule.permission, repo: repo.clone(), right }.into())
     }
 }
 

@@ -8,6 +8,7 @@ use crate::id::{UserId, WorkspaceId};
 use crate::kind::Role;
 use crate::name::{UserName, WorkspaceName};
 use crate::token::{Owner, Token};
+use crate::trust::TrustRule;
 
 /// A caller: what they presented, who stands behind it, and from where they call.
 #[derive(Debug, Clone)]
@@ -46,6 +47,12 @@ pub enum Bearer {
     Temporary {
         /// What it was called.
         name: Arc<str>,
+    },
+    /// An identity token of a CI system that a trust rule of this server lets in: may make git tokens for the rule's
+    /// workspace, within the rule, and nothing else. Only whoever has verified the token may make one.
+    Trusted {
+        /// The rule.
+        rule: Arc<TrustRule>,
     },
 }
 
@@ -96,7 +103,9 @@ impl Bearer {
         match self {
             Self::Token(token) => Some(token),
             Self::Acting { by } => by.token(),
-            Self::Nothing | Self::LocalPeer { .. } | Self::Password | Self::Temporary { .. } => None,
+            Self::Nothing | Self::LocalPeer { .. } | Self::Password | Self::Temporary { .. } | Self::Trusted { .. } => {
+                None
+            }
         }
     }
 
@@ -104,7 +113,7 @@ impl Bearer {
         match self {
             Self::Temporary { name } => Some(name),
             Self::Acting { by } => by.temporary(),
-            Self::Nothing | Self::LocalPeer { .. } | Self::Password | Self::Token(_) => None,
+            Self::Nothing | Self::LocalPeer { .. } | Self::Password | Self::Token(_) | Self::Trusted { .. } => None,
         }
     }
 }
@@ -156,6 +165,10 @@ impl Caller {
             parent: token.and_then(|t| t.parent),
             token_prefix: token.map(|t| t.shown_prefix.clone()),
             temporary: self.bearer.temporary().map(str::to_owned),
+            trust: match &self.bearer {
+                Bearer::Trusted { rule } => Some(rule.name.to_string()),
+                _ => None,
+            },
             source: self.source.clone(),
         }
     }

@@ -14,11 +14,15 @@ use crate::scope::{RepoRight, Scope, ScopeSet};
 use crate::token::Owner;
 
 pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
+    if matches!(caller.bearer, Bearer::Trusted { .. }) && !matches!(request.grant, Grant::Git { .. }) {
+        return Err(Rule::TrustedForGit.into());
+    }
     outlives_nothing(caller, request, now)?;
     match &request.grant {
         Grant::Git { repo, permission } => {
             owned_by_caller(caller, request)?;
             may_mint_git(caller)?;
+            within_rule(caller, request, now)?;
             whole_permission(caller, repo, *permission)
         }
         Grant::Session => {
@@ -28,6 +32,7 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
                 Bearer::LocalPeer { .. } | Bearer::Password => Ok(()),
                 Bearer::Token(token) => Err(Rule::Kind(token.kind()).into()),
                 Bearer::Temporary { .. } | Bearer::Acting { .. } => Err(Rule::NotYours.into()),
+                Bearer::Trusted { .. } => Err(Rule::TrustedForGit.into()),
                 Bearer::Nothing => Err(Rule::NoCredential.into()),
             }
         }
@@ -56,6 +61,9 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
 /// The same for a secret of another system. Managers bring in everybody's, within what their own token has; logins and what
 /// is minted just in time are no other system's to make.
 pub(super) fn importable(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
+    if matches!(caller.bearer, Bearer::Trusted { .. }) {
+        return Err(Rule::TrustedForGit.into());
+    }
     match &request.grant {
         Grant::Personal { scopes, routes } if server(caller).is_ok() => {
             outlives_nothing(caller, request, now)?;
@@ -121,6 +129,16 @@ fn may_mint_git(caller: &Caller) -> Result<(), Refusal> {
     match caller.token().map(crate::token::Token::kind) {
         None | Some(TokenKind::Session | TokenKind::Personal | TokenKind::Workspace) => Ok(()),
         Some(kind @ (TokenKind::Repo | TokenKind::Git)) => Err(Rule::Kind(kind).into()),
+    }
+}
+
+/// What is made under a trust rule lives as long as the rule says, at most.
+fn within_rule(caller: &Caller, request: &MintRequest, now: Timestamp) -> Result<(), Refusal> {
+    let Bearer::Trusted { rule } = &caller.bearer else { return Ok(()) };
+    let end = now + rule.lifetime.delta();
+    match request.expires_at {
+        Some(wanted) if wanted <= end => Ok(()),
+        _ => Err(Rule::Beyond(Beyond::Expiry(end)).into()),
     }
 }
 

@@ -138,6 +138,9 @@ pub enum Rule {
     /// This kind never may.
     #[error("a {0} token never may do that")]
     Kind(TokenKind),
+    /// A trust rule gives git tokens and nothing else.
+    #[error("a trust rule lets somebody in for git tokens, and for nothing else")]
+    TrustedForGit,
     /// A password opens sessions and does nothing else.
     #[error("a password is for logging in; what comes after is done with the session that it opens")]
     OnlyToLogIn,
@@ -213,6 +216,7 @@ impl Rule {
             Self::Role { .. } => "role",
             Self::NotMaintainer(_) => "not_maintainer",
             Self::Kind(_) => "kind",
+            Self::TrustedForGit => "trusted_for_git",
             Self::OnlyToLogIn => "only_to_log_in",
             Self::StaleLogin => "stale_login",
             Self::NotYours => "not_yours",
@@ -248,6 +252,7 @@ impl Refusal {
             | Rule::Role { .. }
             | Rule::NotMaintainer(_)
             | Rule::Kind(_)
+            | Rule::TrustedForGit
             | Rule::OnlyToLogIn
             | Rule::StaleLogin
             | Rule::NotYours
@@ -297,6 +302,7 @@ impl Refusal {
             | Rule::OtherRepository(_)
             | Rule::NotMember(_)
             | Rule::HiddenWorkspace(_)
+            | Rule::TrustedForGit
             | Rule::NotYours => None,
         }
     }

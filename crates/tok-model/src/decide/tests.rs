@@ -490,3 +490,64 @@ fn whoever_lets_a_device_log_in_has_logged_in_a_moment_ago() {
     // To ask for a login takes nothing at all.
     assert!(decide(&Caller::anonymous(Source::default()), Need::BeginLogin, opened).is_ok());
 }
+
+#[test]
+fn a_trust_rule_gives_git_tokens_within_it_and_nothing_else() {
+    use crate::trust::{Once, Reach, System, TrustRule};
+    let rule = TrustRule {
+        id: "9f2c51aa-0000-4000-8000-000000000031".parse().unwrap(),
+        name: "ci".parse().unwrap(),
+        system: System::Other,
+        issuer: "https://ci.example.com".into(),
+        audience: "tok".into(),
+        claims: vec!["sub=job".parse().unwrap()],
+        algorithms: System::Other.algorithms().to_vec(),
+        ca: None,
+        reach: Reach::new(vec!["acme/app".parse().unwrap()]).unwrap(),
+        workspace: TEAM,
+        permission: Permission::Read,
+        lifetime: crate::clock::Period::from_seconds(600).unwrap(),
+        max_age: crate::clock::Period::from_seconds(600).unwrap(),
+        once: Once::Token,
+        allow_recycled_names: false,
+    };
+    let owner = OwnerNow::Workspace { id: TEAM, name: "acme".parse().unwrap(), disabled_maker: None };
+    let bearer = Bearer::Trusted { rule: std::sync::Arc::new(rule) };
+    let caller = Caller { bearer, owner, source: Source::default() };
+    let git = |repo: &str, permission, minutes| {
+        let grant = Grant::Git { repo: repo.parse().unwrap(), permission };
+        let expires_at = Some(now() + TimeDelta::minutes(minutes));
+        let request = MintRequest { owner: Owner::Workspace(TEAM), grant, expires_at, allow_from: Vec::new() };
+        decide(&caller, Need::Mint(request), now()).map(drop).map_err(|refusal| refusal.rule.word())
+    };
+    assert_eq!(git("acme/app", Permission::Read, 10), Ok(()));
+    assert_eq!(git("acme/app", Permission::Write, 10), Err("permission"));
+    assert_eq!(git("acme/other", Permission::Read, 10), Err("other_repository"));
+    assert_eq!(git("zoo/app", Permission::Read, 10), Err("other_repository"));
+    assert_eq!(git("acme/app", Permission::Read, 11), Err("beyond"));
+    let minted = |owner, grant| MintRequest {
+        owner,
+        grant,
+        expires_at: Some(now() + TimeDelta::minutes(1)),
+        allow_from: Vec::new(),
+    };
+    let workspace = "acme".parse().unwrap();
+    let whole = Grant::Workspace { workspace, permission: Permission::Read };
+    for need in [
+        Need::Identity,
+        Need::Server,
+        Need::OwnAudit,
+        Need::SeeTokens { owner: Owner::Workspace(TEAM) },
+        Need::EndTokens { owner: Owner::Workspace(TEAM) },
+        Need::SeeWorkspace { workspace: "acme".parse().unwrap() },
+        Need::ManageWorkspace { workspace: "acme".parse().unwrap() },
+        Need::Mint(minted(Owner::Workspace(TEAM), whole.clone())),
+        Need::Import(minted(Owner::Workspace(TEAM), whole)),
+        Need::Mint(minted(Owner::Workspace(TEAM), Grant::Session)),
+    ] {
+        let refusal = decide(&caller, need.clone(), now()).unwrap_err();
+        assert_eq!(refusal.rule.word(), "trusted_for_git", "{need:?}");
+    }
+    let gone = Caller { owner: OwnerNow::Nobody, ..caller };
+    assert_eq!(decide(&gone, Need::Identity, now()).unwrap_err().rule.word(), "owner_gone");
+}

@@ -70,7 +70,9 @@ fn number(cursor: Cursor) -> i64 {
 #[diesel::dsl::auto_type(no_type_alias)]
 fn concerns(token: TokenId) -> _ {
     let token: Uuid = token.as_uuid();
-    audit::token_id.eq(token).or(audit::actor_token_id.eq(token)).or(audit::parent_id.eq(token)).assume_not_null()
+    // Said as the index says it, which leaves out lines that name a token twice.
+    let done_with = audit::actor_token_id.eq(token).and(audit::actor_token_id.is_distinct_from(audit::token_id));
+    audit::token_id.eq(token).or(done_with).or(audit::parent_id.eq(token)).assume_not_null()
 }
 
 type Wanted = audit::BoxedQuery<'static, diesel::pg::Pg>;

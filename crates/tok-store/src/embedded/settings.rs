@@ -48,10 +48,13 @@ pub(super) fn settings(start: &Start<'_>) -> Vec<String> {
         "ssl=off".to_owned(),
         // A small server beside the daemon, which keeps few connections.
         "max_connections=100".to_owned(),
-        "shared_buffers=32MB".to_owned(),
+        // Taken only as it is used.
+        "shared_buffers=128MB".to_owned(),
         "max_parallel_workers_per_gather=0".to_owned(),
         "max_logical_replication_workers=0".to_owned(),
         "jit=off".to_owned(),
+        // Tables that fill quickly are counted, and statements planned anew, before that is felt.
+        "autovacuum_naptime=5s".to_owned(),
         // The log goes through our pipe. Statements stay out of it: they may carry what users typed.
         "log_destination=stderr".to_owned(),
         "logging_collector=off".to_owned(),
@@ -65,7 +68,7 @@ pub(super) fn settings(start: &Start<'_>) -> Vec<String> {
         format!("tok.cluster={}", start.cluster.display()),
     ];
     let durability: &[&str] = if start.durable {
-        &["fsync=on", "synchronous_commit=on", "full_page_writes=on", "max_wal_size=256MB"]
+        &["fsync=on", "synchronous_commit=on", "full_page_writes=on", "max_wal_size=1GB"]
     } else {
         &[
             "fsync=off",

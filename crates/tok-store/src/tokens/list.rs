@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::revoke::CUT;
 use super::{OwnedRow, into_token, whose, with_owner_names, with_owners};
 use crate::error::StoreError;
-use crate::schema::tokens;
+use crate::schema::{last_uses, tokens};
 use crate::tx::ReadTx;
 
 /// Whose tokens a permit reaches.
@@ -127,7 +127,7 @@ fn rows(
         Some(Standing::Active) => query.filter(not(ended(now))).filter(not(expired(now))),
     };
     if filter.never_used {
-        query = query.filter(tokens::last_used_at.is_null());
+        query = query.filter(last_uses::token_id.nullable().is_null());
     }
     if let Some(within) = filter.expiring_within {
         query = query
@@ -137,7 +137,7 @@ fn rows(
             .filter(tokens::expires_at.le(now + within));
     }
     if let Some(label) = &filter.label {
-        query = query.filter(tokens::labels.contains(vec![label.as_str()]));
+        query = query.filter(labelled()).filter(tokens::labels.contains(vec![label.as_str()]));
     }
     if let Some(after) = after {
         query = query.filter(beyond(after));
@@ -157,6 +157,11 @@ type AtTime = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<Timestam
 /// Not a git token. Written out, since that is how the indexes say it.
 fn kept() -> SqlLiteral<Bool> {
     sql("tokens.kind <> 'git'")
+}
+
+/// With a label at all. Written out, for the same reason.
+fn labelled() -> SqlLiteral<Bool> {
+    sql("tokens.labels <> '{}'")
 }
 
 /// Ended by somebody: by its own row, by its owner's cut-off, or by its successor.

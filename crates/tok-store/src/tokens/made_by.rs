@@ -30,3 +30,20 @@ pub(crate) fn end_made_by(
     };
     super::end(tx, ids, by, Some(reason), at)
 }
+
+/// Ends those of these tokens that are live, with all that was made through them. Returns each with its shown prefix.
+pub(crate) fn end_these(
+    tx: &mut WriteTx<'_>,
+    ids: Vec<Uuid>,
+    by: &str,
+    reason: &str,
+    at: Timestamp,
+) -> Result<Vec<(TokenId, String)>, StoreError> {
+    let live = tokens::table
+        .filter(tokens::id.eq_any(ids))
+        .filter(tokens::revoked_at.is_null())
+        .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(at).assume_not_null()))
+        .select(tokens::id);
+    let ids: Vec<Uuid> = live.load(tx.connection())?;
+    super::end(tx, ids, by, Some(reason), at)
+}

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::revoke::{Act, CUT, Found, Identity, OWNERS, end_as};
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::schema::{idempotency, tokens};
+use crate::schema::{idempotency, last_uses, tokens};
 
 /// The most tokens that one transaction changes.
 const BATCH: i64 = 5000;
@@ -63,9 +63,9 @@ pub fn end_idle(store: &Store, kind: TokenKind, idle: Period, now: Timestamp) ->
     loop {
         let done = store.write(|mut tx| {
             let found: Vec<Found> = diesel::sql_query(format!(
-                "SELECT tokens.id FROM tokens {OWNERS} \
+                "SELECT tokens.id FROM tokens {OWNERS} LEFT JOIN last_uses AS last ON last.token_id = tokens.id \
                  WHERE kind = $1 AND revoked_at IS NULL AND local_uid IS NULL AND NOT {CUT} \
-                   AND (expires_at IS NULL OR expires_at > $3) AND coalesce(last_used_at, tokens.created_at) <= $2 \
+                   AND (expires_at IS NULL OR expires_at > $3) AND coalesce(last.at, tokens.created_at) <= $2 \
                  ORDER BY tokens.id LIMIT $4"
             ))
             .bind::<Text, _>(kind.as_str())
@@ -111,6 +111,7 @@ pub fn purge_git(store: &Store, kept: TimeDelta, now: Timestamp) -> Result<u64, 
                 return Ok(0);
             }
             diesel::delete(idempotency::table.filter(idempotency::token_id.eq_any(&ids))).execute(tx.connection())?;
+            diesel::delete(last_uses::table.filter(last_uses::token_id.eq_any(&ids))).execute(tx.connection())?;
             let gone = diesel::delete(tokens::table.filter(tokens::id.eq_any(&ids))).execute(tx.connection())?;
             let words = format!("{gone} git tokens that ended more than {} days ago were removed", kept.num_days());
             tx.commit(AuditEvent::done(Action::TokenPurge, Actor::daemon()).detail(words), now)?;

@@ -21,7 +21,9 @@ const MOST_NAMED: usize = 100;
 /// How many of the ended tokens are shown.
 const SAMPLE: i64 = 10;
 /// How long a statement may take that ends a hundred thousand tokens.
-pub(super) const LONG: &str = "SET LOCAL statement_timeout = '60s'";
+pub(super) const LONG: &str = "SELECT set_config('statement_timeout', '60s', true), set_config('enable_seqscan', 'on', true), \
+     set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true), \
+     set_config('enable_material', 'on', true)";
 
 /// What [`revoke`] ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,8 +182,8 @@ fn fitting(tx: &mut ReadTx<'_>, permit: &Permit, selection: &Selection) -> Resul
            AND (tokens.grace_ends_at IS NULL OR tokens.grace_ends_at > $2) AND NOT {CUT} \
            AND ($1 IS NULL OR tokens.id IN (SELECT id FROM tree)) \
            AND ($3 IS NULL OR tokens.user_id = $3) AND ($4 IS NULL OR tokens.workspace_id = $4) \
-           AND ($5 IS NULL OR tokens.labels @> ARRAY[$5]) AND ($6 IS NULL OR tokens.kind = $6) \
-           AND (NOT $7 OR tokens.last_used_at IS NULL) AND ($8 IS NULL OR tokens.created_at < $8)"
+           AND ($5 IS NULL OR tokens.labels <> '{{}}' AND tokens.labels @> ARRAY[$5]) AND ($6 IS NULL OR tokens.kind = $6) \
+           AND (NOT $7 OR NOT EXISTS (SELECT FROM last_uses WHERE token_id = tokens.id)) AND ($8 IS NULL OR tokens.created_at < $8)"
     );
     let found: Vec<Found> = diesel::sql_query(statement)
         .bind::<Nullable<SqlUuid>, _>(selection.parent.map(TokenId::as_uuid))
@@ -273,7 +275,7 @@ pub(super) fn end_as(
     let mut ended: Vec<(TokenId, String)> = Vec::new();
     let mut generation = ids;
     while !generation.is_empty() {
-        // Locked in the order of IDs, as whoever writes last uses does: two that meet here cannot wait for each other.
+        // Locked in the order of IDs: two that meet here cannot wait for each other.
         let line = live_line(tx, &generation, act.at, true)?;
         if line.is_empty() {
             break;

@@ -189,7 +189,7 @@ pub fn first_use(mut tx: WriteTx<'_>, token: &Token, actor: &Actor, at: Timestam
 fn in_grace_before(tx: &mut WriteTx<'_>, token: &Token, at: Timestamp) -> Result<Vec<(TokenId, String)>, StoreError> {
     let Some(mut before) = token.predecessor else { return Ok(Vec::new()) };
     let in_grace: Vec<(Uuid, String)> = tokens::table
-        .filter(tokens::family_id.eq(token.family.as_uuid()))
+        .filter(of_family(token.family))
         .filter(tokens::grace_ends_at.gt(as_kept(at)))
         .filter(tokens::revoked_at.is_null())
         .filter(tokens::id.ne(token.id.as_uuid()))
@@ -201,7 +201,7 @@ fn in_grace_before(tx: &mut WriteTx<'_>, token: &Token, at: Timestamp) -> Result
         return Ok(Vec::new());
     }
     let links: BTreeMap<Uuid, Option<Uuid>> = tokens::table
-        .filter(tokens::family_id.eq(token.family.as_uuid()))
+        .filter(of_family(token.family))
         .select((tokens::id, tokens::predecessor_id))
         .load::<(Uuid, Option<Uuid>)>(tx.connection())?
         .into_iter()
@@ -230,7 +230,7 @@ pub fn reuse(mut tx: WriteTx<'_>, presented: &Token, actor: &Actor, at: Timestam
     let reason = format!("{}… was presented after it had been rotated away: its family ended", presented.shown_prefix);
     let ended = end(&mut tx, family, &actor.describe(), Some(&reason), at)?;
     // What of the family somebody ended before, be it by a cut-off of its owner, is not to be brought back either.
-    let whole = tokens::table.filter(tokens::family_id.eq(presented.family.as_uuid()));
+    let whole = tokens::table.filter(of_family(presented.family));
     let by = actor.describe();
     diesel::update(whole.filter(tokens::revoked_at.is_null()))
         .set((tokens::revoked_at.eq(at), tokens::revoked_by.eq(&by), tokens::revoke_reason.eq(&reason)))
@@ -246,10 +246,18 @@ pub fn reuse(mut tx: WriteTx<'_>, presented: &Token, actor: &Actor, at: Timestam
     Ok(ended.len())
 }
 
+/// The first token of this family, whose ID it has, and those that took its place one after the other.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn of_family(family: TokenId) -> _ {
+    let family: Uuid = family.as_uuid();
+    // Said as the index says it, which leaves out all that were never rotated.
+    tokens::id.eq(family).or(tokens::family_id.eq(family).and(tokens::family_id.ne(tokens::id)))
+}
+
 /// Locked in the order of IDs: of two that raise the alarm at once the second finds it raised.
 fn live_family(tx: &mut WriteTx<'_>, of: &Token) -> Result<Vec<Uuid>, StoreError> {
     Ok(tokens::table
-        .filter(tokens::family_id.eq(of.family.as_uuid()))
+        .filter(of_family(of.family))
         .filter(tokens::revoked_at.is_null())
         .order(tokens::id)
         .select(tokens::id)

@@ -46,8 +46,6 @@ pub(super) struct TokenRow {
     pub(super) revoked_at: Option<DateTime<Utc>>,
     pub(super) revoked_by: Option<String>,
     pub(super) revoke_reason: Option<String>,
-    pub(super) last_used_at: Option<DateTime<Utc>>,
-    pub(super) last_used_ip: Option<String>,
     pub(super) secret_hash: Option<String>,
     pub(super) imported_from: Option<String>,
     pub(super) labels: Vec<String>,
@@ -59,11 +57,16 @@ pub(super) struct TokenRow {
     pub(super) grace_ends_at: Option<DateTime<Utc>>,
     pub(super) successor_id: Option<Uuid>,
     pub(super) revoke_act: Option<Uuid>,
-    pub(super) last_used_agent: Option<String>,
-    pub(super) last_used_repo: Option<String>,
     pub(super) version: i32,
     pub(super) modified_at: Option<DateTime<Utc>>,
     pub(super) first_use_due: bool,
+}
+
+/// When a token was used last, from which address, by which agent, for which repository.
+pub(super) type LastUseRow = (DateTime<Utc>, Option<String>, Option<String>, Option<String>);
+
+pub(super) fn last_use((at, address, agent, repo): LastUseRow) -> LastUse {
+    LastUse { at, address: address.and_then(|address| address.parse().ok()), agent, repo }
 }
 
 /// The columns that a grant fills.
@@ -99,7 +102,7 @@ impl From<&Grant> for GrantColumns {
 }
 
 impl TokenRow {
-    /// The row as a token. Text that no parser knows, or a combination that no kind has, is an error: fail closed.
+    /// The row as a token that was not used. Text that no parser knows, or a combination that no kind has, is an error: fail closed.
     pub(super) fn into_token(self, owner_name: String) -> Result<Token, StoreError> {
         let id = self.id;
         self.convert(owner_name).map_err(|why| StoreError::Corrupt { table: "tokens", id: id.to_string(), why })
@@ -151,12 +154,7 @@ impl TokenRow {
             expires_at: self.expires_at,
             idle_ends_at: None,
             state,
-            last_use: self.last_used_at.map(|at| LastUse {
-                at,
-                address: self.last_used_ip.as_deref().and_then(|ip| ip.parse().ok()),
-                agent: self.last_used_agent,
-                repo: self.last_used_repo,
-            }),
+            last_use: None,
             secret,
             imported_from: self.imported_from,
             labels: self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>().map_err(words)?,

@@ -32,6 +32,7 @@ fn used(token: &Token, second: i64, host: u8) -> Use {
         parent: token.parent,
         token_prefix: Some(token.shown_prefix.clone()),
         temporary: None,
+        trust: None,
         source,
     };
     let event = AuditEvent::done(Action::TokenUse, actor).token(token.id, &token.shown_prefix);

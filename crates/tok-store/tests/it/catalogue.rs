@@ -6,8 +6,21 @@ use crate::world::{World, lines};
 const NO_REFERENCE: &[(&str, &str)] = &[
     ("audit_seals.pepper_id", "the trail refers to nothing, so that nothing can take it along"),
     (
+        "last_uses.token_id",
+        "a reference would lock the token, and with it whoever ends it, to note a use; whoever removes tokens removes these",
+    ),
+    (
+        "tokens.created_by_user_id",
+        "users are never deleted as rows, and the maker is who was just let in; a look at each mint cost a tenth of it",
+    ),
+    (
         "tokens.family_id",
         "names a line of rotations by its first token, which is the first to be cleaned away while later ones live on",
+    ),
+    (
+        "tokens.pepper_id",
+        "peppers are never deleted, and tokd registers its own before it makes anything; a look at each mint \
+         cost a tenth of it",
     ),
     (
         "tokens.revoked_by_token_id",
@@ -17,6 +30,8 @@ const NO_REFERENCE: &[(&str, &str)] = &[
         "tokens.revoked_by_user_id",
         "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
     ),
+    ("trust_uses.token_id", "what was exchanged stays burnt when the token is cleaned away"),
+    ("trust_uses.trust_id", "what was exchanged stays burnt when the rule is removed"),
     (
         "users.cutoff_by_token_id",
         "who it was, as in the trail; a reference would lock them, which comes before tokens, and git tokens go",
@@ -80,10 +95,7 @@ fn nothing_is_deleted_by_way_of_something_else() {
 fn every_reference_can_be_followed_backwards_by_an_index() {
     // Without one, each deletion of a user or workspace reads every row that might refer to it.
     let accepted = [
-        // Peppers are a handful and never deleted while tokens need them.
-        "tokens_pepper_id_fkey",
-        // Users are never deleted as rows, and what somebody made or owns is asked only on the day they leave.
-        "tokens_created_by_user_id_fkey",
+        // Users are never deleted as rows, and what somebody owns is asked only on the day they leave.
         "workspaces_owner_id_fkey",
     ];
     let world = World::new();

@@ -42,6 +42,7 @@ const GOOD: &str = "
                       uses = 2, rotated_at = now(), rotated_by = 'ann', grace_ends_at = now(),
                       successor_id = '00000000-0000-4000-8000-000000000024' WHERE kind = 'personal';
     UPDATE tokens SET predecessor_id = '00000000-0000-4000-8000-000000000021' WHERE kind = 'session';
+    INSERT INTO last_uses (token_id, at) VALUES ('00000000-0000-4000-8000-000000000021', now());
     INSERT INTO idempotency VALUES
         ('ann', repeat('k', 255), sha256(''), '00000000-0000-4000-8000-000000000021', now());
     UPDATE users SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'ann';
@@ -71,6 +72,7 @@ const BAD: &[(&str, &str)] = &[
     ("members_pkey", "INSERT INTO members SELECT * FROM members"),
     ("members_role_check", "UPDATE members SET role = 'owner'"),
     ("members_role_check", "UPDATE members SET role = 'Maintainer'"),
+    ("last_uses_pkey", "INSERT INTO last_uses SELECT * FROM last_uses"),
     ("tokens_pkey", "UPDATE tokens SET id = (SELECT id FROM tokens WHERE kind = 'repo') WHERE kind = 'workspace'"),
     ("tokens_digest_key", "UPDATE tokens SET digest = sha256('repo') WHERE kind = 'workspace'"),
     ("tokens_digest_check", "UPDATE tokens SET digest = substr(digest, 2) WHERE kind = 'repo'"),

@@ -85,7 +85,7 @@ fn what_nobody_needs_to_decide_may_be_odd() {
     let world = World::new();
     let ann = world.user("ann");
     let made = world.mint(&world.local(ann), personal(ann, "repo:read", None), 0);
-    world.sql("UPDATE tokens SET last_used_at = now(), last_used_ip = 'somewhere'");
+    world.sql("INSERT INTO last_uses (token_id, at, address) SELECT id, now(), 'somewhere' FROM tokens");
     let found = world.store.read(|tx| by_digests(tx, &[made.digest])).unwrap();
     assert_eq!(found[0].1.last_use.as_ref().unwrap().address, None);
 }

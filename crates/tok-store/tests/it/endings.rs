@@ -69,7 +69,10 @@ fn a_selection_means_what_fits_everything_said_and_what_was_made_through_it() {
     let for_acme = world.make(&mint(workspace_token(acme, "acme", Permission::Write), 10), "w");
     let child = world.mint(&world.holder(ci.digest), personal(ann, "all", None), 11);
     let fetch = world.mint(&world.holder(child.digest), git(ann, "ann/app", Permission::Read, 600), 12);
-    world.sql(&format!("UPDATE tokens SET last_used_at = now() WHERE id IN ('{}', '{}')", ci.token.id, plain.token.id));
+    world.sql(&format!(
+        "INSERT INTO last_uses (token_id, at) VALUES ('{}', now()), ('{}', now())",
+        ci.token.id, plain.token.id
+    ));
 
     let mine = ends(&world, ann, 20);
     let meant =
@@ -285,9 +288,9 @@ fn a_lower_maximum_shortens_lives_and_rest_ends_them() {
     // Rest: since it was made, or last used.
     let now = at(86_400 * 9 + 7200);
     world.sql(&format!(
-        "UPDATE tokens SET last_used_at = '{}' WHERE id = '{}'",
-        now - TimeDelta::hours(1),
-        young.token.id
+        "INSERT INTO last_uses (token_id, at) VALUES ('{}', '{}')",
+        young.token.id,
+        now - TimeDelta::hours(1)
     ));
     assert_eq!(end_idle(&world.store, TokenKind::Session, period("1h"), now).unwrap(), 0, "a local login");
     assert_eq!(end_idle(&world.store, TokenKind::Personal, period("90m"), now).unwrap(), 2);
@@ -311,11 +314,13 @@ fn old_git_tokens_go_and_their_trail_stays() {
         "INSERT INTO idempotency VALUES ('x', 'k', decode(repeat('00', 32), 'hex'), '{}', now())",
         fetch.token.id
     ));
+    world.sql("INSERT INTO last_uses (token_id, at) SELECT id, now() FROM tokens");
     let lines = world.count("SELECT count(*) AS number FROM audit");
     assert_eq!(purge_git(&world.store, TimeDelta::days(30), at(86_400 * 30)).unwrap(), 0);
     assert_eq!(purge_git(&world.store, TimeDelta::days(30), at(86_400 * 31)).unwrap(), 1);
     assert_eq!(world.count("SELECT count(*) AS number FROM tokens"), 3, "what expired of other kinds stays");
     assert_eq!(world.count("SELECT count(*) AS number FROM idempotency"), 0);
+    assert_eq!(world.count("SELECT count(*) AS number FROM last_uses"), 3);
     assert_eq!(world.count("SELECT count(*) AS number FROM audit"), lines + 1);
 }
 

@@ -28,4 +28,5 @@ mod secrecy;
 mod together;
 mod tokens;
 mod transactions;
+mod trusts;
 mod world;

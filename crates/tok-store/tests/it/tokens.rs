@@ -174,7 +174,7 @@ fn standing(world: &World) -> tok_model::id::UserId {
         let end = permit(&caller, Need::EndTokens { owner: Owner::User(ann) }, at(1));
         world.change(|tx| revoke(tx, &end, id, None)).unwrap();
     }
-    let used = format!("UPDATE tokens SET last_used_at = now() WHERE id = '{}'", parent.token.id);
+    let used = format!("INSERT INTO last_uses (token_id, at) VALUES ('{}', now())", parent.token.id);
     world.sql(&used);
     ann
 }

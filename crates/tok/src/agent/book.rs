@@ -81,7 +81,9 @@ impl Book {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let sessions = std::mem::take(&mut *self.lock());
         let forgotten = sessions.values().map(|session| session.forget()).sum();
-        sessions.values().for_each(|session| session.close());
+        for session in sessions.values() {
+            session.close();
+        }
         forgotten
     }
 

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::local::helper::{Bytes, MINTING, printed};
 use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish};
+use tok_model::name::UserName;
 use tok_model::url::Origin;
 
 use super::clock::Moment;
@@ -65,7 +66,7 @@ async fn ours(keeper: &Keeper, request: &RelayRequest, origin: &Origin, logins: 
 fn choose<'a>(request: &RelayRequest, wish: &Wish, origin: &Origin, logins: &'a Logins) -> Result<&'a Login, Fault> {
     let profile =
         request.profile().map(str::parse::<Profile>).transpose().map_err(|why| Fault::field("profile", why))?;
-    let acting_as = request.acting_as().map(|user| user.as_str());
+    let acting_as = request.acting_as().map(UserName::as_str);
     let username = acting_as.or(request.credential().username());
     match logins.for_url(origin, username, Some(&wish.repo), profile.as_ref()) {
         Choice::One(login, _) => Ok(login),

@@ -242,9 +242,10 @@ impl Session {
             FaultCode::Unavailable => {
                 let server = self.login.server.to_string();
                 // What broke under a call does not know where it led to.
-                let fault = match fault.message.contains(&server) {
-                    true => fault,
-                    false => Fault { message: format!("{server} cannot be asked: {}", fault.message), ..fault },
+                let fault = if fault.message.contains(&server) {
+                    fault
+                } else {
+                    Fault { message: format!("{server} cannot be asked: {}", fault.message), ..fault }
                 };
                 state.client = None;
                 let now = Moment::now();

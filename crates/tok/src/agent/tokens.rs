@@ -229,17 +229,17 @@ mod tests {
     fn what_is_used_is_renewed_ahead_of_need_and_once() {
         let tokens = Tokens::default();
         let key: Key = ("acme/app".parse().unwrap(), Permission::Read);
-        let kept = kept(900, Some(0));
-        let slot = tokens.slot(&key, kept.got);
-        *slot.held.try_lock().unwrap() = Some(kept.clone());
-        assert!(tokens.due(later(&kept, 800)).is_empty(), "nobody asked for it");
-        slot.touch(later(&kept, 700));
-        assert!(tokens.due(later(&kept, 700)).is_empty(), "it is good for a while");
-        assert_eq!(tokens.due(later(&kept, 725)).len(), 1);
-        assert!(tokens.due(later(&kept, 726)).is_empty(), "somebody renews it already");
+        let token = kept(900, Some(0));
+        let slot = tokens.slot(&key, token.got);
+        *slot.held.try_lock().unwrap() = Some(token.clone());
+        assert!(tokens.due(later(&token, 800)).is_empty(), "nobody asked for it");
+        slot.touch(later(&token, 700));
+        assert!(tokens.due(later(&token, 700)).is_empty(), "it is good for a while");
+        assert_eq!(tokens.due(later(&token, 725)).len(), 1);
+        assert!(tokens.due(later(&token, 726)).is_empty(), "somebody renews it already");
         slot.renewed();
-        assert_eq!(tokens.due(later(&kept, 727)).len(), 1);
-        let short = super::tests::kept(120, Some(0));
+        assert_eq!(tokens.due(later(&token, 727)).len(), 1);
+        let short = kept(120, Some(0));
         assert!(!short.wants_renewal(later(&short, 10)) && short.wants_renewal(later(&short, 70)));
     }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod audit;
+mod ci;
 mod completions;
 mod doctor;
 mod git;
@@ -13,6 +14,7 @@ mod repo;
 mod server;
 mod status;
 mod token;
+mod trust;
 mod user;
 mod whoami;
 mod words;
@@ -34,6 +36,10 @@ pub(crate) enum Command {
     Workspace(workspace::WorkspaceCommand),
     #[command(subcommand)]
     Repo(repo::RepoCommand),
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
+    #[command(subcommand)]
+    Ci(ci::CiCommand),
     #[command(subcommand)]
     Git(git::GitCommand),
     #[command(subcommand)]
@@ -64,6 +70,8 @@ impl Command {
             Self::User(command) => command.run(context).await,
             Self::Workspace(command) => command.run(context).await,
             Self::Repo(command) => command.run(context).await,
+            Self::Trust(command) => command.run(context).await,
+            Self::Ci(command) => command.run(context).await,
             Self::Git(command) => command.run(context).await,
             Self::Server(command) => command.run(context).await,
             Self::Agent(arguments) => arguments.run(context).await,

@@ -1,5 +1,6 @@
 //! `tok status`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -188,12 +189,8 @@ fn text(report: &Report<'_>, daemon: Option<(&ServerStatus, &str)>, now: Timesta
     text = format!("{text}{separated}{}", table.text());
     for login in report.logins {
         if let Some(detail) = &login.detail {
-            text.push_str(&format!(
-                "{} at {}: {}\n",
-                safe(&login.record.user),
-                safe(&login.record.server),
-                safe(detail)
-            ));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{} at {}: {}", safe(&login.record.user), safe(&login.record.server), safe(detail));
         }
     }
     text

@@ -11,6 +11,7 @@ use tok_model::import::ImportFormat;
 use tok_model::kind::{Permission, Role, TokenKind};
 use tok_model::scope::Scope;
 use tok_model::token::Standing;
+use tok_model::trust::{Algorithm, Once, System};
 
 /// Reads a `T`, and offers these words for completion and help. What is no such word is refused by `T`, in its words.
 #[derive(Clone)]
@@ -49,6 +50,21 @@ pub(crate) fn some_text() -> clap::builder::NonEmptyStringValueParser {
 /// What can be imported.
 pub(crate) fn formats() -> Words<ImportFormat> {
     Words::offering(ImportFormat::every().map(ImportFormat::as_str))
+}
+
+/// The CI systems that are known by name.
+pub(crate) fn systems() -> Words<System> {
+    Words::offering(System::every().map(System::as_str))
+}
+
+/// How identity tokens are signed.
+pub(crate) fn algorithms() -> Words<Algorithm> {
+    Words::offering(Algorithm::every().map(Algorithm::as_str))
+}
+
+/// How often an identity token is good.
+pub(crate) fn onces() -> Words<Once> {
+    Words::offering(Once::every().map(Once::as_str))
 }
 
 /// Every kind of token.

@@ -11,6 +11,7 @@ mod server;
 mod sessions;
 mod strangers;
 mod tokens;
+mod trust;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -57,6 +58,7 @@ pub struct Service {
     metrics: Metrics,
     device_logins: sessions::DeviceLogins,
     watchers: sessions::Watchers,
+    issuers: trust::Issuers,
     place: Place,
 }
 
@@ -111,6 +113,7 @@ impl Service {
             metrics,
             device_logins: sessions::DeviceLogins::default(),
             watchers: sessions::Watchers::default(),
+            issuers: trust::Issuers::default(),
             place,
         }
     }

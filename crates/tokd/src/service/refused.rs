@@ -92,6 +92,9 @@ fn of_operation(operation: &str) -> Option<Action> {
         "IdentityService/DeleteWorkspace" | "DELETE /v1/workspaces/{}" => Action::WorkspaceDelete,
         "IdentityService/AddMember" | "PUT /v1/workspaces/{}/members/{}" => Action::MemberAdd,
         "IdentityService/RemoveMember" | "DELETE /v1/workspaces/{}/members/{}" => Action::MemberRemove,
+        "TrustService/Add" | "POST /v1/trusts" => Action::TrustAdd,
+        "TrustService/Remove" | "DELETE /v1/trusts/{}" => Action::TrustRemove,
+        "TrustService/Exchange" => Action::TokenExchange,
         "SessionService/MintGit" => Action::TokenMint,
         "SessionService/StartDevice" | "POST /oauth2/device_authorization" => Action::SessionAsk,
         "SessionService/OpenSession" | "SessionService/PollDevice" | "POST /oauth2/token" | "POST /login" => {
@@ -124,6 +127,7 @@ mod tests {
             include_str!("../../../tok-api/proto/tok/v1/identity.proto"),
             include_str!("../../../tok-api/proto/tok/v1/authorization.proto"),
             include_str!("../../../tok-api/proto/tok/v1/audit.proto"),
+            include_str!("../../../tok-api/proto/tok/v1/trust.proto"),
             include_str!("../../../tok-api/proto/tok/v1/session.proto"),
         ];
         let mut operations = Vec::new();

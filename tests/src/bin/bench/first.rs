@@ -9,27 +9,43 @@ use tok_tests::environment::Environment;
 
 use crate::figure::{Figure, Goal};
 use crate::fill;
-use crate::load::{self, Answer};
+use crate::load::{self, Answer, Load};
 use crate::pgbench::Floor;
+use crate::processors::{Spent, costs};
 use crate::rounds::{Contender, Rounds, interleave};
 use crate::statistics::{Series, Unit};
+use crate::trail::Trail;
 
-const ROUNDS: Rounds = Rounds { warm_up: 2, counted: 9 };
+const ROUNDS: Rounds = Rounds { warm_up: 1, counted: 7 };
 const ROUND: Duration = Duration::from_secs(1);
 /// As many as there are clients.
 pub(crate) const CONNECTIONS: usize = 64;
 /// More than are asked about within the five seconds that tokd keeps what it read.
-const TOKENS: usize = 300_000;
+const TOKENS: usize = 200_000;
 
 /// Measures it, with tokens that may read `acme/app`.
 pub(crate) fn measure(environment: &Environment, floor: &Floor, model: &str) -> Figure {
     fill::users(environment);
     let requests = RefCell::new(Requests::new(environment, &fill::known(environment, model, TOKENS)));
+    let trail = Trail::of(environment);
     let clients = floor.best_client_count();
     let address = environment.address();
-    let ours: Contender<'_, f64> = Box::new(|_| requests.borrow_mut().round(address, ROUND));
+    let mut spent = Vec::new();
+    let ours: Contender<'_, f64> = Box::new(|_| {
+        let before = Spent::so_far(environment.pid());
+        let load = requests.borrow_mut().round(address, ROUND);
+        spent.push((Spent::so_far(environment.pid()).since(&before), load.answers));
+        trail.catch_up();
+        spent.push((Spent::so_far(environment.pid()).since(&before), load.answers));
+        load.per_second()
+    });
     let baseline: Contender<'_, f64> = Box::new(|_| floor.selects(clients));
     let [baseline, ours] = <[_; 2]>::try_from(interleave(ROUNDS, vec![baseline, ours])).expect("one for each");
+    let each = |skipped: usize| spent.iter().skip(2 * ROUNDS.warm_up + skipped).step_by(2).copied().collect::<Vec<_>>();
+    let beside = [("one verification", each(0)), ("the same, written down and sealed", each(1))]
+        .into_iter()
+        .flat_map(|(what, rounds)| costs(what, &rounds))
+        .collect();
     let rate = |name: String, values| Series { name, unit: Unit::PerSecond, values };
     Figure {
         row: 7,
@@ -37,7 +53,7 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, model: &str) -> 
         ours: rate("tokd /authz/git, Basic, from the database".to_owned(), ours),
         baseline: rate(format!("pgbench -S -M prepared, {clients} clients"), baseline),
         goal: Goal::AtLeast(0.8),
-        beside: Vec::new(),
+        beside,
         note: format!(
             "{CONNECTIONS} connections from one thread, {} s each in turns; {TOKENS} tokens of 100 users, each asked \
              about once before any is asked about again.",
@@ -68,13 +84,13 @@ impl Requests {
         Self { all: tokens.iter().map(request).collect(), next: 0 }
     }
 
-    /// Asks for so long; answers in a second.
-    pub(crate) fn round(&mut self, address: std::net::SocketAddr, time: Duration) -> f64 {
+    /// Asks for so long.
+    pub(crate) fn round(&mut self, address: std::net::SocketAddr, time: Duration) -> Load {
         let answer = Answer { begin: b"HTTP/1.1 204 ", end: b"\r\n\r\n" };
         let next = || {
             self.next = (self.next + 1) % self.all.len();
             self.all[self.next].as_slice()
         };
-        load::round(address, CONNECTIONS, answer, next, time).per_second()
+        load::round(address, CONNECTIONS, answer, next, time)
     }
 }

@@ -15,9 +15,11 @@ mod machine;
 mod minting;
 mod pgbench;
 mod process;
+mod processors;
 mod rounds;
 mod size;
 mod statistics;
+mod trail;
 mod verdict;
 
 use std::cell::OnceCell;

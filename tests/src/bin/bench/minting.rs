@@ -9,8 +9,10 @@ use crate::figure::{Figure, Goal};
 use crate::first::CONNECTIONS;
 use crate::load::{self, Answer, Load};
 use crate::pgbench::Floor;
+use crate::processors::{Spent, costs};
 use crate::rounds::{Contender, Rounds, interleave};
 use crate::statistics::{Series, Unit};
+use crate::trail::Trail;
 
 const ROUNDS: Rounds = Rounds { warm_up: 2, counted: 9 };
 const ROUND: Duration = Duration::from_secs(1);
@@ -29,10 +31,14 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, token: &str) -> 
     let counted = |what: &str| environment.count(&format!("SELECT count(*) AS count FROM {what}"));
     let rows = || (counted("tokens"), counted("audit WHERE action = 'token.create' AND outcome = 'done'"));
     let before = rows();
-    let (address, mut answers) = (environment.address(), 0_i64);
+    let (address, mut answers, mut spent) = (environment.address(), 0_i64, Vec::new());
+    let trail = Trail::of(environment);
     let ours: Contender<'_, f64> = Box::new(|_| {
         let answer = Answer { begin: b"HTTP/1.1 201 ", end: b"}}" };
+        let before = Spent::so_far(environment.pid());
         let load: Load = load::round(address, CONNECTIONS, answer, || request.as_bytes(), ROUND);
+        spent.push((Spent::so_far(environment.pid()).since(&before), load.answers));
+        trail.catch_up();
         answers += i64::from(load.answers);
         load.per_second()
     });
@@ -48,7 +54,7 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, token: &str) -> 
         ours: rate("tokd POST /v1/tokens", ours),
         baseline: rate("pgbench, one-row insert, 8 clients", baseline),
         goal: Goal::AtLeast(1.5),
-        beside: Vec::new(),
+        beside: costs("one mint", &spent[ROUNDS.warm_up..]),
         note: format!(
             "{CONNECTIONS} connections from one thread, {} s each in turns; {tokens} rows in tokens and as many lines in \
              audit were committed.",

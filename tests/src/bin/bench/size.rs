@@ -35,8 +35,8 @@ pub(crate) fn measure() -> Vec<Figure> {
     let first = {
         let (few_requests, many_requests) = (&mut few.requests, &mut many.requests);
         let (few, many) = (few.environment.address(), many.environment.address());
-        let small: Contender<'_, f64> = Box::new(|_| 1e6 / few_requests.round(few, ROUND));
-        let large: Contender<'_, f64> = Box::new(|_| 1e6 / many_requests.round(many, ROUND));
+        let small: Contender<'_, f64> = Box::new(|_| 1e6 / few_requests.round(few, ROUND).per_second());
+        let large: Contender<'_, f64> = Box::new(|_| 1e6 / many_requests.round(many, ROUND).per_second());
         series(
             interleave(ROUNDS, vec![small, large]),
             Unit::Microseconds,

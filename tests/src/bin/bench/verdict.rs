@@ -1,6 +1,5 @@
 //! Row 4: `/authz/git` with a token that was seen before, next to the least that a server on hyper can do.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::bare::BareHyper;
 use crate::figure::{Figure, Goal};
 use crate::helper::USER;
 use crate::load::{self, Answer, Load};
+use crate::processors;
 use crate::rounds::{Contender, Rounds, interleave};
 use crate::statistics::{Series, Unit};
 
@@ -37,9 +37,9 @@ pub(crate) fn measure(environment: &Environment, token: &str) -> Figure {
     let healthy = Answer { begin: b"HTTP/1.1 200 ", end: b"\r\n\r\nok\n" };
     let contender = |address: SocketAddr, pid: i32, request: String, answer| -> Contender<'_, (Load, Duration)> {
         Box::new(move |_| {
-            let before = processor_time(pid);
+            let before = processors::time(pid);
             let load = load::round(address, load::CONNECTIONS, answer, || request.as_bytes(), ROUND);
-            (load, processor_time(pid).saturating_sub(before))
+            (load, processors::time(pid).saturating_sub(before))
         })
     };
     let (here, tokd) = (environment.address(), environment.pid());
@@ -83,12 +83,4 @@ fn rate(name: &str, rounds: &[(Load, Duration)]) -> Series {
 fn cost(name: &str, rounds: &[(Load, Duration)]) -> Series {
     let values = rounds.iter().map(|(load, time)| time.as_secs_f64() * 1e6 / f64::from(load.answers)).collect();
     Series { name: name.to_owned(), unit: Unit::ProcessorMicroseconds, values }
-}
-
-/// How long the threads of a process have been on a processor.
-fn processor_time(pid: i32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-    let statistics = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-    let nanoseconds = statistics.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok());
-    Duration::from_nanos(nanoseconds.sum())
 }

@@ -12,6 +12,10 @@ use crate::output::count;
 /// It drops sessions, git tokens and remembered passwords, and says no to git until `tok agent unlock`. The logins stay
 /// where they are stored: in the keyring, which may ask for its password, or in a file that whoever is you can read. So a
 /// lock protects what is in memory; what is in a file it does not protect from you.
+///
+/// Examples:
+///
+///     $ tok agent lock
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct LockArgs {}

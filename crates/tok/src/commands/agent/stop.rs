@@ -19,6 +19,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Stop the agent; it forgets everything
 ///
 /// The logins stay: the next agent reads them again. `tok logout` ends a login.
+///
+/// Examples:
+///
+///     $ tok agent stop
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct StopArgs {}

@@ -11,6 +11,10 @@ use crate::output::count;
 ///
 /// It reads the logins anew. Those in the keyring are asked of the keyring when they are needed, which may ask you to
 /// unlock it.
+///
+/// Examples:
+///
+///     $ tok agent unlock
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct UnlockArgs {}

@@ -1,7 +1,7 @@
 //! What gets between git and its helper, or between tok and its server.
 
 use super::finding::{Check, Finding};
-use crate::commands::git::settings::Settings;
+use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -74,7 +74,7 @@ pub(super) fn about(settings: &Settings, target: &Target) -> Result<Check, Failu
     let verified = settings.git().says(&["config", "--type=bool", "--get-urlmatch", "http.sslVerify", &url])?;
     if verified.as_deref() == Some("false") {
         let entry = settings.about("http", "sslverify", &url)?.pop();
-        let what = format!("http.sslVerify is off ({})", entry.map_or_else(String::new, |entry| entry.place()));
+        let what = format!("http.sslVerify is off ({})", entry.map_or_else(String::new, Entry::place));
         let why = "git then speaks to whoever is on the way, and gives them tokens";
         let fix = entry.map(|entry| entry.unset(None)).unwrap_or_default();
         findings.push(Finding::error(what, why).fix(fix));

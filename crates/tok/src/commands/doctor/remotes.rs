@@ -3,7 +3,6 @@
 use super::finding::{Check, Finding};
 use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
-use crate::exit::Failure;
 use crate::output::quoted;
 
 /// A remote's URL, and the command that replaces it.
@@ -16,7 +15,7 @@ struct Remote<'a> {
 }
 
 /// Passwords and tokens in URLs.
-pub(super) fn passwords(settings: &Settings, targets: &[Target]) -> Result<Check, Failure> {
+pub(super) fn passwords(settings: &Settings, targets: &[Target]) -> Check {
     let mut findings: Vec<_> = remotes(settings)
         .into_iter()
         .filter(|remote| remote.target.password)
@@ -31,11 +30,11 @@ pub(super) fn passwords(settings: &Settings, targets: &[Target]) -> Result<Check
         let why = "the shell's history has it now, and others on this machine saw it; revoke it";
         findings.push(Finding::warning(what, why).fix(format!("tok doctor {}", quoted(&target.plain()))));
     }
-    Ok(Check::new("remote-passwords", None, None, findings))
+    Check::new("remote-passwords", None, None, findings)
 }
 
 /// Remotes over http.
-pub(super) fn in_the_clear(settings: &Settings, targets: &[Target]) -> Result<Check, Failure> {
+pub(super) fn in_the_clear(settings: &Settings, targets: &[Target]) -> Check {
     let mut findings: Vec<_> = remotes(settings)
         .into_iter()
         .filter(|remote| !remote.target.server.acceptable())
@@ -51,7 +50,7 @@ pub(super) fn in_the_clear(settings: &Settings, targets: &[Target]) -> Result<Ch
         let secure = target.url().replacen("http://", "https://", 1);
         findings.push(Finding::error(what, why).fix(format!("tok doctor {}", quoted(&secure))));
     }
-    Ok(Check::new("remote-http", None, None, findings))
+    Check::new("remote-http", None, None, findings)
 }
 
 /// The command that takes the user name out of a remote's URL.

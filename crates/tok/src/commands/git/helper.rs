@@ -16,7 +16,7 @@ pub(in crate::commands) const PROGRAM: &str = "git-credential-tok";
 
 /// How git finds the helper.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Helper {
+pub(crate) enum Helper {
     /// On PATH, by its name.
     Named,
     /// At this absolute path.
@@ -25,7 +25,7 @@ pub(super) enum Helper {
 
 impl Helper {
     /// The helper that was asked for; else the one on PATH; else the one beside this program.
-    pub(super) fn find(asked: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn find(asked: Option<&Path>) -> Result<Self, Failure> {
         if let Some(path) = asked {
             let absolute = std::path::absolute(path).map_err(|error| Failure::usage(format!("--helper: {error}")))?;
             return if is_executable(&absolute) {
@@ -46,7 +46,7 @@ impl Helper {
     }
 
     /// The value for git's configuration. A socket is named when the helper would not look there by itself.
-    pub(super) fn value(&self, socket: Option<&Path>, profile: Option<&Profile>) -> Result<String, Failure> {
+    pub(crate) fn value(&self, socket: Option<&Path>, profile: Option<&Profile>) -> Result<String, Failure> {
         let mut value = match self {
             Self::Named => "tok".to_owned(),
             Self::At(path) => {
@@ -61,7 +61,8 @@ impl Helper {
             value.push_str(&quoted(text(socket)?));
         }
         if let Some(profile) = profile {
-            value.push_str(&format!(" --profile {profile}"));
+            value.push_str(" --profile ");
+            value.push_str(&profile.to_string());
         }
         Ok(value)
     }

@@ -3,7 +3,7 @@
 pub(super) mod answerer;
 pub(super) mod chain;
 mod config;
-pub(super) mod helper;
+pub(crate) mod helper;
 pub(super) mod process;
 pub(super) mod settings;
 mod setup;

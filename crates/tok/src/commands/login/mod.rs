@@ -47,15 +47,8 @@ pub(crate) struct LoginArgs {
     /// The server's address; https:// if nothing is said [default: the server you are logged in to]
     #[arg(value_name = "SERVER")]
     url: Option<String>,
-    /// Log in with this user's password: asked for, or on stdin
-    #[arg(long, value_name = "NAME")]
-    user: Option<UserName>,
-    /// Read the password from stdin
-    #[arg(long, requires = "user")]
-    password_stdin: bool,
-    /// Read a token from stdin and keep that: a session or a personal access token
-    #[arg(long, conflicts_with = "user")]
-    with_token: bool,
+    #[command(flatten)]
+    how: HowArgs,
     /// Use this login for a workspace or a repository only (repeatable)
     #[arg(long = "path", value_name = "PREFIX")]
     paths: Vec<PathPrefix>,
@@ -65,12 +58,26 @@ pub(crate) struct LoginArgs {
     /// Where to keep the session [default: the keyring if there is one, else a file]
     #[arg(long, value_enum, value_name = "WHERE", env = "TOK_STORAGE", hide_env_values = true)]
     storage: Option<Storage>,
-    /// Open no browser
-    #[arg(long)]
-    no_browser: bool,
     /// Let git get its credentials for the server from tok, too, as `tok git setup` does
     #[arg(long)]
     setup_git: bool,
+}
+
+/// How it is shown who one is.
+#[derive(Debug, Args)]
+struct HowArgs {
+    /// Log in with this user's password: asked for, or on stdin
+    #[arg(long, value_name = "NAME")]
+    user: Option<UserName>,
+    /// Read the password from stdin
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Read a token from stdin and keep that: a session or a personal access token
+    #[arg(long, conflicts_with = "user")]
+    with_token: bool,
+    /// Open no browser
+    #[arg(long)]
+    no_browser: bool,
 }
 
 impl LoginArgs {
@@ -89,7 +96,7 @@ impl LoginArgs {
             ));
         }
         let replaced = end_replaced(context, &login, added.replaced).await;
-        self.warn_of_others(context, &login)?;
+        warn_of_others(context, &login)?;
         let git = self.set_up_git(context, &login).await?;
         let report = Report { login: LoginRecord::new(&login, context.now), replaced, git_setup: git };
         context.out.show(&report, || text(&login, context))
@@ -118,12 +125,11 @@ impl LoginArgs {
     }
 
     async fn session(&self, context: &Context, server: &Origin) -> Result<Session, Failure> {
-        if self.with_token {
-            session::of_token(context, server).await
-        } else if let Some(user) = &self.user {
-            session::by_password(context, server, user, self.password_stdin).await
-        } else {
-            device::approved(context, server, !self.no_browser).await
+        let HowArgs { user, password_stdin, with_token, no_browser } = &self.how;
+        match user {
+            _ if *with_token => session::of_token(context, server).await,
+            Some(user) => session::by_password(context, server, user, *password_stdin).await,
+            None => device::approved(context, server, !no_browser).await,
         }
     }
 
@@ -158,17 +164,6 @@ impl LoginArgs {
         }
     }
 
-    /// A login that is not told apart from another is better mentioned now than when git asks.
-    fn warn_of_others(&self, context: &Context, login: &Login) -> Result<(), Failure> {
-        let logins = Logins::load()?;
-        let path = login.paths.first().map(PathPrefix::example);
-        if let Choice::Ambiguous(several) = logins.for_url(&login.server, None, path.flatten().as_ref(), None) {
-            let (what, hint) = Choice::ambiguous(&several);
-            context.out.note(&format!("warning: {what}\n  {hint}\n"));
-        }
-        Ok(())
-    }
-
     /// Whether git is set up for the server when this is over.
     async fn set_up_git(&self, context: &Context, login: &Login) -> Result<bool, Failure> {
         if git::is_set_up(&login.server)? {
@@ -183,6 +178,17 @@ impl LoginArgs {
         }
         Ok(wanted)
     }
+}
+
+/// A login that is not told apart from another is better mentioned now than when git asks.
+fn warn_of_others(context: &Context, login: &Login) -> Result<(), Failure> {
+    let logins = Logins::load()?;
+    let path = login.paths.first().map(PathPrefix::example);
+    if let Choice::Ambiguous(several) = logins.for_url(&login.server, None, path.flatten().as_ref(), None) {
+        let (what, hint) = Choice::ambiguous(&several);
+        context.out.note(&format!("warning: {what}\n  {hint}\n"));
+    }
+    Ok(())
 }
 
 fn profile_flag(login: &Login) -> String {

@@ -119,6 +119,7 @@ const WORDS: &[&str] = &[
     "password",
     "introspect",
     "revoke",
+    "trusts",
 ];
 
 /// What is called, as the audit trail says it: `DELETE /v1/tokens/{}`. What was put into the path stays out of it, which

@@ -57,7 +57,7 @@ struct AuthorizationServer {
     /// How its callers authenticate: they have no secrets.
     token_endpoint_auth_methods_supported: [&'static str; 1],
     /// What can be traded for a token.
-    grant_types_supported: [&'static str; 2],
+    grant_types_supported: [&'static str; 3],
 }
 
 /// The authorization server's metadata

@@ -18,7 +18,9 @@ pub(super) mod problem;
 mod reply;
 mod server;
 mod token_endpoint;
+mod token_exchange;
 mod tokens;
+mod trusts;
 mod users;
 mod workspaces;
 
@@ -131,6 +133,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(workspaces::routes())
         .merge(audit::routes())
         .merge(server::routes())
+        .merge(trusts::routes())
         .merge(oauth::routes())
         .merge(token_endpoint::routes())
         .merge(metadata::routes())

@@ -28,10 +28,11 @@ password. Managers act for another user with the header `Tok-As: <user>`.
 Failures are problem details (RFC 9457) with a `code` that does not change; each names the field that is at fault and what
 to do next. The OAuth forms fail as RFC 6749 section 5.2 says. Bodies have at most 64 KiB; unknown fields are refused.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("tokens", "Making, finding, changing and ending access tokens."),
     ("users", "Who there is."),
     ("workspaces", "Workspaces, their members and their repositories."),
+    ("trusts", "Whose jobs of CI systems get a git token for what they are."),
     ("audit", "What was done, by whom, and how it ended."),
     ("server", "Who one is, and how the server is."),
     ("oauth", "The OAuth forms and their metadata."),

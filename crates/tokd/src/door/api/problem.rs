@@ -30,6 +30,7 @@ const CODES: &[(&str, StatusCode, &str)] = &[
     ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime"),
     ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "Answers here are of another type"),
     ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is of another type"),
+    ("invalid_target", StatusCode::BAD_REQUEST, "No trust rule gives a token for that"),
     ("unsupported_token_type", StatusCode::BAD_REQUEST, "Tokens of this type cannot be revoked here"),
     ("unsupported_grant_type", StatusCode::BAD_REQUEST, "There is no such grant here"),
     ("invalid_grant", StatusCode::BAD_REQUEST, "What was to be traded for a token is no good"),
@@ -237,6 +238,10 @@ fn next_step(code: FaultCode, field: Option<&str>) -> String {
         (FaultCode::AuthorizationPending, _) => "ask again after the interval",
         (FaultCode::SlowDown, _) => "wait five seconds longer between two polls",
         (FaultCode::AccessDenied | FaultCode::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
+        (FaultCode::InvalidGrant, _) => {
+            "get another identity token from the CI system: each is good once, and for minutes"
+        }
+        (FaultCode::InvalidTarget, _) => "ask for a repository and a right that the trust rule gives",
         (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
     };
     step.to_owned()
@@ -256,7 +261,7 @@ impl IntoResponse for Problem {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OAuthError {
     /// `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_token_type`,
-    /// `unsupported_grant_type`, `invalid_grant`, `temporarily_unavailable` or `server_error`; of a device that asks,
+    /// `unsupported_grant_type`, `invalid_grant`, `invalid_target`, `temporarily_unavailable` or `server_error`; of a device that asks,
     /// also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
     error: &'static str,
     /// What happened, and what to do next.
@@ -272,6 +277,7 @@ impl OAuthError {
             same @ ("unsupported_token_type"
             | "unsupported_grant_type"
             | "invalid_grant"
+            | "invalid_target"
             | "authorization_pending"
             | "slow_down"
             | "access_denied"

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use super::extract::{Form, Peer};
 use super::oauth::missing;
 use super::problem::Problem;
+use super::token_exchange::{ExchangedToken, TOKEN_EXCHANGE, exchange};
 use super::{Answer, Api};
 
 /// Where a device begins to be logged in.
@@ -28,7 +29,7 @@ pub(super) const TOKEN: &str = "/oauth2/token";
 /// The grant of a device's login (RFC 8628 section 3.4).
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Every grant that is taken.
-pub(super) const GRANTS: [&str; 2] = [DEVICE_CODE, "password"];
+pub(super) const GRANTS: [&str; 3] = [DEVICE_CODE, "password", TOKEN_EXCHANGE];
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(device_authorization)).routes(routes!(token))
@@ -100,7 +101,7 @@ async fn device_authorization(
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form, which is read parameter by parameter")]
 struct TokenForm {
-    /// `urn:ietf:params:oauth:grant-type:device_code` or `password`.
+    /// `urn:ietf:params:oauth:grant-type:device_code`, `password` or `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
     /// With a device's login: its code.
     #[schema(nullable = false, format = Password)]
@@ -117,6 +118,34 @@ struct TokenForm {
     /// Ignored: clients here have no secrets.
     #[schema(nullable = false)]
     client_id: Option<String>,
+    /// With an exchange: a CI job's identity token.
+    #[schema(nullable = false, format = Password)]
+    subject_token: Option<String>,
+    /// And what it is: `urn:ietf:params:oauth:token-type:jwt` or `urn:ietf:params:oauth:token-type:id_token`.
+    #[schema(nullable = false)]
+    subject_token_type: Option<String>,
+    /// And for which repository the token shall be, by its path or its URL; the trust rule's, if it is for one.
+    #[schema(nullable = false, example = "acme/app")]
+    resource: Option<String>,
+    /// And for how much: `repo:read` or `repo:write`; as much as the rule gives, if it is not said.
+    #[schema(nullable = false)]
+    scope: Option<String>,
+    /// This server's address, if it is said.
+    #[schema(nullable = false)]
+    audience: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, if it is said.
+    #[schema(nullable = false)]
+    requested_token_type: Option<String>,
+}
+
+/// A token that was granted: a session, or for a CI job a git token.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum TokenReply {
+    /// A session.
+    Session(GrantedToken),
+    /// A git token.
+    Git(ExchangedToken),
 }
 
 /// A token that was granted (RFC 6749 section 5.1).
@@ -139,14 +168,18 @@ pub(super) struct GrantedToken {
     pub(super) user: String,
 }
 
-/// Trade a grant for a token (RFC 6749, RFC 8628)
+/// Trade a grant for a token (RFC 6749, RFC 8628, RFC 8693)
 ///
 /// A device asks with `grant_type=urn:ietf:params:oauth:grant-type:device_code` until somebody has approved; a user name and a
 /// password are given with `grant_type=password`. Either gives a session: a token that acts as the user.
+///
+/// The job of a CI system gives its identity token (OpenID Connect) with
+/// `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`, and gets a token for one repository if a trust rule lets it
+/// in. What is wrong is said claim by claim, expected against seen, once the identity token's signature was found good.
 #[utoipa::path(
     post, path = "/oauth2/token", operation_id = "token", tag = "oauth", security(()),
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "The token.", body = GrantedToken))
+    responses((status = 200, description = "The token.", body = TokenReply))
 )]
 async fn token(State(api): State<Api>, peer: Peer, headers: HeaderMap, mut form: Form) -> Answer<Response> {
     let source = source(&api, &headers, peer, "POST /oauth2/token");
@@ -154,13 +187,17 @@ async fn token(State(api): State<Api>, peer: Peer, headers: HeaderMap, mut form:
     let opened = match &*grant {
         DEVICE_CODE => device(&api, source, form).await?,
         "password" => password(&api, source, form).await?,
+        TOKEN_EXCHANGE => {
+            let exchanged = exchange(&api, source, &mut form).await?;
+            return Ok(unstored(Json(TokenReply::Git(exchanged))));
+        }
         _ => {
             return Err(Problem::new("unsupported_grant_type", "there is no such grant here")
                 .field("grant_type")
                 .hint(format!("ask with {}", GRANTS.join(" or "))));
         }
     };
-    Ok(unstored(Json(granted(opened, api.service.now()))))
+    Ok(unstored(Json(TokenReply::Session(granted(opened, api.service.now())))))
 }
 
 async fn device(api: &Api, source: Source, mut form: Form) -> Answer<OpenedSession> {

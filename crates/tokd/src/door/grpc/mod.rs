@@ -8,6 +8,7 @@ mod health;
 mod identity;
 mod session;
 mod tokens;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use v1::authorization_service_server::AuthorizationServiceServer;
 use v1::identity_service_server::IdentityServiceServer;
 use v1::session_service_server::SessionServiceServer;
 use v1::token_service_server::TokenServiceServer;
+use v1::trust_service_server::TrustServiceServer;
 
 use self::health::Pulse;
 use super::http::answer;
@@ -99,7 +101,8 @@ impl GrpcDoor {
             .add_service(IdentityServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuthorizationServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(AuditServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
-            .add_service(SessionServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))
+            .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(LARGEST_REQUEST))
+            .add_service(TrustServiceServer::new(door).max_decoding_message_size(LARGEST_REQUEST))
             .add_service(health.max_decoding_message_size(LARGEST_REQUEST))
             .add_service(described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST))
             // The same under its earlier name, which many clients ask for first.

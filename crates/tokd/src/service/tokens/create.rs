@@ -176,7 +176,8 @@ pub(in crate::service) fn parent_of(caller: &Caller) -> Option<TokenId> {
         | Bearer::Nothing
         | Bearer::LocalPeer { .. }
         | Bearer::Password
-        | Bearer::Temporary { .. } => None,
+        | Bearer::Temporary { .. }
+        | Bearer::Trusted { .. } => None,
     }
 }
 
@@ -188,7 +189,8 @@ pub(in crate::service) fn version_of(caller: &Caller) -> Option<i32> {
         | Bearer::Nothing
         | Bearer::LocalPeer { .. }
         | Bearer::Password
-        | Bearer::Temporary { .. } => None,
+        | Bearer::Temporary { .. }
+        | Bearer::Trusted { .. } => None,
     }
 }
 

@@ -1,0 +1,363 @@
+//! Jobs of CI systems: their identity tokens, signed by a real issuer over TLS, are exchanged for git tokens as trust rules
+//! say, and not otherwise.
+
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tok_tests::environment::Environment;
+use tok_tests::http::{Reply, Request};
+use tok_tests::issuer::{Issuer, Manner, now};
+
+const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
+const JWT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt";
+
+/// A server with TLS, an issuer, and one rule: acme/app's jobs on main may push to acme/app.
+fn place() -> (Environment, Issuer) {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    let issuer = Issuer::new(&environment.path("issuer"));
+    add(&environment, &issuer, "app", &["--claim", "repository=acme/app", "--claim", "ref=refs/heads/*"]);
+    (environment, issuer)
+}
+
+fn add(environment: &Environment, issuer: &Issuer, name: &str, more: &[&str]) {
+    let (url, ca) = (issuer.url(), issuer.trust());
+    let always =
+        ["trust", "add", name, "--issuer", &url, "--audience", "tok", "--repo", "acme/app", "--permission", "write"];
+    environment.tok(&always).argument("--ca-file").argument(ca).arguments(more.iter().copied()).ok();
+}
+
+/// What a job of acme/app on main says of itself, and more.
+fn job(more: &Value) -> Value {
+    let mut claims = json!({
+        "repository": "acme/app", "repository_id": "42", "repository_owner": "acme", "repository_owner_id": "7",
+        "ref": "refs/heads/main", "event_name": "push",
+    });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        claims[name] = value.clone();
+    }
+    claims
+}
+
+fn exchange(environment: &Environment, token: &str, more: &str) -> Reply {
+    environment.canaries().register("an identity token", token);
+    let body = format!("grant_type={GRANT}&subject_token_type={JWT}&subject_token={token}{more}");
+    environment.send(&Request::post("/oauth2/token", "application/x-www-form-urlencoded", body))
+}
+
+/// The error, and its description.
+#[track_caller]
+fn refused(reply: &Reply, status: u16) -> (String, String) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    let text = |name: &str| reply.json()[name].as_str().unwrap_or_default().to_owned();
+    (text("error"), text("error_description"))
+}
+
+#[test]
+fn a_job_gets_a_token_for_one_repository_for_minutes_and_once() {
+    let (environment, issuer) = place();
+    let token = issuer.token(&job(&json!({})));
+    let reply = exchange(&environment, &token, "&resource=acme%2Fapp&scope=repo%3Awrite");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let granted = reply.json();
+    let text = granted["access_token"].as_str().unwrap().to_owned();
+    environment.canaries().register("a git token", &text);
+    assert!(text.starts_with("tokgit_"));
+    assert_eq!(granted["issued_token_type"], "urn:ietf:params:oauth:token-type:access_token");
+    assert_eq!(
+        (&granted["token_type"], &granted["scope"], &granted["resource"]),
+        (&json!("Bearer"), &json!("repo:write"), &json!("acme/app"))
+    );
+    assert!((500..=600).contains(&granted["expires_in"].as_i64().unwrap()), "{granted}");
+    let asked = |repo: &str, service: &str| environment.send(&Request::refs(repo, service).bearer(&text)).status;
+    assert_eq!(asked("acme/app", "git-receive-pack"), 200);
+    assert_ne!(asked("acme/other", "git-upload-pack"), 200);
+    assert_eq!(environment.send(&Request::get("/v1/trusts").bearer(&text)).status, 403);
+
+    let (error, words) = refused(&exchange(&environment, &token, "&resource=acme%2Fapp"), 400);
+    assert_eq!(error, "invalid_grant");
+    assert!(words.contains("exchanged before"), "{words}");
+
+    let trail = environment.tok(&["audit", "--action", "token.exchange", "--output", "json"]).ok().json();
+    let events = trail["events"].as_array().unwrap();
+    let done = events.iter().find(|event| event["outcome"] == "done").unwrap();
+    let detail = done["detail"].as_str().unwrap();
+    for words in ["repository=acme/app", "jti ", &issuer.url(), "repo:acme/app:ref:refs/heads/main"] {
+        assert!(detail.contains(words), "{detail}");
+    }
+    assert!(events.iter().any(|event| event["outcome"] == "refused"), "{trail}");
+
+    // What was given under a rule ends with it.
+    let removed = environment.tok(&["trust", "remove", "app", "--force"]).ok();
+    assert!(removed.text().contains("1 live token"), "{}", removed.describe());
+    assert_eq!(asked("acme/app", "git-receive-pack"), 401);
+}
+
+#[test]
+fn what_is_not_believed_is_refused_and_what_is_not_meant_is_explained() {
+    let (environment, issuer) = place();
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let good = issuer.token(&job(&json!({})));
+    let parts: Vec<&str> = good.split('.').collect();
+    // Signed with the public key as if it were a shared secret, and not signed at all.
+    let none = format!("{}.{}.", part(r#"{"alg":"none","typ":"JWT","kid":"first"}"#), parts[1]);
+    let hmac = format!("{}.{}.{}", part(r#"{"alg":"HS256","typ":"JWT","kid":"first"}"#), parts[1], parts[2]);
+    let other = Issuer::new(&environment.path("other"));
+    let stolen = other.token(&job(&json!({"iss": issuer.url()})));
+    let cut = format!("{}.{}.{}", parts[0], parts[1], part("signature"));
+    for (token, code) in [
+        (none, "invalid_request"),
+        (hmac, "invalid_request"),
+        (issuer.token_with(&json!({"kid": null}), &job(&json!({}))), "invalid_request"),
+        (issuer.token_with(&json!({"crit": ["x"]}), &job(&json!({}))), "invalid_request"),
+        (issuer.token_with(&json!({"alg": "RS256"}), &job(&json!({}))), "invalid_grant"),
+        (issuer.token_with(&json!({"kid": "nobodys"}), &job(&json!({}))), "invalid_grant"),
+        (other.token(&job(&json!({}))), "invalid_grant"),
+        (stolen, "invalid_grant"),
+        (cut, "invalid_grant"),
+        ("nonsense-that-is-no-token-of-anybody".to_owned(), "invalid_request"),
+    ] {
+        let (error, words) = refused(&exchange(&environment, &token, ""), 400);
+        assert_eq!(error, code, "{words}");
+        assert!(!words.contains("expected"), "a stranger learns nothing of rules: {words}");
+    }
+    for (claims, code, said) in [
+        (json!({"exp": now() - 120}), "invalid_grant", "expired at"),
+        (json!({"nbf": now() + 120}), "invalid_grant", "good from"),
+        (json!({"exp": null}), "invalid_grant", "`exp`"),
+        (json!({"exp": "2030"}), "invalid_grant", "`exp`"),
+        (json!({"iat": now() - 7200}), "invalid_grant", "longer ago than the 1h"),
+        (json!({"aud": "somebody"}), "access_denied", "aud: expected tok, saw somebody"),
+        (json!({"repository": "evil/app"}), "access_denied", "repository: expected acme/app, saw evil/app"),
+        (json!({"ref": "refs/tags/v1"}), "access_denied", "ref: expected refs/heads/*, saw refs/tags/v1"),
+        (json!({"ref": null}), "access_denied", "the token has no such claim"),
+    ] {
+        let (error, words) = refused(&exchange(&environment, &issuer.token(&job(&claims)), ""), 400);
+        assert_eq!(error, code, "{claims}: {words}");
+        assert!(words.contains(said), "{claims}: {words}");
+    }
+    let fresh = || issuer.token(&job(&json!({})));
+    let (error, words) = refused(&exchange(&environment, &fresh(), "&resource=acme%2Fother"), 400);
+    assert_eq!(error, "invalid_target");
+    assert!(words.contains("app gives write to acme/app"), "{words}");
+    assert_eq!(refused(&exchange(&environment, &fresh(), "&scope=repo%3Aadmin"), 400).0, "invalid_request");
+    assert_eq!(
+        refused(&exchange(&environment, &fresh(), "&audience=https%3A%2F%2Felsewhere.example"), 400).0,
+        "invalid_target"
+    );
+}
+
+#[test]
+fn a_name_that_passed_to_somebody_else_is_refused_by_its_id() {
+    let (environment, issuer) = place();
+    assert_eq!(exchange(&environment, &issuer.token(&job(&json!({}))), "").status, 200);
+    for (claim, id) in [("repository_id", "43"), ("repository_owner_id", "8")] {
+        let (error, words) = refused(&exchange(&environment, &issuer.token(&job(&json!({claim: id}))), ""), 400);
+        assert_eq!(error, "access_denied");
+        assert!(words.contains("passed to somebody else") && words.contains(&format!("saw {claim}={id}")), "{words}");
+    }
+    assert_eq!(exchange(&environment, &issuer.token(&job(&json!({}))), "").status, 200);
+    let shown = environment.tok(&["trust", "show", "app"]).ok();
+    assert!(
+        shown.text().contains("acme/app is repository_id=42, acme is repository_owner_id=7"),
+        "{}",
+        shown.describe()
+    );
+    // A rule that has an ID is sure from the start.
+    environment.tok(&["trust", "remove", "app", "--force"]).ok();
+    add(&environment, &issuer, "by-id", &["--claim", "repository=acme/app", "--claim", "repository_id=43"]);
+    let (_, words) = refused(&exchange(&environment, &issuer.token(&job(&json!({}))), ""), 400);
+    assert!(words.contains("repository_id: expected 43, saw 42"), "{words}");
+}
+
+#[test]
+fn keys_are_fetched_seldom_and_a_new_one_is_found() {
+    let (environment, issuer) = place();
+    let good = || exchange(&environment, &issuer.token(&job(&json!({}))), "").status;
+    assert_eq!(issuer.asked(), 0, "nobody is asked before there is a reason");
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(good)).collect();
+        for one in all {
+            assert_eq!(one.join().unwrap(), 200);
+        }
+    });
+    assert_eq!(issuer.asked(), 1, "whoever comes while keys are fetched waits for them");
+    issuer.rotate("second");
+    assert_eq!(good(), 200);
+    assert_eq!(issuer.asked(), 2);
+    for _ in 0..5 {
+        let unknown = issuer.token_with(&json!({"kid": "third"}), &job(&json!({})));
+        refused(&exchange(&environment, &unknown, ""), 400);
+    }
+    assert_eq!(issuer.asked(), 2, "names that nobody has fetch nothing within a minute");
+    issuer.behave(Manner::Gone);
+    assert_eq!(good(), 200, "keys that are known do without their issuer");
+}
+
+#[test]
+fn an_issuer_that_does_not_answer_as_it_should_is_no_reason_to_say_no() {
+    for manner in [Manner::Gone, Manner::Redirects, Manner::Huge, Manner::Slow] {
+        let (environment, issuer) = place();
+        issuer.behave(manner);
+        let (error, words) = refused(&exchange(&environment, &issuer.token(&job(&json!({}))), ""), 503);
+        assert_eq!(error, "temporarily_unavailable", "{manner:?}: {words}");
+        assert!(words.contains("cannot be fetched"), "{words}");
+        if manner == Manner::Redirects {
+            assert!(words.contains("not followed"), "{words}");
+        }
+    }
+}
+
+#[test]
+fn of_many_who_bring_the_same_identity_token_one_gets_something() {
+    let (environment, issuer) = place();
+    let token = issuer.token(&job(&json!({})));
+    let nameless = issuer.token(&job(&json!({"jti": null})));
+    for token in [&token, &nameless] {
+        let statuses: Vec<u16> = thread::scope(|scope| {
+            let all: Vec<_> = (0..12).map(|_| scope.spawn(|| exchange(&environment, token, "").status)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| matches!(status, 200 | 400)), "{statuses:?}");
+    }
+}
+
+#[test]
+fn a_manager_sees_expected_against_seen_and_the_token_stays_good() {
+    let (environment, issuer) = place();
+    let token = issuer.token(&job(&json!({"ref": "refs/tags/v1"})));
+    environment.canaries().register("an identity token", &token);
+    let check = environment.tok(&["trust", "check", "--token-stdin"]).input(token.clone()).fails(4);
+    assert!(check.text().contains("no   ref: expected refs/heads/*, saw refs/tags/v1"), "{}", check.text());
+    let good = issuer.token(&job(&json!({})));
+    environment.canaries().register("an identity token", &good);
+    let check = environment.tok(&["trust", "check", "--token-stdin"]).input(good.clone()).ok();
+    assert!(check.text().contains("lets it write acme/app"), "{}", check.describe());
+    assert_eq!(exchange(&environment, &good, "").status, 200);
+    // Whoever manages nothing neither sees nor makes rules.
+    for arguments in [&["trust", "list"][..], &["trust", "show", "app"], &["trust", "remove", "app", "--force"]] {
+        environment.tok(arguments).acting_as("alice").fails(4);
+    }
+    environment
+        .tok(&[
+            "trust",
+            "add",
+            "all",
+            "--system",
+            "github",
+            "--claim",
+            "ref=refs/heads/main",
+            "--repo",
+            "acme/app",
+            "--permission",
+            "write",
+        ])
+        .fails(2);
+}
+
+/// A job's `tok ci exec`: its CA file trusts the server and the runner.
+fn ci(environment: &Environment, issuer: &Issuer, arguments: &[&str]) -> tok_tests::call::Call {
+    let both = environment.path("both.pem");
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    std::fs::write(&both, text(environment.authority().trust()) + &text(issuer.trust())).unwrap();
+    environment
+        .tok(&["ci"])
+        .arguments(arguments.iter().copied())
+        .without("TOK_SOCKET")
+        .variable("TOK_SERVER", environment.url())
+        .variable("TOK_AUDIENCE", "tok")
+        .variable("SSL_CERT_FILE", both)
+        .variable("GIT_CONFIG_NOSYSTEM", "1")
+        .variable("GIT_TERMINAL_PROMPT", "0")
+        .variable("GIT_SSL_CAINFO", environment.authority().trust())
+}
+
+/// A work tree with a commit, and a remote.
+fn tree(environment: &Environment, name: &str) -> std::path::PathBuf {
+    let tree = environment.work(name);
+    environment.git(&environment.path("work"), &["init", "--quiet", name]).ok();
+    environment.git(&tree, &["commit", "--quiet", "--allow-empty", "-m", name]).ok();
+    environment.git(&tree, &["remote", "add", "origin", &environment.repository("acme/app")]).ok();
+    tree
+}
+
+#[test]
+fn git_pushes_and_fetches_for_what_a_job_is() {
+    let (environment, issuer) = place();
+    let tree = tree(&environment, "github");
+    let secret = "the-runners-own-secret-0123456789";
+    environment.canaries().register("what the runner gave the job", secret);
+    let mut call = ci(
+        &environment,
+        &issuer,
+        &["exec", "--", "sh", "-c", "git push -q origin HEAD:main && git fetch -q && git ls-remote origin && env"],
+    );
+    for (name, value) in issuer.job(secret, job(&json!({}))) {
+        call = call.variable(name, value);
+    }
+    let done = call.directory(&tree).ok();
+    assert!(done.text().contains("refs/heads/main"), "{}", done.text());
+    for name in ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "TOK_TOKEN", "TOK_ID_TOKEN"] {
+        assert!(!done.text().contains(&format!("{name}=")), "{}", done.text());
+    }
+    assert_eq!(
+        environment.count("SELECT count(*) AS count FROM tokens WHERE kind = 'git' AND permission = 'write'"),
+        1
+    );
+    // The command's end is ours.
+    let mut failing = ci(&environment, &issuer, &["exec", "--", "sh", "-c", "exit 7"]);
+    for (name, value) in issuer.job(secret, job(&json!({}))) {
+        failing = failing.variable(name, value);
+    }
+    failing.fails(7);
+    // A job that no rule lets in is told why, by git's own helper.
+    let mut stranger = ci(&environment, &issuer, &["exec", "--", "git", "push", "-q", "origin", "HEAD:other"]);
+    for (name, value) in issuer.job(secret, job(&json!({"ref": "refs/tags/v1"}))) {
+        stranger = stranger.variable(name, value);
+    }
+    let refused = stranger.directory(&tree).run();
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.complaint().contains("expected refs/heads/*, saw refs/tags/v1"), "{}", refused.describe());
+}
+
+#[test]
+fn a_job_with_one_identity_token_pushes_too_and_one_without_uses_its_stored_token() {
+    let (environment, issuer) = place();
+    let tree = tree(&environment, "gitlab");
+    environment.tok(&["trust", "remove", "app", "--force"]).ok();
+    add(
+        &environment,
+        &issuer,
+        "docs",
+        &["--system", "gitlab", "--algorithm", "ES256", "--claim", "project_path=acme/app"],
+    );
+    let claims = json!({"project_path": "acme/app", "project_id": "5", "namespace_path": "acme", "namespace_id": "3", "ref_protected": "true"});
+    let token = issuer.token(&claims);
+    environment.canaries().register("the job's identity token", &token);
+    let script = "git push -q origin HEAD:main && git fetch -q && git push -q origin HEAD:again";
+    ci(&environment, &issuer, &["exec", "--", "sh", "-c", script])
+        .variable("TOK_ID_TOKEN", token.clone())
+        .directory(&tree)
+        .ok();
+    assert_eq!(environment.count("SELECT count(*) AS count FROM tokens WHERE kind = 'git'"), 1);
+    let spent = ci(&environment, &issuer, &["token", "--repo", "acme/app"]).variable("TOK_ID_TOKEN", token).fails(3);
+    assert!(spent.complaint().contains("exchanged before"), "{}", spent.describe());
+
+    let printed = ci(&environment, &issuer, &["token", "--repo", "acme/app", "--permission", "read"])
+        .variable("TOK_ID_TOKEN", issuer.token(&claims))
+        .shows_secret()
+        .ok();
+    assert!(printed.line().starts_with("tokgit_"), "{}", printed.describe());
+
+    let stored = environment.token("alice", &["--scopes", "repo:write,repo:read"]);
+    ci(&environment, &issuer, &["exec", "--", "git", "push", "-q", "origin", "HEAD:stored"])
+        .variable("TOK_TOKEN", stored)
+        .directory(&tree)
+        .ok();
+    let nothing =
+        ci(&environment, &issuer, &["exec", "--", "git", "fetch"]).variable("GITHUB_ACTIONS", "true").fails(1);
+    assert!(nothing.complaint().contains("id-token: write"), "{}", nothing.describe());
+}
