@@ -7,7 +7,7 @@ default:
     @just --justfile '{{ justfile() }}' --list --unsorted
 
 # Everything that must hold: format, lints, docs, walls, and every test
-test: fmt-check lint doc deny walls openapi build typescript
+test: fmt-check lint doc deny walls openapi build typescript browser
     cargo test --workspace --locked --doc
     cargo test --workspace --locked --tests --no-fail-fast
 
@@ -19,7 +19,7 @@ unit *ARGS:
     cargo test --workspace --locked --lib --bins -- "$@"
 
 # Real PostgreSQL, daemon, helper and git; ARGS are the test runner's (a filter, --nocapture)
-e2e *ARGS: build typescript
+e2e *ARGS: build typescript browser
     cargo test --workspace --locked --test it -- "$@"
 
 # Build the three binaries
@@ -35,6 +35,10 @@ typescript:
 # Clients that others wrote, against a live tokd: they know what /openapi.json and gRPC's reflection say, and no more; ARGS are a seed
 clients *ARGS: build
     PYTHONPATH="${TOK_CLIENT_PACKAGES:-}" python3 -B tests/clients/run.py "${CARGO_TARGET_DIR:-target}"/debug "$@"
+
+# What the console's tests put into its pages, with the packages as they are locked
+browser:
+    cd tests/browser && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
 
 # Push, clone and fetch through the whole product, shown step by step; --keep leaves it running
 demo *ARGS: build

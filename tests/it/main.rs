@@ -25,6 +25,7 @@ mod cli_tokens;
 mod client_examples;
 mod config;
 mod console;
+mod console_browser;
 mod cursors;
 mod demo;
 mod doctor;

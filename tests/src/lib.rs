@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod browser;
 pub mod call;
 pub mod cgi;
 pub mod chance;
