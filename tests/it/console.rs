@@ -102,7 +102,7 @@ impl<'e> Browser<'e> {
     fn follow(&mut self, form: &Form, filled: &[(&str, &str)]) -> Reply {
         let reply = self.submit(form, filled);
         match reply.header("location") {
-            Some(next) => self.open(&next.to_owned()),
+            Some(next) => self.open(next),
             None => reply,
         }
     }

@@ -51,11 +51,9 @@ pub struct GitToken {
     pub expires_at: Timestamp,
 }
 
-impl GitToken {
-    /// The user name that git presents it under: for people, nothing goes by it.
-    pub fn username(&self, caller: &Caller) -> String {
-        caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string())
-    }
+/// The user name that git presents a token under: for people, nothing goes by it.
+pub fn username(caller: &Caller) -> String {
+    caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string())
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]

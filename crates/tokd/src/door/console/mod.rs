@@ -81,7 +81,7 @@ impl Console {
             (DEVICE, &Method::POST) => self.settle_device(request, peer).await,
             _ => Ok(wrong_method(methods)),
         };
-        answer.unwrap_or_else(|fault| self.failed(&fault)).into_response()
+        answer.unwrap_or_else(|fault| failed(&fault)).into_response()
     }
 
     /// Who visits.
@@ -120,26 +120,27 @@ impl Console {
         );
         page::note(StatusCode::FORBIDDEN, "That form was not taken", &words)
     }
+}
 
-    fn failed(&self, fault: &Fault) -> Page {
-        let (status, title) = match fault.code {
-            FaultCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
-            FaultCode::Forbidden => (StatusCode::FORBIDDEN, "You may not do that"),
-            FaultCode::Unauthenticated => (StatusCode::FORBIDDEN, "You are not signed in"),
-            FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
-            FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
-            _ => (StatusCode::BAD_REQUEST, "That cannot be done"),
-        };
-        let words = match fault.code {
-            // What is found by trying is a stranger's business only as far as this.
-            FaultCode::RateLimited => wait_words(fault.retry_after),
-            _ => page::sentence(fault),
-        };
-        let page = page::note(status, title, &words);
-        match fault.retry_after {
-            Some(seconds) => page.header(hyper::header::RETRY_AFTER, HeaderValue::from(seconds)),
-            None => page,
-        }
+/// What people see of a failure.
+fn failed(fault: &Fault) -> Page {
+    let (status, title) = match fault.code {
+        FaultCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
+        FaultCode::Forbidden => (StatusCode::FORBIDDEN, "You may not do that"),
+        FaultCode::Unauthenticated => (StatusCode::FORBIDDEN, "You are not signed in"),
+        FaultCode::Unavailable | FaultCode::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
+        FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
+        _ => (StatusCode::BAD_REQUEST, "That cannot be done"),
+    };
+    let words = match fault.code {
+        // What is found by trying is a stranger's business only as far as this.
+        FaultCode::RateLimited => wait_words(fault.retry_after),
+        _ => page::sentence(fault),
+    };
+    let page = page::note(status, title, &words);
+    match fault.retry_after {
+        Some(seconds) => page.header(hyper::header::RETRY_AFTER, HeaderValue::from(seconds)),
+        None => page,
     }
 }
 

@@ -20,7 +20,7 @@ const LOOKS: &str = include_str!("../../../templates/style.css");
 /// The looks' address, which changes with them, so that browsers keep what they have.
 static STYLE_ADDRESS: LazyLock<String> = LazyLock::new(|| {
     let digest = Sha256::digest(LOOKS.as_bytes());
-    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let short = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     format!("{STYLE}?v={short}")
 });
 
