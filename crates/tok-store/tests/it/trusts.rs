@@ -88,7 +88,7 @@ fn a_rule_comes_back_as_it_was_made_and_only_for_managers() {
     assert_eq!(shown("ci").unwrap().rule, rule);
     assert!(matches!(shown("other"), Err(StoreError::NotFound { .. })));
     let found = world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com")).unwrap();
-    assert_eq!(found, [rule.clone()]);
+    assert_eq!(found, std::slice::from_ref(&rule));
     assert!(world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com/")).unwrap().is_empty());
     let again = world.change(|tx| {
         tok_store::trusts::add(

@@ -1,5 +1,6 @@
 //! A job's identity: where its CI system gives it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -42,7 +43,7 @@ impl Drop for SecretText {
 }
 
 impl Identity {
-    /// What this job has: a file that was named, TOK_ID_TOKEN, what the runner offers, TOK_TOKEN; in this order.
+    /// What this job has: a file that was named, `TOK_ID_TOKEN`, what the runner offers, `TOK_TOKEN`; in this order.
     pub(super) fn find(file: Option<&Path>, audience: String) -> Result<Self, Failure> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let secret = |name: &str| variable(name).map(|value| SecretString::from(value.trim()));
@@ -114,7 +115,7 @@ fn with_audience(url: &str, audience: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text

@@ -16,6 +16,7 @@ use crate::exit::Failure;
 ///
 /// The job's identity, as its CI system signs it, is exchanged for a token for one repository that lives for minutes, if a
 /// trust rule of the server lets the job in (`tok trust add`). Where there is no identity, TOK_TOKEN is used.
+#[expect(clippy::doc_markdown, reason = "it is the help that people read in a terminal")]
 #[derive(Debug, Subcommand)]
 #[command(verbatim_doc_comment)]
 pub(crate) enum CiCommand {

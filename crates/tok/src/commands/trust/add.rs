@@ -36,6 +36,7 @@ use crate::output::{Named, safe};
 ///           --repo acme/app --permission read
 ///     $ tok trust add farm --issuer https://ci.example.com --ca-file ci-ca.pem --audience tok \
 ///           --claim sub=build-* --repo 'acme/lib-*' --permission read
+#[expect(clippy::doc_markdown, reason = "it is the help that people read in a terminal")]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct AddArgs {

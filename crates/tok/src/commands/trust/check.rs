@@ -1,5 +1,6 @@
 //! `tok trust check`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -61,7 +62,7 @@ fn of_rule(rule: &RuleCheck) -> String {
         text.push_str(&of_finding(finding));
     }
     if let Some(trouble) = &rule.trouble {
-        text.push_str(&format!("  no   {}\n", safe(trouble)));
+        let _ = writeln!(text, "  no   {}", safe(trouble));
     }
     text
 }

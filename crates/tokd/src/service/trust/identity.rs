@@ -123,7 +123,7 @@ impl<'t> Unverified<'t> {
         })
     }
 
-    /// A NumericDate (RFC 7519, section 2). One that is no number is one that cannot be met: the end of all time for a
+    /// A `NumericDate` (RFC 7519, section 2). One that is no number is one that cannot be met: the end of all time for a
     /// beginning, and no end for an end.
     fn moment(&self, name: &str) -> Option<Timestamp> {
         let value = self.claims.get(name)?;

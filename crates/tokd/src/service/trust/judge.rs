@@ -57,7 +57,7 @@ impl Disbelief {
     }
 
     /// For whoever presents it.
-    fn to_stranger(self) -> Fault {
+    fn guardedly(self) -> Fault {
         match self {
             Self::Malformed(why) => Fault::field("subject_token", format!("that is no identity token: {why}")),
             Self::NoKeys { issuer, why } => away(&issuer, &why),
@@ -137,7 +137,7 @@ impl Service {
             Ok(believed) => Ok(believed),
             // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure.
             Err(disbelief @ (Disbelief::Malformed(_) | Disbelief::NoKeys { .. } | Disbelief::Unknown(_))) => {
-                Err(disbelief.to_stranger())
+                Err(disbelief.guardedly())
             }
             Err(disbelief) => {
                 if let Some(wait) = self.failures.note(source, std::time::Instant::now()) {
@@ -147,7 +147,7 @@ impl Service {
                     );
                     return Err(Fault { retry_after: Some(wait), ..fault }.hint(format!("wait {wait} s")));
                 }
-                Err(disbelief.to_stranger())
+                Err(disbelief.guardedly())
             }
         }
     }
