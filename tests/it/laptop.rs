@@ -220,7 +220,7 @@ fn begun(laptop: &Laptop<'_>, url: &str) -> (Running, String) {
 /// What a person does in a browser: opens the address, logs in, and decides.
 fn decide(environment: &Environment, address: &str, user: &str, password: &str, decision: &str) {
     const FORM: &str = "application/x-www-form-urlencoded";
-    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let seal = |page: &Reply| {
         let text = page.text();
         let value = text.split("name=\"seal\" value=\"").last().and_then(|rest| rest.split('"').next());

@@ -102,8 +102,8 @@ fn run(root: PathBuf, first: &str, headers: &Headers, body: &[u8]) -> Option<Vec
     let end = output.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&output[..end]).into_owned();
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
-    let fields: String =
-        head.lines().filter(|line| !line.starts_with("Status: ")).map(|line| format!("{line}\r\n")).collect();
+    let fields: Vec<_> = head.lines().filter(|line| !line.starts_with("Status: ")).chain([""]).collect();
+    let fields = fields.join("\r\n");
     let rest = &output[end + 4..];
     let mut answer =
         format!("HTTP/1.0 {status}\r\n{fields}Content-Length: {}\r\nConnection: close\r\n\r\n", rest.len())

@@ -43,10 +43,9 @@ impl Nginx {
             servers = servers.replace(there, &here);
         }
         let here = directory.display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
-            .collect();
+            .concat();
         let user = if nix_root() { "user root;\n" } else { "" };
         let configuration = format!(
             "{user}daemon off;\nmaster_process off;\npid {here}/pid;\nerror_log {here}/error.log;\n\

@@ -1,7 +1,7 @@
 //! The audit trail: written with each change, in batches for uses, and chained so that nobody who lacks the pepper can
 //! change, add, move or take out a line of it unnoticed.
 //!
-//! Two things keep it. Each line carries a hash of its own ([`line`]), made when it is written, so that nothing waits for
+//! Two things keep it. Each line carries a hash of its own ([`mod@line`]), made when it is written, so that nothing waits for
 //! another writer. A moment later its place is sealed ([`seal`]): one row that covers the lines and the seal before it.
 //! Each run of a daemon writes a chain of its own, which begins with the last seals of those before it ([`trail`]).
 

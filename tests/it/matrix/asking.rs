@@ -151,7 +151,7 @@ impl World {
             "IdentityService/ListUsers" | "IdentityService/ListWorkspaces" | "IdentityService/ListRepositories" => {
                 number(1, 1)
             }
-            "IdentityService/CreateUser" => field(1, b"zoe"),
+            "IdentityService/CreateUser" | "TrustService/Show" | "TrustService/Remove" => field(1, b"zoe"),
             "IdentityService/DisableUser" => field(1, b"zed"),
             "IdentityService/ShowUser" | "IdentityService/EnableUser" | "IdentityService/SetPassword" => field(1, user),
             "IdentityService/DeleteUser" => [field(1, user), number(2, 1)].concat(),
@@ -161,7 +161,6 @@ impl World {
             "IdentityService/AddMember" => [field(1, place), field(2, b"zoe"), number(3, 1)].concat(),
             "IdentityService/RemoveMember" => [field(1, place), field(2, b"sten")].concat(),
             "TrustService/Add" => [field(1, b"x"), field(2, b"none"), field(5, b"acme/app"), number(6, 1)].concat(),
-            "TrustService/Show" | "TrustService/Remove" => field(1, b"zoe"),
             "TrustService/Check" | "TrustService/Exchange" => field(1, b"no-token"),
             "SessionService/StartDevice" => field(1, &[b'x'; 300]),
             "SessionService/PollDevice" => field(1, b"not-a-code"),

@@ -109,11 +109,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     // To hold a token's text is enough to end it.
     both("POST /oauth2/revoke", "TokenService/RevokeSecret", Needs::Nothing, ANY, 200),
     both("POST /oauth2/introspect", "AuthorizationService/Introspect", Needs::CredentialBeyondGit, ANY, 200),
-    both("GET /v1/whoami", "IdentityService/Whoami", Needs::Credential, ANY, 200),
-    both("GET /v1/server/status", "IdentityService/ServerStatus", Needs::Credential, ANY, 200),
+    both("GET /v1/whoami", "IdentityService/Whoami", Needs::CredentialBeyondGit, ANY, 200),
+    both("GET /v1/server/status", "IdentityService/ServerStatus", Needs::CredentialBeyondGit, ANY, 200),
     // Each sees what they may read.
-    both("GET /v1/repositories", "IdentityService/ListRepositories", Needs::Credential, ANY, 200),
-    both("POST /v1/tokens/check", "AuthorizationService/Check", Needs::Credential, ANY, 200),
+    both("GET /v1/repositories", "IdentityService/ListRepositories", Needs::CredentialBeyondGit, ANY, 200),
+    both("POST /v1/tokens/check", "AuthorizationService/Check", Needs::CredentialBeyondGit, ANY, 200),
     // Each entry is judged by itself, like a new token.
     both("POST /v1/tokens/import", "TokenService/Import", Needs::Credential, ANY, 200),
     both("GET /v1/tokens", "TokenService/List", Needs::TokensOf("token:read"), EACH, 200),

@@ -100,7 +100,7 @@ pub(super) async fn write(key: &Key, secret: &SecretString) -> Result<(), Troubl
 /// The session that was kept, if it is still there.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(super) async fn read(key: &Key) -> Result<Option<SecretString>, Trouble> {
     let keyring = Keyring::open().await?;
     let Some(item) = keyring.find(key).await? else { return Ok(None) };
@@ -115,7 +115,7 @@ pub(super) async fn read(key: &Key) -> Result<Option<SecretString>, Trouble> {
 /// Forgets a session.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(super) async fn remove(key: &Key) -> Result<(), Trouble> {
     let keyring = Keyring::open().await?;
     let Some(item) = keyring.find(key).await? else { return Ok(()) };

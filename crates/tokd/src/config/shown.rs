@@ -21,27 +21,27 @@ impl Config {
     pub fn told(&self, listen: &str, public_url: &str) -> Vec<Told> {
         let mut told = self.tokens_told();
         told.extend(everybodys([
-            ("server.public_url", text(public_url)),
-            ("ipc.socket", text(self.ipc.socket.display())),
+            ("server.public_url", text(&public_url)),
+            ("ipc.socket", text(&self.ipc.socket.display())),
             (
                 "store",
-                text(match self.store {
+                text(&match self.store {
                     StoreChoice::Embedded { .. } => "embedded",
                     StoreChoice::Postgres { .. } => "postgres",
                 }),
             ),
         ]));
         told.extend(managers([
-            ("data_dir", text(self.data.display())),
+            ("data_dir", text(&self.data.display())),
             ("database_connections", Setting::Number(self.database_connections.into())),
-            ("pepper_file", text(self.pepper_file.display())),
-            ("server.listen", text(listen)),
-            ("ipc.mode", text(format!("{:04o}", self.ipc.mode))),
+            ("pepper_file", text(&self.pepper_file.display())),
+            ("server.listen", text(&listen)),
+            ("ipc.mode", text(&format!("{:04o}", self.ipc.mode))),
             ("ipc.map_system_users", Setting::Flag(self.ipc.map_system_users)),
-            ("audit.retention", text(self.audit.retention.map_or("forever".to_owned(), |period| period.to_string()))),
+            ("audit.retention", text(&self.audit.retention.map_or("forever".to_owned(), |period| period.to_string()))),
             (
                 "log.format",
-                text(match self.log.format {
+                text(&match self.log.format {
                     LogFormat::Auto => "auto",
                     LogFormat::Human => "human",
                     LogFormat::Json => "json",
@@ -50,8 +50,8 @@ impl Config {
             ("log.level", text(&self.log.level)),
         ]));
         if let StoreChoice::Embedded { user, binaries } = &self.store {
-            told.extend(user.iter().map(|user| manager("embedded.user", text(user))));
-            told.extend(binaries.iter().map(|path| manager("embedded.binaries", text(path.display()))));
+            told.extend(user.iter().map(|user| manager("embedded.user", text(&user))));
+            told.extend(binaries.iter().map(|path| manager("embedded.binaries", text(&path.display()))));
         }
         told.extend(self.server_told());
         told.extend(self.git_told());
@@ -80,10 +80,10 @@ impl Config {
                 kinds.session,
             ),
         ];
-        let mut told = vec![everybody("tokens.git_lifetime", text(self.tokens.git_lifetime))];
+        let mut told = vec![everybody("tokens.git_lifetime", text(&self.tokens.git_lifetime))];
         for (keys, lifetimes) in keys {
             let values = [lifetimes.default, lifetimes.most, lifetimes.idle];
-            told.extend(keys.into_iter().zip(values).map(|(key, value)| everybody(key, text(value))));
+            told.extend(keys.into_iter().zip(values).map(|(key, value)| everybody(key, text(&value))));
         }
         told
     }
@@ -98,10 +98,10 @@ impl Config {
             ("server.trusted_proxies", texts(server.trusted_proxies.iter().map(ToString::to_string).collect())),
             ("server.max_connections", number(server.max_connections)),
             ("server.failed_logins_per_minute", Setting::Number(failed.into())),
-            ("server.drain_timeout", text(duration(server.drain_timeout))),
+            ("server.drain_timeout", text(&duration(server.drain_timeout))),
             (
                 "server.metrics",
-                text(match server.metrics {
+                text(&match server.metrics {
                     MetricsFor::Loopback => "loopback",
                     MetricsFor::Managers => "manager",
                     MetricsFor::Nobody => "off",
@@ -109,8 +109,8 @@ impl Config {
             ),
         ]);
         if let Some(tls) = &server.tls {
-            told.push(manager("server.tls.certificate", text(tls.certificate.display())));
-            told.push(manager("server.tls.key", text(tls.key.display())));
+            told.push(manager("server.tls.certificate", text(&tls.certificate.display())));
+            told.push(manager("server.tls.key", text(&tls.key.display())));
         }
         told
     }
@@ -119,8 +119,8 @@ impl Config {
         let Some(git) = &self.git else { return Vec::new() };
         let program = git.program.as_ref().map_or("git".to_owned(), |path| path.display().to_string());
         managers([
-            ("git.root", text(git.root.display())),
-            ("git.program", text(program)),
+            ("git.root", text(&git.root.display())),
+            ("git.program", text(&program)),
             ("git.create_on_push", Setting::Flag(git.create_on_push)),
             ("git.max_push_size", Setting::Number(git.max_push_size)),
             ("git.max_processes", number(git.max_processes)),
@@ -144,7 +144,7 @@ fn managers<const N: usize>(told: [(&'static str, Setting); N]) -> Vec<Told> {
     told.into_iter().map(|(key, value)| manager(key, value)).collect()
 }
 
-fn text(value: impl ToString) -> Setting {
+fn text(value: &(impl ToString + ?Sized)) -> Setting {
     Setting::Text(value.to_string())
 }
 

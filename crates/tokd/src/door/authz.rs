@@ -208,8 +208,13 @@ fn needed(tail: &Tail, method: Option<&Method>, query: Option<&str>) -> Option<(
         Tail::Lfs(_) if read => Some((RepoRight::Read, "lfs")),
         Tail::Lfs(_) if lfs => Some((RepoRight::Write, "lfs")),
         Tail::Head | Tail::Other(_) if read => Some((RepoRight::Read, "files")),
-        Tail::Root | Tail::Head | Tail::Other(_) | Tail::Lfs(_) => None,
-        Tail::UploadPack | Tail::UploadArchive | Tail::ReceivePack => None,
+        Tail::Root
+        | Tail::Head
+        | Tail::Other(_)
+        | Tail::Lfs(_)
+        | Tail::UploadPack
+        | Tail::UploadArchive
+        | Tail::ReceivePack => None,
     }
 }
 

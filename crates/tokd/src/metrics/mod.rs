@@ -274,8 +274,11 @@ mod tests {
         let mut text = include_str!("metrics.md").to_owned();
         for family in metrics().registry.gather() {
             let (name, kind) = (family.name(), format!("{:?}", family.get_field_type()).to_lowercase());
-            let labels: BTreeSet<&str> =
-                family.get_metric().iter().flat_map(|one| one.get_label().iter().map(|label| label.name())).collect();
+            let labels: BTreeSet<&str> = family
+                .get_metric()
+                .iter()
+                .flat_map(|one| one.get_label().iter().map(prometheus::proto::LabelPair::name))
+                .collect();
             let labels: Vec<String> = labels.into_iter().map(|label| format!("`{label}`")).collect();
             let _ = writeln!(text, "| `{name}` | {kind} | {} | {} |", labels.join(", "), family.help());
         }

@@ -92,9 +92,9 @@ impl CacheFigures {
     /// Counts a question, and passes its answer on.
     pub fn seen<T>(&self, found: Option<T>) -> Option<T> {
         if found.is_some() {
-            self.hits.inc()
+            self.hits.inc();
         } else {
-            self.misses.inc()
+            self.misses.inc();
         }
         found
     }

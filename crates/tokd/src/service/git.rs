@@ -51,8 +51,8 @@ pub struct GitToken {
     pub expires_at: Timestamp,
 }
 
-/// The user name that git presents such a caller's tokens under: for people, nothing goes by it.
-pub fn git_username(caller: &Caller) -> String {
+/// The user name that git presents a token under: for people, nothing goes by it.
+pub fn username(caller: &Caller) -> String {
     caller.user().map_or_else(|| "tok".to_owned(), |user| user.name.to_string())
 }
 

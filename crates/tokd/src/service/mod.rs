@@ -39,7 +39,7 @@ use crate::uses::Uses;
 use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
-pub use git::{GitWish, git_username};
+pub use git::{GitWish, username};
 pub use sessions::{BrowserSession, Watching};
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};

@@ -39,7 +39,7 @@ use crate::output::safe;
 /// Examples:
 ///
 ///     $ tok ci exec --server https://git.example.com -- git push origin main
-///     $ tok ci exec -- sh -c 'git fetch && make && git push'
+///     $ tok ci exec -- sh -c "git fetch && make && git push"
 #[expect(clippy::doc_markdown, reason = "it is the help that people read in a terminal")]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

@@ -22,7 +22,7 @@ use crate::output;
 ///
 /// Examples:
 ///
-///     $ TOKEN=$(tok ci token --server https://git.example.com --repo acme/app --permission read)
+///     $ TOKEN=$(tok ci token --repo acme/app --permission read)
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TokenArgs {

@@ -28,7 +28,8 @@ impl ConfigArgs {
 }
 
 fn text(settings: &Settings) -> String {
-    settings.iter().map(|(key, value)| format!("{} = {}\n", safe(key), written(value))).collect()
+    let lines = settings.iter().map(|(key, value)| format!("{} = {}\n", safe(key), written(value)));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// A value as the file has it.

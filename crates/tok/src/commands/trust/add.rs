@@ -28,14 +28,10 @@ use crate::output::{Named, safe};
 ///
 /// Examples:
 ///
-///     $ tok trust add app --system github --claim repository=acme/app --claim repository_id=123456 \
-///           --claim ref=refs/heads/main --claim event_name=push --repo acme/app --permission write
-///     $ tok trust add docs --system gitlab --claim project_path=acme/docs --claim ref_protected=true \
-///           --repo acme/docs --permission write --lifetime 1h
-///     $ tok trust add mirror --issuer https://codeberg.org/api/actions --claim repository=acme/app \
-///           --repo acme/app --permission read
-///     $ tok trust add farm --issuer https://ci.example.com --ca-file ci-ca.pem --audience tok \
-///           --claim sub=build-* --repo 'acme/lib-*' --permission read
+///     $ tok trust add app --system github --claim repository_id=123456 --repo acme/app --permission write
+///     $ tok trust add docs --system gitlab --claim project_path=acme/docs --repo acme/docs --lifetime 1h --permission write
+///     $ tok trust add mirror --issuer https://codeberg.org/api/actions --claim repository=acme/app --repo acme/app --permission read
+///     $ tok trust add farm --issuer https://ci.example.com --ca-file ci-ca.pem --claim sub=build-* --repo "acme/lib-*" --permission read
 #[expect(clippy::doc_markdown, reason = "it is the help that people read in a terminal")]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

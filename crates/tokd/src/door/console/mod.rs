@@ -122,13 +122,13 @@ impl Console {
     }
 }
 
-/// The page that says what went wrong.
+/// What people see of a failure.
 fn failed(fault: &Fault) -> Page {
     let (status, title) = match fault.code {
         FaultCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
         FaultCode::Forbidden => (StatusCode::FORBIDDEN, "You may not do that"),
         FaultCode::Unauthenticated => (StatusCode::FORBIDDEN, "You are not signed in"),
-        FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
+        FaultCode::Unavailable | FaultCode::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
         FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
         _ => (StatusCode::BAD_REQUEST, "That cannot be done"),
     };

@@ -4,8 +4,6 @@ use std::sync::LazyLock;
 
 use askama::Template;
 use axum::body::Body;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY,
     SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -22,7 +20,7 @@ const LOOKS: &str = include_str!("../../../templates/style.css");
 /// The looks' address, which changes with them, so that browsers keep what they have.
 static STYLE_ADDRESS: LazyLock<String> = LazyLock::new(|| {
     let digest = Sha256::digest(LOOKS.as_bytes());
-    let short = URL_SAFE_NO_PAD.encode(&digest[..6]);
+    let short = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     format!("{STYLE}?v={short}")
 });
 

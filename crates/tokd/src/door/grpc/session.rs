@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use v1::session_service_server::SessionService;
 
 use super::{Door, Reply, deadline};
-use crate::service::{GitWish, Watching, git_username};
+use crate::service::{GitWish, Watching, username};
 
 #[tonic::async_trait]
 impl SessionService for Door {
@@ -41,7 +41,7 @@ impl SessionService for Door {
             secret: SecretString::from(token.text.reveal()),
             id: token.id,
             expires_at: token.expires_at,
-            username: git_username(&caller),
+            username: username(&caller),
         };
         Ok(Response::new(minted.into()))
     }

@@ -13,7 +13,7 @@ use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish, refuse
 use tok_model::name::UserName;
 
 use crate::metrics::{Door, Outcome};
-use crate::service::{GitWish, Service, git_username};
+use crate::service::{GitWish, Service, username};
 
 /// Answers one helper.
 pub async fn serve(service: Arc<Service>, stream: LocalStream, peer: PeerCredentials) {
@@ -69,7 +69,7 @@ async fn mint(service: &Service, request: &RelayRequest, peer: PeerCredentials, 
     let caller = service.caller_by_peer(peer.uid, acting_as, request.agent().map(str::to_owned)).await?;
     let wanted = GitWish { permission: wish.permission, repo: wish.repo.clone(), failed: wish.failed() };
     let token = service.git_token(&caller, &wanted).await?;
-    let username = git_username(&caller);
+    let username = username(&caller);
     let text = SecretString::from(token.text.reveal());
     let given = Given { username: &username, text, id: token.id, expires_at: token.expires_at };
     wish.answer(request.credential(), given).map_err(|why| Fault::new(FaultCode::InvalidArgument, why))
