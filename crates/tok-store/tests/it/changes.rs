@@ -48,8 +48,9 @@ fn a_key_is_fresh_or_retried_or_says_why_not() {
     assert_eq!(make(&both, 6).unwrap().0, Claim::Used(used.shown_prefix.clone()));
     world.change(|tx| tokens::revoke(tx, &server(at(7)), used.id, None)).unwrap();
     assert_eq!(make(&both, 8).unwrap().0, Claim::Ended(used.shown_prefix));
-    // A day later it is anybody's again.
-    assert_eq!(make(&key("user:ann", "k", 7), 24 * 3600).unwrap().0, Claim::Fresh);
+    // A day after the last retry it is anybody's again.
+    assert_eq!(make(&key("user:ann", "k", 7), 24 * 3600 + 3).unwrap().0, Claim::OtherRequest);
+    assert_eq!(make(&key("user:ann", "k", 7), 24 * 3600 + 4).unwrap().0, Claim::Fresh);
 }
 
 #[test]

@@ -48,6 +48,17 @@ const GOOD: &str = "
     UPDATE users SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'ann';
     UPDATE workspaces SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'acme';
 
+    INSERT INTO device_logins VALUES
+        ('00000000-0000-4000-8000-000000000041', sha256('device'), sha256('user'), '', '', NULL, NULL, 'approved',
+         '00000000-0000-4000-8000-000000000001', now(), now(), now() + interval '10 minutes');
+    INSERT INTO trusts VALUES
+        ('00000000-0000-4000-8000-000000000051', 'app', 'github', 'https://issuer', 'tok', '{sub=a}', '{RS256}', NULL,
+         '00000000-0000-4000-8000-000000000012', '{app}', 'write', 3600, 86400, 'token', false, now(), 'ann', NULL, 0);
+    INSERT INTO trust_pins VALUES
+        ('00000000-0000-4000-8000-000000000051', 'repository', 'acme/app', 'repository_id', '1', now());
+    INSERT INTO trust_uses VALUES
+        (sha256(''), '00000000-0000-4000-8000-000000000051', '00000000-0000-4000-8000-000000000025', now());
+
     INSERT INTO audit (at, action, outcome, actor_name, detail, times, chain, number, mac)
         VALUES (now(), '', 'done', '', '', 1, '00000000-0000-4000-8000-000000000031', 1, sha256(''));
     UPDATE audit_seals SET pepper_id = 1;";
@@ -135,6 +146,41 @@ const BAD: &[(&str, &str)] = &[
     ("idempotency_key_check", "UPDATE idempotency SET key = ''"),
     ("idempotency_key_check", "UPDATE idempotency SET key = key || 'k'"),
     ("idempotency_request_check", "UPDATE idempotency SET request = substr(request, 2)"),
+    (
+        "device_logins_pkey",
+        "INSERT INTO device_logins SELECT id, sha256('1'), sha256('2'), machine, client, address, agent, state, user_id, decided_at, created_at, expires_at FROM device_logins",
+    ),
+    (
+        "device_logins_device_digest_key",
+        "INSERT INTO device_logins SELECT gen_random_uuid(), device_digest, sha256('2'), machine, client, address, agent, state, user_id, decided_at, created_at, expires_at FROM device_logins",
+    ),
+    (
+        "device_logins_user_digest_key",
+        "INSERT INTO device_logins SELECT gen_random_uuid(), sha256('1'), user_digest, machine, client, address, agent, state, user_id, decided_at, created_at, expires_at FROM device_logins",
+    ),
+    ("device_logins_device_digest_check", "UPDATE device_logins SET device_digest = substr(device_digest, 2)"),
+    ("device_logins_user_digest_check", "UPDATE device_logins SET user_digest = substr(user_digest, 2)"),
+    ("device_logins_state_check", "UPDATE device_logins SET state = 'perhaps'"),
+    ("device_logins_check", "UPDATE device_logins SET expires_at = created_at"),
+    ("device_logins_check1", "UPDATE device_logins SET user_id = NULL"),
+    ("device_logins_check2", "UPDATE device_logins SET decided_at = NULL"),
+    ("trusts_pkey", "INSERT INTO trusts SELECT * FROM trusts"),
+    (
+        "trusts_name",
+        "INSERT INTO trusts SELECT gen_random_uuid(), 'APP', system, issuer, audience, claims, algorithms, ca, workspace_id, repos, permission, lifetime_seconds, max_age_seconds, once, recycled_names, created_at, created_by_name FROM trusts",
+    ),
+    ("trusts_claims_check", "UPDATE trusts SET claims = '{}'"),
+    ("trusts_claims_check", "UPDATE trusts SET claims = '{NULL}'"),
+    ("trusts_algorithms_check", "UPDATE trusts SET algorithms = '{}'"),
+    ("trusts_repos_check", "UPDATE trusts SET repos = '{}'"),
+    ("trusts_permission_check", "UPDATE trusts SET permission = 'admin'"),
+    ("trusts_lifetime_seconds_check", "UPDATE trusts SET lifetime_seconds = 3601"),
+    ("trusts_lifetime_seconds_check", "UPDATE trusts SET lifetime_seconds = 59"),
+    ("trusts_max_age_seconds_check", "UPDATE trusts SET max_age_seconds = 86401"),
+    ("trusts_once_check", "UPDATE trusts SET once = 'never'"),
+    ("trust_pins_pkey", "INSERT INTO trust_pins SELECT * FROM trust_pins"),
+    ("trust_uses_pkey", "INSERT INTO trust_uses SELECT * FROM trust_uses"),
+    ("trust_uses_digest_check", "UPDATE trust_uses SET digest = substr(digest, 2)"),
     ("audit_pkey", "INSERT INTO audit SELECT * FROM audit"),
     ("audit_outcome_check", "UPDATE audit SET outcome = 'maybe'"),
     ("audit_times_check", "UPDATE audit SET times = 0"),
