@@ -140,7 +140,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     grpc("SessionService/OpenSession", Needs::Nothing, ANY, 400),
     grpc("SessionService/MintGit", Needs::GitToken, PLACES, 200),
     // It would go on until its deadline.
-    grpc("SessionService/Watch", Needs::Credential, ANY, 504),
+    grpc("SessionService/Watch", Needs::CredentialBeyondGit, ANY, 504),
     both("GET /v1/users", "IdentityService/ListUsers", Needs::Manager, ANY, 200),
     both("POST /v1/users", "IdentityService/CreateUser", Needs::Manager, ANY, 409),
     both("GET /v1/users/{name}", "IdentityService/ShowUser", Needs::Profile, USERS, 200),

@@ -72,7 +72,7 @@ pub struct Watching {
 impl Service {
     /// Watches for the times when what was minted should be asked for again.
     pub fn watch(self: &Arc<Self>, caller: Caller) -> Result<Watching, Fault> {
-        self.recognise(&caller)?;
+        self.permit(&caller, Need::Api)?;
         let key = (caller.token().map(|token| token.id), caller.source.uid);
         let admitted = self.watchers.admit(key).ok_or_else(|| {
             Fault { retry_after: Some(60), ..Fault::new(FaultCode::RateLimited, "too many watch already") }
