@@ -18,6 +18,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("tokd dev 2>/tmp/tokd.log &", "the test's own runs"),
     ("tok audit --follow", "has no end: audit_trail.rs"),
     ("SSL_CERT_FILE=/etc/my-ca.pem", "needs an authority: remote.rs"),
+    ("tok ci exec", "runs in a job with an identity: trust.rs"),
+    ("tok login https://git.example.com", "somebody confirms it in a browser: laptop.rs"),
+    ("tok git setup https://git.example.com", "for whoever is logged in: laptop.rs"),
+    ("git clone https://git.example.com", "the same"),
+    ("tok git why origin", "the same: why.rs"),
+    ("tok doctor", "finds something to say about most machines: doctor.rs"),
+    ("tok logout", "for whoever is logged in: laptop.rs"),
 ];
 
 const EXPORT: &str = r#"[{"name":"ci","secret":"a-secret-of-reposilite","permissions":[],"routes":[]}]"#;
