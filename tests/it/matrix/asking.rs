@@ -173,7 +173,7 @@ impl World {
         };
         let mut question = grpc(name, &message);
         if name == "SessionService/Watch" {
-            question.headers.push(("grpc-timeout", "20m".to_owned()));
+            question.headers.push(("grpc-timeout", "150m".to_owned()));
         }
         Some(question)
     }

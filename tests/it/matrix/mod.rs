@@ -254,6 +254,8 @@ impl Cell {
             "16" => Verdict::Unknown,
             "7" => Verdict::Forbidden,
             "5" if done != "5" || message.contains("may%20not%20see%20it") => Verdict::Hidden,
+            // What goes on until its deadline has said something at once; else nobody had an answer in that time.
+            "4" if done == "4" && answer.body.is_empty() => return Err("no answer in time".to_owned()),
             status if status == done => Verdict::Allowed,
             "3" => Verdict::Senseless,
             status => return Err(format!("{status} {message}")),
