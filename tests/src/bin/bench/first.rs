@@ -41,7 +41,7 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, model: &str) -> 
     });
     let baseline: Contender<'_, f64> = Box::new(|_| floor.selects(clients));
     let [baseline, ours] = <[_; 2]>::try_from(interleave(ROUNDS, vec![baseline, ours])).expect("one for each");
-    let each = |skipped: usize| spent.iter().skip(2 * ROUNDS.warm_up + skipped).step_by(2).copied().collect::<Vec<_>>();
+    let each = |skipped: usize| spent.iter().skip(2 * ROUNDS.warm_up + skipped).step_by(2).cloned().collect::<Vec<_>>();
     let beside = [("one verification", each(0)), ("the same, written down and sealed", each(1))]
         .into_iter()
         .flat_map(|(what, rounds)| costs(what, &rounds))

@@ -1,5 +1,6 @@
 //! Processor time: what an answer costs even when others are at the machine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ pub(crate) fn time(pid: i32) -> Duration {
 }
 
 /// Processor time of everybody who takes part in an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Spent {
     daemon: Duration,
-    database: Duration,
+    /// By process: PostgreSQL starts some and ends them again meanwhile.
+    database: BTreeMap<i32, Duration>,
     asking: Duration,
 }
 
@@ -26,16 +28,20 @@ impl Spent {
     pub(crate) fn so_far(daemon: i32) -> Self {
         Self {
             daemon: time(daemon),
-            database: below(daemon).into_iter().map(time).sum(),
+            database: below(daemon).into_iter().map(|pid| (pid, time(pid))).collect(),
             asking: time(std::process::id().cast_signed()),
         }
     }
 
-    /// Since then.
+    fn of(&self, pid: i32) -> Duration {
+        self.database.get(&pid).copied().unwrap_or_default()
+    }
+
+    /// Since then. What ended meanwhile took its time along.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             daemon: self.daemon.saturating_sub(earlier.daemon),
-            database: self.database.saturating_sub(earlier.database),
+            database: self.database.iter().map(|(pid, now)| (*pid, now.saturating_sub(earlier.of(*pid)))).collect(),
             asking: self.asking.saturating_sub(earlier.asking),
         }
     }
@@ -50,7 +56,7 @@ pub(crate) fn costs(what: &str, rounds: &[(Spent, u32)]) -> Vec<Series> {
     };
     vec![
         part("tokd", |spent| spent.daemon),
-        part("PostgreSQL", |spent| spent.database),
+        part("PostgreSQL", |spent| spent.database.values().sum()),
         part("the asking", |spent| spent.asking),
     ]
 }
