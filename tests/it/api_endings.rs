@@ -1,7 +1,7 @@
 //! Over HTTP: ending many tokens as one act, undoing it, ending by text (RFC 7009), and why a token may or may not.
 
 use serde_json::{Value, json};
-use tok_tests::http::{Reply, Request};
+use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::normalise::invented_token;
 
 use crate::api::{People, people, problem};
@@ -45,7 +45,7 @@ fn a_selection_ends_as_one_act_and_comes_back_as_one() {
 fn whoever_holds_a_token_may_end_it_and_learns_nothing_of_others() {
     let people = people();
     let send = |token: Option<&str>, body: &str| {
-        let request = Request::post("/oauth2/revoke", "application/x-www-form-urlencoded", body);
+        let request = Request::post("/oauth2/revoke", FORM, body);
         people.environment.send(&if let Some(token) = token { request.bearer(token) } else { request })
     };
     let fresh = || people.environment.token("will", &[]);

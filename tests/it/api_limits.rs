@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use tok_tests::environment::Environment;
-use tok_tests::http::{Reply, Request};
+use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::normalise::invented_token;
 
 use crate::api::{people, problem};
@@ -21,7 +21,7 @@ fn strict() -> Environment {
 }
 
 fn form(path: &str, token: &str) -> Request {
-    Request::post(path, "application/x-www-form-urlencoded", format!("token={token}"))
+    Request::post(path, FORM, format!("token={token}"))
 }
 
 fn whoami(environment: &Environment, client: &str, token: &str) -> Reply {

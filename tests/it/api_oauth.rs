@@ -1,13 +1,13 @@
 //! The OAuth forms, exactly as their RFCs have them.
 
 use serde_json::{Value, json};
-use tok_tests::http::{Reply, Request};
+use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::normalise::invented_token;
 
 use crate::api::{People, people};
 
 fn form(people: &People, path: &str, token: Option<&str>, body: &str) -> Reply {
-    let request = Request::post(path, "application/x-www-form-urlencoded", body);
+    let request = Request::post(path, FORM, body);
     let request = if let Some(token) = token { request.bearer(token) } else { request };
     people.environment.send(&request)
 }
@@ -43,8 +43,7 @@ fn introspection_says_what_a_live_token_is_worth() {
     let said = introspected(&people, &hour).json();
     assert_eq!(said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap(), 3600);
     // By Basic, and with one's own token as the one asked about.
-    let basic =
-        Request::post("/oauth2/introspect", "application/x-www-form-urlencoded", format!("token={}", people.will));
+    let basic = Request::post("/oauth2/introspect", FORM, format!("token={}", people.will));
     assert_eq!(people.environment.send(&basic.basic("anyone", &people.will)).json()["active"], true);
 }
 

@@ -2,11 +2,9 @@
 //! requests that two readers could read differently.
 
 use serde_json::json;
-use tok_tests::http::{Reply, Request};
+use tok_tests::http::{FORM, Reply, Request};
 
 use crate::api::{people, problem};
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 #[test]
 fn what_nobody_sees_is_named_by_its_code_point_and_place() {

@@ -1,15 +1,12 @@
-//! The console's pages, as a browser without JavaScript goes through them: it opens, reads the forms, fills them in, sends
-//! them, keeps cookies.
-
-use std::collections::BTreeMap;
+//! The console's pages, as a browser without JavaScript goes through them.
 
 use serde_json::Value;
 use tok_tests::environment::Environment;
-use tok_tests::http::{Reply, Request};
+use tok_tests::http::{FORM, Reply, Request, encoded, form_of};
+use tok_tests::pages::{Form, Visitor, attribute, form, guarded};
 
 const PASSWORD: &str = "violet-tractor-97-moon";
 const WRONG: &str = "violet-tractor-97-moor";
-const FORM: &str = "application/x-www-form-urlencoded";
 
 fn people() -> Environment {
     let environment = Environment::dev();
@@ -29,159 +26,12 @@ pub(crate) fn limited(environment: &Environment) {
     environment.start_with(&environment.serve_recipe("[server]\nfailed_logins_per_minute = 6\n"));
 }
 
-/// A browser.
-struct Browser<'e> {
-    environment: &'e Environment,
-    cookies: BTreeMap<String, String>,
-}
-
-/// A form of a page.
-#[derive(Debug, Clone)]
-struct Form {
-    method: String,
-    action: String,
-    fields: Vec<(String, String)>,
-}
-
-impl<'e> Browser<'e> {
-    fn new(environment: &'e Environment) -> Self {
-        Self { environment, cookies: BTreeMap::new() }
-    }
-
-    fn send(&mut self, request: Request) -> Reply {
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = if cookies.is_empty() { request } else { request.header("Cookie", &cookies.join("; ")) };
-        let reply = self.environment.send(&request);
-        for (_, line) in reply.headers.iter().filter(|(name, _)| name == "set-cookie") {
-            assert!(
-                line.contains("; HttpOnly") && line.contains("; SameSite=Strict") && line.contains("; Path=/"),
-                "{line}"
-            );
-            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
-            if line.contains("Max-Age=0") {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
-            }
-            self.environment.canaries().register_shown(value.as_bytes());
-        }
-        reply
-    }
-
-    /// Opens a page, wherever it sends us on to.
-    fn open(&mut self, path: &str) -> Reply {
-        let mut path = path.to_owned();
-        for _ in 0..5 {
-            let reply = self.send(Request::get(&path));
-            guarded(&reply);
-            match reply.header("location") {
-                Some(next) => {
-                    assert!(next.starts_with('/') && !next.starts_with("//"), "{next}");
-                    next.clone_into(&mut path);
-                }
-                None => return reply,
-            }
-        }
-        panic!("sent round in circles");
-    }
-
-    fn submit(&mut self, form: &Form, filled: &[(&str, &str)]) -> Reply {
-        let mut fields = form.fields.clone();
-        for (name, value) in filled {
-            fields.retain(|(known, _)| known != name);
-            fields.push(((*name).to_owned(), (*value).to_owned()));
-        }
-        let body: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-        let body = body.join("&");
-        if form.method == "get" {
-            return self.open(&format!("{}?{body}", form.action));
-        }
-        let url = self.environment.url();
-        let request = Request::post(&form.action, FORM, body).header("Origin", &url);
-        let reply = self.send(request.header("Sec-Fetch-Site", "same-origin"));
-        guarded(&reply);
-        reply
-    }
-
-    /// Sends a form and goes where that leads.
-    fn follow(&mut self, form: &Form, filled: &[(&str, &str)]) -> Reply {
-        let reply = self.submit(form, filled);
-        match reply.header("location") {
-            Some(next) => self.open(next),
-            None => reply,
-        }
-    }
-
-    fn sign_in(&mut self, user: &str) {
-        let page = self.open("/login");
-        let reply = self.submit(&form(&page, "/login"), &[("user", user), ("password", PASSWORD)]);
-        assert_eq!(reply.status, 303, "{}", reply.text());
-    }
-}
-
-/// What every page has.
-fn guarded(reply: &Reply) {
-    let policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    for (name, value) in [
-        ("content-security-policy", policy),
-        ("x-frame-options", "DENY"),
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "same-origin"),
-        ("cache-control", "no-store"),
-        ("cross-origin-opener-policy", "same-origin"),
-    ] {
-        assert_eq!(reply.header(name), Some(value), "{name}: {reply:?}");
-    }
-    assert!(reply.header("permissions-policy").is_some());
-    let page = reply.text();
-    let handler = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).starts_with('=');
-    assert!(!page.contains("<script") && !page.contains("style=") && !page.split(" on").skip(1).any(handler), "{page}");
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-fn decoded(text: &str) -> String {
-    [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-}
-
-fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
-    tag.split_once(&format!(" {name}=\""))?.1.split('"').next()
-}
-
-/// The form of a page that goes there.
-fn form(page: &Reply, action: &str) -> Form {
-    let text = page.text();
-    let found = text
-        .split("<form ")
-        .skip(1)
-        .map(|form| form.split("</form>").next().unwrap())
-        .find(|form| attribute(&format!(" {form}"), "action") == Some(action));
-    let found = found.unwrap_or_else(|| panic!("no form for {action}: {} {text}", page.status));
-    let fields = found
-        .split("<input ")
-        .skip(1)
-        .map(|input| format!(" {}", input.split('>').next().unwrap()))
-        .map(|input| {
-            let of = |name| decoded(attribute(&input, name).unwrap_or_default());
-            (of("name"), of("value"))
-        })
-        .collect();
-    let head = format!(" {}", found.split('>').next().unwrap());
-    Form { method: attribute(&head, "method").unwrap().to_owned(), action: action.to_owned(), fields }
-}
-
 fn post(environment: &Environment, path: &str, fields: &[(&str, &str)]) -> Reply {
-    let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    environment.send(&Request::post(path, FORM, body.join("&")))
+    environment.send(&Request::form(path, fields))
 }
 
-fn begin(environment: &Environment, machine: &str) -> Value {
+/// A login that waits for somebody to let it in.
+pub(crate) fn begin(environment: &Environment, machine: &str) -> Value {
     let reply = post(environment, "/oauth2/device_authorization", &[("client_id", "tok"), ("machine", machine)]);
     assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-store")), "{}", reply.text());
     let begun = reply.json();
@@ -189,7 +39,8 @@ fn begin(environment: &Environment, machine: &str) -> Value {
     begun
 }
 
-fn poll(environment: &Environment, begun: &Value) -> Reply {
+/// Asks whether somebody did.
+pub(crate) fn poll(environment: &Environment, begun: &Value) -> Reply {
     let code = begun["device_code"].as_str().unwrap();
     let grant = "urn:ietf:params:oauth:grant-type:device_code";
     post(environment, "/oauth2/token", &[("grant_type", grant), ("device_code", code), ("client_id", "tok")])
@@ -211,7 +62,7 @@ fn a_device_is_let_in_by_somebody_who_signs_in_and_says_yes() {
     let begun = begin(&environment, "build-7");
     assert_eq!(error(&poll(&environment, &begun)), is(400, "authorization_pending"));
     assert_eq!(error(&poll(&environment, &begun)), is(400, "slow_down"));
-    let mut browser = Browser::new(&environment);
+    let mut browser = Visitor::new(&environment);
     // The whole address asks who one is, then who the device is.
     let whole = begun["verification_uri_complete"].as_str().unwrap().strip_prefix(&environment.url()).unwrap();
     let page = browser.open(whole);
@@ -266,8 +117,8 @@ fn a_device_is_let_in_by_somebody_who_signs_in_and_says_yes() {
 #[test]
 fn a_device_is_refused_or_came_too_late_or_was_never_there() {
     let environment = people();
-    let mut browser = Browser::new(&environment);
-    browser.sign_in("ann");
+    let mut browser = Visitor::new(&environment);
+    browser.sign_in("ann", PASSWORD);
     let begun = begin(&environment, "<script>alert(1)</script>");
     let typed = form(&browser.open("/device"), "/device");
     let code = begun["user_code"].as_str().unwrap().to_lowercase().replace('-', " ");
@@ -299,18 +150,17 @@ fn a_device_is_refused_or_came_too_late_or_was_never_there() {
 #[test]
 fn forms_are_taken_from_pages_of_this_server_and_from_whom_they_were_made_for() {
     let environment = people();
-    let mut ann = Browser::new(&environment);
-    ann.sign_in("ann");
-    let mut bob = Browser::new(&environment);
-    bob.sign_in("bob");
+    let mut ann = Visitor::new(&environment);
+    ann.sign_in("ann", PASSWORD);
+    let mut bob = Visitor::new(&environment);
+    bob.sign_in("bob", PASSWORD);
     let begun = begin(&environment, "victim");
     let path = format!("/device?user_code={}", begun["user_code"].as_str().unwrap());
     let consent = form(&ann.open(&path), "/device");
     let theirs = form(&bob.open(&path), "/device");
     let body = |form: &Form| {
-        let fields: Vec<String> =
-            form.fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        format!("{}&decision=approve", fields.join("&"))
+        let fields = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        form_of(fields.chain([("decision", "approve")]))
     };
     let whole = body(&consent);
     let unsealed = format!("user_code={}&decision=approve", begun["user_code"].as_str().unwrap());
@@ -338,7 +188,7 @@ fn forms_are_taken_from_pages_of_this_server_and_from_whom_they_were_made_for() 
     // Logging in takes a page of ours, too: nobody is signed in as somebody else without knowing.
     let stranger = Request::post("/login", FORM, format!("user=ann&password={PASSWORD}"));
     assert_eq!(environment.send(&stranger).status, 403);
-    let page = Browser::new(&environment).open("/login");
+    let page = Visitor::new(&environment).open("/login");
     let seal = &form(&page, "/login").fields[0].1.clone();
     let sealed = format!("seal={}&user=ann&password={PASSWORD}", encoded(seal));
     assert_eq!(environment.send(&Request::post("/login", FORM, sealed)).status, 403, "the cookie is missing");
@@ -356,14 +206,14 @@ fn nobody_is_sent_on_to_another_site_and_old_logins_approve_nothing() {
         ("/\\evil.example", "/device"),
         ("javascript:alert(1)", "/device"),
     ] {
-        let mut browser = Browser::new(&environment);
+        let mut browser = Visitor::new(&environment);
         let page = browser.open(&format!("/login?next={}", encoded(next)));
         let sent = form(&page, "/login");
         let reply = browser.submit(&sent, &[("user", "ann"), ("password", PASSWORD), ("next", next)]);
         assert_eq!((reply.status, reply.header("location")), (303, Some(goes)), "{next}");
     }
-    let mut browser = Browser::new(&environment);
-    browser.sign_in("ann");
+    let mut browser = Visitor::new(&environment);
+    browser.sign_in("ann", PASSWORD);
     let sessions =
         || environment.count("SELECT count(*) FROM tokens WHERE name LIKE 'browser %' AND revoked_at IS NULL");
     let before = sessions();
@@ -422,7 +272,7 @@ fn over_tls_cookies_are_tied_to_the_host_and_another_address_is_said_plainly() {
     let environment = Environment::tls();
     environment.users(&["ann"]);
     environment.tok(&["user", "passwd", "ann"]).input(format!("{PASSWORD}\n")).ok();
-    let mut browser = Browser::new(&environment);
+    let mut browser = Visitor::new(&environment);
     let page = browser.open("/login");
     browser.submit(&form(&page, "/login"), &[("user", "ann"), ("password", PASSWORD)]);
     assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["__Host-tok", "__Host-tok-visit"]);

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tok_tests::binaries;
 use tok_tests::browser::Browser;
 use tok_tests::environment::Environment;
-use tok_tests::http::Request;
+
+use crate::console::{self, begin};
 
 const PASSWORD: &str = "violet-tractor-97-moon";
 
@@ -22,18 +23,8 @@ fn people() -> Environment {
     environment
 }
 
-fn begin(environment: &Environment, machine: &str) -> Value {
-    let body = format!("client_id=tok&machine={machine}");
-    let form = "application/x-www-form-urlencoded";
-    let reply = environment.send(&Request::post("/oauth2/device_authorization", form, body));
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()
-}
-
 fn poll(environment: &Environment, begun: &Value) -> Value {
-    let code = begun["device_code"].as_str().unwrap();
-    let body = format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={code}");
-    let reply = environment.send(&Request::post("/oauth2/token", "application/x-www-form-urlencoded", body)).json();
+    let reply = console::poll(environment, begun).json();
     if let Some(token) = reply["access_token"].as_str() {
         environment.canaries().register_shown(token.as_bytes());
     }

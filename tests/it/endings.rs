@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tok_tests::environment::Environment;
-use tok_tests::http::Request;
+use tok_tests::http::{FORM, Request};
 use tok_tests::normalise::invented_token;
 
 use crate::authority::{READ, acme, asked};
@@ -273,7 +273,7 @@ fn what_somebody_unknown_ended_its_owner_brings_back_and_nobody_by_chance() {
     let environment = acme();
     let token = environment.token("will", &[]);
     let body = format!("token={token}");
-    let request = Request::post("/oauth2/revoke", "application/x-www-form-urlencoded", body);
+    let request = Request::post("/oauth2/revoke", FORM, body);
     assert_eq!(environment.send(&request).status, 200);
     assert_eq!(status(&environment, &token), 401);
     // From there or called so: it is nobody's.

@@ -1,6 +1,5 @@
 //! Logging in from elsewhere: what is kept and where, which login is meant, and how it ends.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -9,8 +8,8 @@ use nix::unistd::Pid;
 use serde_json::json;
 use tok_tests::call::Running;
 use tok_tests::environment::Environment;
-use tok_tests::http::{Reply, Request};
 use tok_tests::laptop::Laptop;
+use tok_tests::pages::{Visitor, form};
 use tok_tests::wait;
 
 fn mode(path: &std::path::Path) -> u32 {
@@ -219,35 +218,10 @@ fn begun(laptop: &Laptop<'_>, url: &str) -> (Running, String) {
 
 /// What a person does in a browser: opens the address, logs in, and decides.
 fn decide(environment: &Environment, address: &str, user: &str, password: &str, decision: &str) {
-    const FORM: &str = "application/x-www-form-urlencoded";
-    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
-    let seal = |page: &Reply| {
-        let text = page.text();
-        let value = text.split("name=\"seal\" value=\"").last().and_then(|rest| rest.split('"').next());
-        value.unwrap_or_else(|| panic!("no form: {text}")).to_owned()
-    };
-    let mut cookies = BTreeMap::new();
-    let mut send = |request: Request| {
-        let jar: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = if jar.is_empty() { request } else { request.header("Cookie", &jar.join("; ")) };
-        let reply = environment.send(&request.header("Origin", &environment.url()));
-        for (_, line) in reply.headers.iter().filter(|(name, _)| name == "set-cookie") {
-            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
-            cookies.insert(name.to_owned(), value.to_owned());
-        }
-        reply
-    };
-    let path = address.strip_prefix(&environment.url()).unwrap().to_owned();
-    let to_login = send(Request::get(&path)).header("location").unwrap().to_owned();
-    let page = send(Request::get(&to_login));
-    let body =
-        format!("seal={}&next={}&user={user}&password={}", encoded(&seal(&page)), encoded(&path), encoded(password));
-    let entered = send(Request::post("/login", FORM, body));
-    assert_eq!(entered.status, 303, "{}", entered.text());
-    let page = send(Request::get(&path));
-    let code = path.split_once("user_code=").unwrap().1;
-    let body = format!("seal={}&user_code={code}&decision={decision}", encoded(&seal(&page)));
-    let done = send(Request::post("/device", FORM, body));
+    let mut person = Visitor::new(environment);
+    let page = person.open(address.strip_prefix(&environment.url()).unwrap());
+    let page = person.follow(&form(&page, "/login"), &[("user", user), ("password", password)]);
+    let done = person.submit(&form(&page, "/device"), &[("decision", decision)]);
     assert_eq!(done.status, 200, "{}", done.text());
 }
 

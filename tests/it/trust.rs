@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tok_tests::environment::Environment;
-use tok_tests::http::{Reply, Request};
+use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::issuer::{Issuer, Manner, now};
 
 const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
@@ -44,7 +44,7 @@ fn job(more: &Value) -> Value {
 fn exchange(environment: &Environment, token: &str, more: &str) -> Reply {
     environment.canaries().register("an identity token", token);
     let body = format!("grant_type={GRANT}&subject_token_type={JWT}&subject_token={token}{more}");
-    environment.send(&Request::post("/oauth2/token", "application/x-www-form-urlencoded", body))
+    environment.send(&Request::post("/oauth2/token", FORM, body))
 }
 
 /// The error, and its description.

@@ -14,6 +14,21 @@ use crate::tls::Connection;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The type of a form's body.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Fields as the body of a form.
+pub fn form_of<'t>(fields: impl IntoIterator<Item = (&'t str, &'t str)>) -> String {
+    let fields = fields.into_iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+    fields.collect::<Vec<_>>().join("&")
+}
+
+/// Text as it stands in a form or an address (percent-encoding).
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// One request.
 #[derive(Clone)]
 pub struct Request {
@@ -33,6 +48,11 @@ impl Request {
     pub fn post(target: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { method: "POST".to_owned(), body, ..Self::get(target) }.header("Content-Type", content_type)
+    }
+
+    /// A form with these fields.
+    pub fn form(target: impl Into<String>, fields: &[(&str, &str)]) -> Self {
+        Self::post(target, FORM, form_of(fields.iter().copied()))
     }
 
     /// What git asks first: which references there are.

@@ -2,6 +2,7 @@
 
 use hyper::{Method, Request};
 use serde_json::json;
+use tok_tests::http::FORM;
 
 use super::callers::Part;
 use super::operations::{Operation, Target};
@@ -117,7 +118,7 @@ impl World {
             }
             _ => None,
         } {
-            headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
+            headers.push(("content-type", FORM.to_owned()));
             body = form.into_bytes();
         }
         if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
@@ -190,10 +191,7 @@ pub(crate) fn grpc(method: &str, message: &[u8]) -> Question {
 
 /// A form.
 pub(crate) fn form(path: &str, body: &str) -> Question {
-    let headers = vec![
-        ("content-type", "application/x-www-form-urlencoded".to_owned()),
-        ("content-length", body.len().to_string()),
-    ];
+    let headers = vec![("content-type", FORM.to_owned()), ("content-length", body.len().to_string())];
     Question { method: Method::POST, path: path.to_owned(), headers, body: body.as_bytes().to_vec() }
 }
 
