@@ -20,7 +20,7 @@ use explain::{Silent, Trace};
 use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::grant::{Cidr, Grant};
-use crate::id::UserId;
+use crate::id::{TokenId, UserId};
 use crate::name::{RepoPath, WorkspaceName};
 use crate::scope::RepoRight;
 use crate::token::Owner;
@@ -32,6 +32,11 @@ pub enum Need {
     Identity,
     /// Call the API at all. A git token is for git and nothing else.
     Api,
+    /// Ask what a token is worth that somebody presented (RFC 7662).
+    Introspect {
+        /// Which one, as far as it is anybody's.
+        token: Option<TokenId>,
+    },
     /// Do something with a repository.
     Repository {
         /// Which one.

@@ -108,6 +108,13 @@ pub(super) fn allowed(caller: &Caller, need: &Need) -> Result<(), Refusal> {
         Need::Api if caller.token().is_some_and(|token| token.kind() == TokenKind::Git) => {
             Err(Rule::Kind(TokenKind::Git).into())
         }
+        // It asks about itself and about no other.
+        Need::Introspect { token: asked } => match caller.token() {
+            Some(token) if token.kind() == TokenKind::Git && *asked != Some(token.id) => {
+                Err(Rule::Kind(TokenKind::Git).into())
+            }
+            _ => Ok(()),
+        },
         Need::Identity | Need::Api | Need::BeginLogin => Ok(()),
         Need::Repository { repo, right } => repository(caller, repo, *right, &mut Silent),
         Need::Profile { user } => scoped(caller, Scope::UserRead).and_then(|()| own(caller, Owner::User(*user))),

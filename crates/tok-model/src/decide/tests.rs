@@ -301,6 +301,22 @@ fn a_manager_who_acts_as_somebody_has_their_authority_as_far_as_the_token_reache
 }
 
 #[test]
+fn a_git_token_asks_about_itself_alone() {
+    let git = holding(
+        Grant::Git { repo: "acme/app".parse().unwrap(), permission: Permission::Read },
+        user(false, &[("acme", Role::Reader)]),
+    );
+    let own = git.token().map(|token| token.id);
+    assert_eq!(class_of(&git, Need::Introspect { token: own }), None);
+    assert_eq!(class_of(&git, Need::Introspect { token: None }), Some(Class::Forbidden));
+    assert_eq!(
+        class_of(&git, Need::Introspect { token: Some(TokenId::from_uuid(uuid::Uuid::from_u128(77))) }),
+        Some(Class::Forbidden)
+    );
+    assert_eq!(class_of(&holding(personal("", &[]), user(false, &[])), Need::Introspect { token: None }), None);
+}
+
+#[test]
 fn whoever_holds_a_token_may_end_it_whatever_else_is_wrong() {
     let mut held = holding(personal("", &[]), OwnerNow::Nobody);
     let Bearer::Token(token) = &mut held.bearer else { unreachable!() };

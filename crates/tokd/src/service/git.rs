@@ -236,7 +236,7 @@ impl Service {
             Parent::Token(parent) => {
                 let made = made(&row, parent);
                 let event = minted(&permit, &row, parent, &repo);
-                let version = super::tokens::version_of(caller);
+                let version = super::tokens::made_through(caller).map(|token| token.version);
                 let new = NewToken { parent: Some(parent), parent_version: version, ..row };
                 self.mint(Mint { permit, new, event }).await?;
                 made

@@ -59,6 +59,7 @@ fn attempted(operation: Option<&str>, need: &Need) -> Action {
         Need::ChangeProfile { .. } => Action::UserPassword,
         Need::Identity
         | Need::Api
+        | Need::Introspect { .. }
         | Need::Repository { .. }
         | Need::Profile { .. }
         | Need::SeeTokens { .. }

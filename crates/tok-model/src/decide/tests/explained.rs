@@ -11,6 +11,7 @@ proptest! {
         let mut needs = every_need();
         needs.push(Need::Identity);
         needs.push(Need::Api);
+        needs.push(Need::Introspect { token: None });
         let (need, at) = (needs.swap_remove(which.index(needs.len())), now() + TimeDelta::days(days));
         let live = decide(&caller, need.clone(), at);
         let said = explain(&caller, need, at);

@@ -32,7 +32,7 @@ use tok_model::secret::{Digest, LONGEST_SECRET};
 use tok_model::token::{Owner, Token, TokenState, check_description, check_login_name, check_name};
 use tok_store::tokens::{NewToken as NewRow, StoredSecret};
 
-use super::tokens::{parent_of, version_of};
+use super::tokens::made_through;
 use super::{Service, rng};
 use entry::{Entry, Reach, Said, Secret};
 
@@ -155,6 +155,8 @@ impl Service {
         }
         let (stored, shown) = self.stored(&name, new.dry_run, secret, met).await?;
         let Some(stored) = stored else { return Ok(Became::Imported(None, detail)) };
+        // What a manager brings in for somebody else is that somebody's, and does not end with the manager.
+        let parent = made_through(caller).filter(|_| rests_on_maker);
         let row = NewRow {
             id: TokenId::random(&mut rng()),
             secret: stored,
@@ -164,9 +166,8 @@ impl Service {
             description: said.description,
             labels: new.labels.clone(),
             max_uses: None,
-            // What a manager brings in for somebody else is that somebody's, and does not end with the manager.
-            parent: parent_of(caller).filter(|_| rests_on_maker),
-            parent_version: version_of(caller).filter(|_| rests_on_maker),
+            parent: parent.map(|token| token.id),
+            parent_version: parent.map(|token| token.version),
             local_uid: None,
         };
         match self.write_imported(permit, row, format!("from {}: {detail}", new.format)).await {

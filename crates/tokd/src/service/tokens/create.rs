@@ -28,7 +28,8 @@ impl Service {
         match (self.create_as_decided(caller, new).await, again) {
             (Err(fault), Some(new)) if fault.code == FaultCode::Conflict => {
                 let as_of_now = self.as_of_now(caller).await?;
-                if version_of(&as_of_now) == version_of(caller) {
+                let version = |caller| made_through(caller).map(|token| token.version);
+                if version(&as_of_now) == version(caller) {
                     return Err(fault);
                 }
                 self.create_as_decided(&as_of_now, new).await
@@ -47,6 +48,7 @@ impl Service {
         let chosen = new.secret.is_some();
         let about = caller.user().map(|user| user.name.as_str());
         let secret = self.new_secret(kind_of(&permit), &new.name, new.secret, about).await?;
+        let parent = made_through(caller);
         let row = NewRow {
             id: TokenId::random(&mut rng()),
             secret: secret.stored,
@@ -56,8 +58,8 @@ impl Service {
             description: new.description,
             labels: new.labels,
             max_uses: new.max_uses,
-            parent: parent_of(caller),
-            parent_version: version_of(caller),
+            parent: parent.map(|token| token.id),
+            parent_version: parent.map(|token| token.version),
             local_uid: None,
         };
         let token = if key.is_none() && !chosen {
@@ -168,23 +170,11 @@ fn asked_for(new: &NewToken) -> Zeroizing<String> {
 }
 
 /// The token that another one is made through. What a manager makes as somebody else is that somebody's: it is bounded by
-/// the manager's token when it is made, but does not rest on it.
-pub(in crate::service) fn parent_of(caller: &Caller) -> Option<TokenId> {
+/// the manager's token when it is made, but does not rest on it. What is made through a token is made only if that one
+/// still has the version that was decided on.
+pub(in crate::service) fn made_through(caller: &Caller) -> Option<&Token> {
     match &caller.bearer {
-        Bearer::Token(token) => Some(token.id),
-        Bearer::Acting { .. }
-        | Bearer::Nothing
-        | Bearer::LocalPeer { .. }
-        | Bearer::Password
-        | Bearer::Temporary { .. }
-        | Bearer::Trusted { .. } => None,
-    }
-}
-
-/// Its version, as far as the decision knows: what is made through it is made only if it still has that one.
-pub(in crate::service) fn version_of(caller: &Caller) -> Option<i32> {
-    match &caller.bearer {
-        Bearer::Token(token) => Some(token.version),
+        Bearer::Token(token) => Some(token),
         Bearer::Acting { .. }
         | Bearer::Nothing
         | Bearer::LocalPeer { .. }

@@ -3,12 +3,10 @@
 use tok_api::convert::{IntrospectedToken, Introspection};
 use tok_api::fault::Fault;
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Caller, Need, Refusal, Rule, decide};
-use tok_model::kind::TokenKind;
+use tok_model::decide::{Caller, Need, decide};
 use tok_model::token::{Owner, Token};
 
 use super::effective_scopes;
-use crate::fault::IntoFault;
 use crate::service::{Presented, Service, presented_text};
 
 impl Service {
@@ -19,16 +17,13 @@ impl Service {
     pub async fn introspect(&self, caller: &Caller, text: &str) -> Result<Introspection, Fault> {
         self.permit(caller, Need::Identity)?;
         let presented = presented_text(text.trim());
-        let git = caller.token().filter(|token| token.kind() == TokenKind::Git);
-        // Another system's secret, or one that could be guessed, is not tried for it.
-        if git.is_some() && !matches!(presented, Presented::Token(_)) {
-            return Err(Refusal::from(Rule::Kind(TokenKind::Git)).into_fault());
+        // Another system's secret, or one that could be guessed, is not tried for whoever may ask about their own alone.
+        if !matches!(presented, Presented::Token(_)) {
+            self.permit(caller, Need::Introspect { token: None })?;
         }
         let holder = self.holder(presented, caller.source.clone()).await?.ok();
         let asked = holder.as_ref().and_then(Caller::token).map(|token| token.id);
-        if git.is_some_and(|git| asked != Some(git.id)) {
-            return Err(Refusal::from(Rule::Kind(TokenKind::Git)).into_fault());
-        }
+        self.permit(caller, Need::Introspect { token: asked })?;
         let now = self.now();
         let usable = holder.filter(|holder| decide(holder, Need::Identity, now).is_ok());
         let token = usable.as_ref().and_then(|holder| Some(self.introspected(holder, holder.token()?, now)));

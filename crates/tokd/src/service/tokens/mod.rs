@@ -15,6 +15,6 @@ mod rotate;
 mod secret;
 
 pub use check::effective_scopes;
-pub(super) use create::{parent_of, version_of};
+pub(super) use create::made_through;
 pub(super) use idempotency::asker;
 pub(super) use list::page_size;
