@@ -3,6 +3,7 @@
 mod chosen;
 mod cutoff;
 mod idempotency;
+mod insert;
 mod line;
 mod list;
 mod lookup;
