@@ -160,9 +160,11 @@ fn request(chance: &mut Chance, lines: &mut Vec<(&'static str, String)>) {
         add(chance, lines, "capability[]", &["authtype", "authtype", "state", ""]);
         add(chance, lines, "capability[]", &["state", "state", "telepathy", "authtype"]);
     }
-    if chance.below(5) == 0 {
+    let url = chance.below(5) == 0;
+    if url {
         add(chance, lines, "url", URLS);
-    } else {
+    }
+    if !url || chance.below(4) == 0 {
         add(chance, lines, "protocol", PROTOCOLS);
         add(chance, lines, "host", HOSTS);
         if chance.below(8) > 0 {

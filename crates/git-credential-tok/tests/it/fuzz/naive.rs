@@ -117,8 +117,19 @@ fn lines(bytes: &[u8], limit: usize) -> Said {
 /// What is wrong with a request of git's; a URL is put in its parts.
 fn request(said: &mut Said) {
     let urls: Vec<String> = said.pairs.iter().filter(|(key, _)| key == "url").map(|(_, url)| url.clone()).collect();
-    for url in urls {
-        parts(&url, said);
+    let before = said.pairs.len();
+    for url in &urls {
+        parts(url, said);
+    }
+    if urls.len() > 1 {
+        said.faults.insert("repeated");
+    }
+    // What a URL says once more is said once.
+    for (key, value) in said.pairs.split_off(before) {
+        let same = |said: &str| said == value || key == "path" && said.trim_matches('/') == value;
+        if !said.value(&key).is_some_and(same) {
+            said.pairs.push((key, value));
+        }
     }
     said.once(&["protocol", "host", "path", "username", "password", "password_expiry_utc", "oauth_refresh_token"]);
     said.once(&["authtype", "credential", "ephemeral", "continue"]);
