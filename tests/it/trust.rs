@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tok_tests::environment::Environment;
 use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::issuer::{Issuer, Manner, now};
+use tok_tests::postgres::Database;
 
 const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
 const JWT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt";
@@ -223,6 +224,76 @@ fn of_many_who_bring_the_same_identity_token_one_gets_something() {
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
         assert!(statuses.iter().all(|status| matches!(status, 200 | 400)), "{statuses:?}");
     }
+}
+
+#[test]
+fn every_algorithm_is_verified_by_a_rule_that_names_it_and_by_no_other() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    let issuer = Issuer::new(&environment.path("issuer"));
+    let algorithms = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
+    for algorithm in algorithms {
+        issuer.publish(algorithm);
+        let claims = ["--claim", "repository=acme/app", "--claim", &format!("ref=refs/heads/{algorithm}")];
+        add(&environment, &issuer, algorithm, &[&["--algorithm", algorithm][..], &claims].concat());
+    }
+    for signed in algorithms {
+        for named in algorithms {
+            let claims = job(&json!({"ref": format!("refs/heads/{named}")}));
+            let reply = exchange(&environment, &issuer.token_with(&json!({"kid": signed}), &claims), "");
+            if signed == named {
+                assert_eq!(reply.status, 200, "{signed}: {}", reply.text());
+                environment.canaries().register("a git token", reply.json()["access_token"].as_str().unwrap());
+            } else {
+                assert_eq!(refused(&reply, 400).0, "access_denied", "signed with {signed}, for {named}");
+            }
+        }
+        // A key signs with its own algorithm only, whatever a header says of it.
+        for other in algorithms.into_iter().filter(|other| *other != signed) {
+            let claims = job(&json!({"ref": format!("refs/heads/{other}")}));
+            let claimed = issuer.token_with(&json!({"kid": signed, "alg": other}), &claims);
+            assert_eq!(refused(&exchange(&environment, &claimed, ""), 400).0, "invalid_grant", "{signed} as {other}");
+        }
+    }
+    // Once at first, and once because there might be another key of a name that it knows.
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[test]
+fn of_two_daemons_on_one_database_one_gives_something_for_an_identity_token() {
+    let database = Database::empty();
+    let (one, other) = (Environment::new(), Environment::new());
+    one.start_with(&one.serve_recipe("").variable("DATABASE_URL", database.url()));
+    // One pepper for both.
+    std::fs::create_dir_all(other.data()).unwrap();
+    std::fs::copy(one.data().join("pepper"), other.data().join("pepper")).unwrap();
+    other.start_with(&other.serve_recipe("").variable("DATABASE_URL", database.url()));
+    one.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    let issuer = Issuer::new(&one.path("issuer"));
+    add(&one, &issuer, "app", &["--claim", "repository=acme/app"]);
+    let mut winners = [0; 2];
+    for round in 0..12 {
+        // Without a `jti` it is all that is signed that counts.
+        let claims = if round % 2 == 0 { json!({}) } else { json!({"jti": null, "run_id": round}) };
+        let token = issuer.token(&job(&claims));
+        other.canaries().register("an identity token", &token);
+        let replies: Vec<(usize, Reply)> = thread::scope(|scope| {
+            let ask = |number: usize| {
+                let (environment, token) = ([&one, &other][number % 2], &token);
+                scope.spawn(move || (number % 2, exchange(environment, token, "")))
+            };
+            let all: Vec<_> = (0..6).map(ask).collect();
+            all.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let given: Vec<usize> = replies.iter().filter(|(_, reply)| reply.status == 200).map(|(at, _)| *at).collect();
+        assert_eq!(given.len(), 1, "{:?}", replies.iter().map(|(at, reply)| (at, reply.text())).collect::<Vec<_>>());
+        winners[given[0]] += 1;
+        for (_, reply) in replies.iter().filter(|(_, reply)| reply.status != 200) {
+            assert!(refused(reply, 400).1.contains("exchanged before"), "{}", reply.text());
+        }
+    }
+    assert_eq!(database.rows("SELECT count(*) AS count FROM tokens WHERE kind = 'git'")[0]["count"], 12);
+    assert_eq!(winners.iter().sum::<u32>(), 12);
 }
 
 #[test]
