@@ -6,6 +6,7 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use tok_tests::call::Call;
 use tok_tests::environment::Environment;
 use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::issuer::{Issuer, Manner, now};
@@ -330,14 +331,17 @@ fn a_manager_sees_expected_against_seen_and_the_token_stays_good() {
 }
 
 /// A job's `tok ci exec`: its CA file trusts the server and the runner.
-fn ci(environment: &Environment, issuer: &Issuer, arguments: &[&str]) -> tok_tests::call::Call {
+fn ci(environment: &Environment, issuer: &Issuer, arguments: &[&str]) -> Call {
+    let call = environment.tok(&["ci"]).arguments(arguments.iter().copied());
+    as_job(environment, issuer, call)
+}
+
+/// Any program, where a job runs.
+fn as_job(environment: &Environment, issuer: &Issuer, call: Call) -> Call {
     let both = environment.path("both.pem");
     let text = |path| std::fs::read_to_string(path).unwrap();
     std::fs::write(&both, text(environment.authority().trust()) + &text(issuer.trust())).unwrap();
-    environment
-        .tok(&["ci"])
-        .arguments(arguments.iter().copied())
-        .without("TOK_SOCKET")
+    call.without("TOK_SOCKET")
         .variable("TOK_SERVER", environment.url())
         .variable("TOK_AUDIENCE", "tok")
         .variable("SSL_CERT_FILE", both)
@@ -431,4 +435,75 @@ fn a_job_with_one_identity_token_pushes_too_and_one_without_uses_its_stored_toke
     let nothing =
         ci(&environment, &issuer, &["exec", "--", "git", "fetch"]).variable("GITHUB_ACTIONS", "true").fails(1);
     assert!(nothing.complaint().contains("id-token: write"), "{}", nothing.describe());
+}
+
+/// The lines of the workflows in docs/ci.md that run tok, with the heading that each stands under.
+fn documented() -> Vec<(String, String)> {
+    let document = std::fs::read_to_string(tok_tests::binaries::workspace().join("docs/ci.md")).unwrap();
+    let (mut heading, mut found) = (String::new(), Vec::new());
+    for line in document.lines() {
+        if let Some(title) = line.strip_prefix("### ") {
+            title.clone_into(&mut heading);
+        }
+        let line = line.trim_start().trim_start_matches("- run: ").trim_start_matches("- ");
+        if line.starts_with("tok ci exec -- ") {
+            found.push((heading.clone(), line.to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_lines_of_the_documented_workflows_do_what_they_say() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    for repo in ["acme/app", "acme/docs"] {
+        environment.pushed("alice", repo);
+    }
+    let issuer = Issuer::new(&environment.path("issuer"));
+    let secret = "the-runners-own-secret-0123456789";
+    environment.canaries().register("what the runner gave the job", secret);
+    add(&environment, &issuer, "app", &["--claim", "repository=acme/app", "--claim", "ref=refs/heads/main"]);
+    let (url, ca) = (issuer.url(), issuer.trust());
+    let docs =
+        ["trust", "add", "docs", "--system", "gitlab", "--issuer", &url, "--algorithm", "ES256", "--audience", "tok"];
+    let rule = ["--claim", "project_path=acme/docs", "--repo", "acme/docs", "--permission", "write", "--ca-file"];
+    environment.tok(&docs).arguments(rule).argument(ca).ok();
+    let lines = documented();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (number, (system, line)) in lines.iter().enumerate() {
+        let repo = if line.contains("acme/docs") { "acme/docs" } else { "acme/app" };
+        let tree = environment.work(&repo.replace('/', "-"));
+        environment.commit(&tree, &format!("file{number}"), "by a job");
+        let script = line.replace("https://git.example.com", &environment.url());
+        let call = as_job(&environment, &issuer, environment.call("sh").arguments(["-ec", &script]));
+        let call = match system.as_str() {
+            "GitHub Actions" | "Forgejo Actions" => issuer
+                .job(secret, job(&json!({})))
+                .into_iter()
+                .fold(call, |call, (name, value)| call.variable(name, value)),
+            "GitLab CI/CD" => {
+                let claims = json!({"project_path": "acme/docs", "project_id": "5", "namespace_path": "acme", "namespace_id": "3"});
+                call.variable("TOK_ID_TOKEN", issuer.token(&claims))
+            }
+            _ => {
+                let made = environment.tok(&[
+                    "token",
+                    "create",
+                    "CI",
+                    "--kind",
+                    "repo",
+                    "--repo",
+                    repo,
+                    "--permission",
+                    "write",
+                ]);
+                call.variable("TOK_TOKEN", made.acting_as("alice").ok().line().to_owned())
+            }
+        };
+        let done = call.directory(&tree).run();
+        assert_eq!(done.code, Some(0), "{system}: {}", done.describe());
+        let pushed = environment.git(&tree, &["ls-remote", "origin", "main"]).acting_as("alice").ok();
+        assert!(pushed.text().starts_with(&environment.revision(&tree, "HEAD")), "{system}: {}", pushed.text());
+    }
 }
