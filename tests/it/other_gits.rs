@@ -234,3 +234,35 @@ fn git_credential_is_a_way_for_everybody_whichever_git_it_is() {
         assert_ne!(refused.code, Some(0), "{}", refused.describe());
     }
 }
+
+#[test]
+fn what_docs_git_md_has_people_run_does_what_it_says() {
+    let environment = acme();
+    environment.pushed("alice", "acme/app");
+    let page = fs::read_to_string(binaries::workspace().join("docs/git.md")).unwrap();
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let [push, helper, path] = commands.as_slice() else { panic!("{commands:?}") };
+    let run = |command: &str, url: &str| {
+        environment.call("sh").arguments(["-ec", &command.replace("https://git.example.com", url)]).ok();
+    };
+    let config = |arguments: &[&str]| {
+        let said = environment.call("git").arguments(["config", "--global"]).arguments(arguments.iter().copied()).run();
+        said.text().to_owned()
+    };
+    let key = format!("credential.{}.helper", environment.url());
+    run(push, &environment.url());
+    assert_eq!(config(&["--get-all", &key]), "\ntok --push\n", "the line that resets stays");
+    let call = environment.call("git").arguments(["credential", "fill"]).acting_as("alice");
+    let filled = call.input(format!("url={}\n\n", environment.repository("acme/app"))).shows_secret().ok();
+    assert_eq!(login(&environment, filled.text()).2, "write");
+    // git reads where it reads.
+    let before = environment.count("SELECT count(*) FROM tokens WHERE kind = 'git' AND permission = 'read'");
+    let work = environment.work("acme-app");
+    environment.git(&work, &["fetch"]).acting_as("alice").ok();
+    assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE kind = 'git' AND permission = 'read'"), before + 1);
+    for command in [helper, path] {
+        run(command, "http://127.0.0.1");
+    }
+    assert_eq!(config(&["--get-regexp", "^credential.http://127.0.0.1\\."]).lines().count(), 2);
+    environment.git(&work, &["fetch"]).acting_as("alice").ok();
+}
