@@ -26,8 +26,7 @@ fn a_server_that_was_started_again_is_found_again() {
     assert_eq!(away.text(), "");
     away.says(&["tok: ", &environment.url()]);
     assert_eq!(away.complaint().lines().count(), 1, "{}", away.describe());
-    let configuration = format!("{}[git]\ncreate_on_push = true\n", environment.authority().section());
-    environment.start_with(&environment.serve_recipe(&configuration));
+    environment.start();
     wait::until_true("git works again", || laptop.git(&["ls-remote", &url]).run().code == Some(0));
     assert_eq!(agent.pid(), pid);
 }

@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tok_tests::call::Finished;
+use tok_tests::clock::WrongClock;
 use tok_tests::environment::Environment;
 use tok_tests::laptop::Laptop;
+use tok_tests::tls::Authority;
+use tok_tests::wait;
 
 fn environment() -> Environment {
     let environment = Environment::tls();
@@ -142,6 +148,82 @@ fn what_is_wrong_with_git_is_found_and_mended_by_the_command_that_is_named() {
     let path = format!("{}:{}:/usr/bin:/bin", old.display(), environment.path("bin").display());
     let said = laptop.tok(&["doctor"]).variable("PATH", path).fails(1);
     assert!(said.text().contains("2.39") && said.text().contains("before 2.46"), "{}", said.describe());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a certificate is good or not at the time at which it is looked at")]
+fn a_certificate_that_is_no_good_or_soon_over_is_told_apart() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    well(&laptop);
+    let names = ["localhost", "127.0.0.1"];
+    let day = Duration::from_secs(24 * 3600);
+    let now = SystemTime::now();
+    let stranger = Authority::new(&environment.path("stranger"));
+    let between = |from, until| environment.authority().issue_between(&names, from, until);
+    // The server takes whatever it is given: what is wrong is seen from outside.
+    let found = |what: &str| {
+        kill(Pid::from_raw(environment.pid()), Signal::SIGHUP).unwrap();
+        wait::until(what, || {
+            let said = doctor(&laptop);
+            let found = findings(&said).into_iter().find(|finding| finding["check"] == "server")?;
+            found["what"].as_str().unwrap().contains(what).then_some((said.code, found))
+        })
+    };
+    between(now - 30 * day, now + 5 * day);
+    let (code, soon) = found("certificate ends in 4 days");
+    assert_eq!((code, &soon["severity"]), (Some(1), &"warning".into()), "{soon}");
+    for (spoil, what, why) in [
+        (&(|| between(now - 30 * day, now - day)) as &dyn Fn(), "has expired", "is this machine's clock right"),
+        (&|| between(now + day, now + 30 * day), "not valid yet", "is this machine's clock right"),
+        (&|| environment.authority().issue(&["git.example.com"]), "for another name than 127.0.0.1", "use the name"),
+        (
+            &|| {
+                stranger.issue(&names);
+                fs::copy(stranger.certificate(), environment.authority().certificate()).unwrap();
+                fs::copy(stranger.key(), environment.authority().key()).unwrap();
+            },
+            "signed by nobody that this machine trusts",
+            "SSL_CERT_FILE",
+        ),
+    ] {
+        spoil();
+        let (code, finding) = found(what);
+        assert_eq!((code, &finding["severity"], &finding["class"]), (Some(6), &"error".into(), &"unreachable".into()));
+        assert!(finding["why"].as_str().unwrap().contains(why), "{finding}");
+        assert!(finding["fix"].as_str().unwrap().starts_with("openssl s_client -connect 127.0.0.1:"), "{finding}");
+    }
+    environment.authority().issue(&names);
+    kill(Pid::from_raw(environment.pid()), Signal::SIGHUP).unwrap();
+    wait::until_true("all is well again", || doctor(&laptop).code == Some(0));
+}
+
+#[test]
+fn clocks_that_are_apart_are_told_apart() {
+    let environment = environment();
+    let laptop = environment.laptop("laptop");
+    let clock = WrongClock::start(&environment);
+    let password = laptop.password_of("alice");
+    laptop.logged_in_at(&clock.url(), "alice", &password);
+    laptop.tok(&["git", "setup", &clock.url()]).ok();
+    let doctor = || laptop.tok(&["doctor", "--json"]).run();
+    assert_eq!(doctor().code, Some(0), "{}", doctor().describe());
+    for (ahead, severity, words) in [
+        (45, "warning", "behind the server's"),
+        (-45, "warning", "ahead of the server's"),
+        (90, "error", "behind the server's"),
+        (-3600, "error", "ahead of the server's"),
+    ] {
+        clock.set_ahead(ahead);
+        let said = doctor().expect_code(1);
+        let found = findings(&said);
+        let [finding] = found.as_slice() else { panic!("one finding: {}", said.describe()) };
+        assert_eq!((&finding["check"], &finding["severity"]), (&"clock".into(), &severity.into()), "{finding}");
+        assert!(finding["what"].as_str().unwrap().contains(words), "{finding}");
+        assert_eq!(finding["fix"], "sudo timedatectl set-ntp true");
+    }
+    clock.set_ahead(0);
+    assert_eq!(doctor().code, Some(0));
 }
 
 #[test]

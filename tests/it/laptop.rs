@@ -94,6 +94,10 @@ fn several_users_and_servers_live_side_by_side() {
     laptop.logged_in("bob");
     let refused = laptop.tok(&["whoami"]).fails(5);
     refused.says(&["alice at https://", "bob at https://", "--profile", "--default"]);
+    // Of which nothing is wrong with either.
+    let status = laptop.tok(&["status", "--output", "json"]).ok();
+    assert_eq!(status.json()["logins"].as_array().unwrap().len(), 2);
+    status.says(&["several logins", "--profile"]);
     laptop.tok(&["logout"]).fails(5).says(&["--all", "alice", "bob"]);
     let url = environment.url();
     let token = environment.token("alice", &["--scopes", "user:read"]);
@@ -201,11 +205,11 @@ fn the_first_hour_of_a_laptop_needs_no_prompt_and_leaves_no_token_on_its_disk() 
 }
 
 /// A login that waits for somebody to confirm it, and the address with its code.
-fn begun(laptop: &Laptop<'_>, url: &str) -> (Running, String) {
+pub(crate) fn begun(laptop: &Laptop<'_>, url: &str, more: &str) -> (Running, String) {
     let said = laptop.home().join("said");
     // What an earlier one said is no answer.
     let _ = fs::remove_file(&said);
-    let script = format!("exec tok login {url} --no-browser --output json 2>{}", said.display());
+    let script = format!("exec tok login {url} --no-browser --output json {more} 2>{}", said.display());
     let running = laptop.call("sh").arguments(["-c", &script]).start();
     let address = wait::until("the address is shown", || {
         let text = fs::read_to_string(&said).unwrap_or_default();
@@ -217,9 +221,10 @@ fn begun(laptop: &Laptop<'_>, url: &str) -> (Running, String) {
 }
 
 /// What a person does in a browser: opens the address, logs in, and decides.
-fn decide(environment: &Environment, address: &str, user: &str, password: &str, decision: &str) {
+pub(crate) fn decide(environment: &Environment, address: &str, user: &str, password: &str, decision: &str) {
     let mut person = Visitor::new(environment);
-    let page = person.open(address.strip_prefix(&environment.url()).unwrap());
+    let (_, page) = address.split_once("://").and_then(|(_, rest)| rest.split_once('/')).unwrap();
+    let page = person.open(&format!("/{page}"));
     let page = person.follow(&form(&page, "/login"), &[("user", user), ("password", password)]);
     let done = person.submit(&form(&page, "/device"), &[("decision", decision)]);
     assert_eq!(done.status, 200, "{}", done.text());
@@ -231,7 +236,7 @@ fn a_code_that_somebody_confirms_in_a_browser_begins_a_session() {
     let laptop = environment.laptop("laptop");
     let url = environment.url();
     let password = laptop.password_of("alice");
-    let (running, address) = begun(&laptop, &url);
+    let (running, address) = begun(&laptop, &url, "");
     decide(&environment, &address, "alice", &password, "approve");
     let said = running.wait().expect_code(0).json();
     assert_eq!((&said["login"]["user"], &said["login"]["storage"]), (&json!("alice"), &json!("file")), "{said}");
@@ -239,7 +244,7 @@ fn a_code_that_somebody_confirms_in_a_browser_begins_a_session() {
     assert_eq!((&who["user"], &who["token"]["id"]), (&json!("alice"), &said["login"]["session"]));
 
     // Who says no is heard, and what was there before stays.
-    let (running, address) = begun(&laptop, &url);
+    let (running, address) = begun(&laptop, &url, "");
     decide(&environment, &address, "alice", &password, "deny");
     running.wait().expect_code(4);
     let told = fs::read_to_string(laptop.home().join("said")).unwrap();
@@ -248,7 +253,7 @@ fn a_code_that_somebody_confirms_in_a_browser_begins_a_session() {
 
     // Whoever stops waiting leaves nothing behind.
     let before = fs::read_to_string(laptop.logins()).unwrap();
-    let (running, _) = begun(&laptop, &url);
+    let (running, _) = begun(&laptop, &url, "");
     kill(Pid::from_raw(running.pid()), Signal::SIGINT).unwrap();
     assert_eq!(running.wait().code, None, "it ends as Ctrl-C ends programs");
     assert!(fs::read_to_string(laptop.logins()).unwrap() == before);

@@ -31,6 +31,7 @@ pub struct Call {
     input: Vec<u8>,
     canaries: Arc<Canaries>,
     shows_secret: bool,
+    lasts: bool,
 }
 
 impl Call {
@@ -44,6 +45,7 @@ impl Call {
             input: Vec::new(),
             canaries: Arc::clone(canaries),
             shows_secret: false,
+            lasts: false,
         };
         for (name, value) in [
             ("PATH", binaries::search_path().as_os_str()),
@@ -116,6 +118,13 @@ impl Call {
         self
     }
 
+    /// It runs for as long as the test wants it, and is killed at its end.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.lasts = true;
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Finished {
         self.start().wait()
@@ -134,9 +143,8 @@ impl Call {
     /// Starts it, to be waited for later. It has a process group of its own.
     pub fn start(self) -> Running {
         let what = self.words();
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.directory).env_clear().process_group(0);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let mut command = self.command();
+        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
@@ -147,12 +155,34 @@ impl Call {
         let stderr = collect(child.stderr.take().expect("stderr is a pipe"));
         let group = Pid::from_raw(child.id().cast_signed());
         let (over, watched) = mpsc::channel::<()>();
+        let deadline = if self.lasts { Duration::MAX } else { DEADLINE };
         thread::spawn(move || {
-            if watched.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if watched.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ = killpg(group, Signal::SIGKILL);
             }
         });
         Running { what, child, stdout, stderr, over, canaries: self.canaries, shows_secret: self.shows_secret }
+    }
+
+    /// The same program, started by another one with these words before its own.
+    pub(crate) fn in_front<const N: usize>(mut self, words: [&str; N]) -> Self {
+        let program = std::mem::take(&mut self.program).into_os_string();
+        let mut words = words.into_iter().map(OsString::from);
+        self.program = words.next().expect("there is a program").into();
+        self.arguments.splice(0..0, words.chain([program]));
+        self
+    }
+
+    /// The program with its arguments in its surroundings.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.directory).env_clear();
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub(crate) fn canaries(&self) -> &Arc<Canaries> {
+        &self.canaries
     }
 
     fn words(&self) -> String {

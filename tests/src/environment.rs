@@ -29,8 +29,9 @@ pub struct Environment {
     address: OnceLock<SocketAddr>,
     traces: AtomicUsize,
     data: PathBuf,
-    /// Who signs the daemon's certificates, if it speaks TLS.
+    /// Who signs the daemon's certificates, if it speaks TLS, and what else its configuration says.
     authority: Option<Authority>,
+    configuration: String,
     /// The agent that the helper asks, if it is not the daemon.
     agent: OnceLock<PathBuf>,
 }
@@ -56,6 +57,7 @@ impl Environment {
             address: OnceLock::new(),
             traces: AtomicUsize::new(0),
             authority: None,
+            configuration: String::new(),
             agent: OnceLock::new(),
         }
     }
@@ -63,13 +65,19 @@ impl Environment {
     /// With a running `tokd serve` that speaks TLS on its remote address and makes repositories at their first push, and
     /// git set up for it. Everything that runs here trusts its certificate.
     pub fn tls() -> Self {
+        Self::tls_with("")
+    }
+
+    /// The same, with this in its configuration.
+    pub fn tls_with(configuration: &str) -> Self {
         let mut environment = Self::new();
         template::adopt(environment.data());
         let authority = Authority::new(&environment.path("tls"));
-        authority.issue(&["localhost", "127.0.0.1"]);
-        let configuration = format!("{}[git]\ncreate_on_push = true\n", authority.section());
+        // Those behind the first are where a proxy of a test stands.
+        authority.issue(&["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"]);
+        environment.configuration = format!("{}[git]\ncreate_on_push = true\n{configuration}", authority.section());
         environment.authority = Some(authority);
-        environment.start_with(&environment.serve_recipe(&configuration));
+        environment.start();
         environment.tok(&["git", "setup", &environment.url()]).ok();
         environment
     }
@@ -158,9 +166,12 @@ impl Environment {
         }
     }
 
-    /// Starts `tokd dev`.
+    /// Starts `tokd dev`, or the daemon that speaks TLS.
     pub fn start(&self) {
-        self.start_with(&self.recipe());
+        match &self.authority {
+            Some(_) => self.start_with(&self.serve_recipe(&self.configuration)),
+            None => self.start_with(&self.recipe()),
+        }
     }
 
     /// Starts a daemon in some other way.

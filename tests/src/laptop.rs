@@ -1,9 +1,11 @@
 //! Another machine, as far as one machine can be one: a home of its own, no socket of the daemon's, and with root another
 //! system user.
 
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::unistd::{Uid, User};
 
@@ -22,6 +24,10 @@ pub struct Laptop<'a> {
     configuration: PathBuf,
     /// Who its user is, if it can be somebody else than who runs the tests.
     user: Option<User>,
+    /// The certificates that are trusted there, if they are more than the server's.
+    trust: OnceLock<PathBuf>,
+    /// What its user has in the environment, besides.
+    variables: Mutex<Vec<(String, OsString)>>,
 }
 
 impl Environment {
@@ -47,7 +53,8 @@ impl Environment {
                 fs::set_permissions(directory, Permissions::from_mode(0o711)).expect("the directory is ours");
             }
         }
-        let laptop = Laptop { environment: self, home, configuration, user };
+        let (trust, variables) = (OnceLock::new(), Mutex::default());
+        let laptop = Laptop { environment: self, home, configuration, user, trust, variables };
         let settings = "[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n";
         laptop.write(&laptop.home.join(".gitconfig"), settings);
         laptop
@@ -64,17 +71,53 @@ impl Laptop<'_> {
                 .call("setpriv")
                 .arguments([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)])
                 .arguments(["--clear-groups", "--"])
-                .argument(program)
-                .variable("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.environment.path("bin").display())),
+                .argument(program),
             None => self.environment.call(program),
         };
-        call.without("TOK_SOCKET")
+        let mut call = call
+            .without("TOK_SOCKET")
             .directory(self.work())
+            .variable("PATH", self.search_path())
             .variable("HOME", &self.home)
             .variable("XDG_CONFIG_HOME", &self.configuration)
             .variable("XDG_STATE_HOME", self.home.join("state"))
             .variable("XDG_RUNTIME_DIR", self.home.join("run"))
-            .variable("TOK_STORAGE", "file")
+            .variable("TOK_STORAGE", "file");
+        if let Some(trust) = self.trust.get() {
+            call = call.variable("SSL_CERT_FILE", trust);
+        }
+        for (name, value) in self.variables.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            call = call.variable(name, value);
+        }
+        call
+    }
+
+    /// What programs there are looked for on.
+    pub(crate) fn search_path(&self) -> OsString {
+        match &self.user {
+            Some(_) => format!("{}:/usr/local/bin:/usr/bin:/bin", self.programs().display()).into(),
+            None => binaries::search_path(),
+        }
+    }
+
+    /// Where our programs are, if its user is not who built them.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.environment.path("bin")
+    }
+
+    /// From now on its user has this in the environment.
+    pub fn set(&self, name: &str, value: impl Into<OsString>) {
+        self.variables.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), value.into()));
+    }
+
+    /// From now on these servers' certificates are trusted there, too.
+    pub fn trusts(&self, others: &[&Environment]) {
+        let known = std::iter::once(self.environment).chain(others.iter().copied());
+        let certificates: String =
+            known.map(|server| fs::read_to_string(server.authority().trust()).expect("the file is there")).collect();
+        let path = self.home.join("trust.pem");
+        self.write(&path, &certificates);
+        self.trust.set(path).expect("it is said once what is trusted");
     }
 
     /// Something about a program there: its stdin and stdout are a shell's, which runs in a session of D-Bus with an
@@ -106,7 +149,8 @@ impl Laptop<'_> {
     pub fn git_as(&self, program: &str, arguments: &[&str]) -> Call {
         let call = self.call(program).arguments(arguments.iter().copied()).variable("GIT_TERMINAL_PROMPT", "0");
         if self.environment.has_tls() {
-            call.variable("GIT_SSL_CAINFO", self.environment.authority().trust())
+            let server = || self.environment.authority().trust();
+            call.variable("GIT_SSL_CAINFO", self.trust.get().cloned().unwrap_or_else(server))
         } else {
             call
         }
@@ -120,6 +164,11 @@ impl Laptop<'_> {
     /// Its user's home.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// Where its user's settings are, logins among them.
+    pub fn configuration(&self) -> &Path {
+        &self.configuration
     }
 
     /// Where work trees go.

@@ -22,10 +22,14 @@ enum Plan {
     Cut(usize),
     /// It is passed on, and what is answered is not, until whoever waits for it is hung up on.
     Swallow,
+    /// Connections before the one with this number are silent, both ways; later ones pass everything.
+    Freeze(usize),
 }
 
 struct State {
     plan: Plan,
+    /// Connections that were made.
+    made: usize,
     /// Connections that wait at a `Hold`.
     held: usize,
     /// Connections that met a `Cut`.
@@ -48,8 +52,10 @@ impl Proxy {
             .find_map(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), target.port())).ok())
             .expect("one of the loopback addresses has this port free");
         let address = listener.local_addr().expect("a listener has an address");
-        let shared =
-            Arc::new((Mutex::new(State { plan: Plan::Pass, held: 0, cut: 0, unanswered: Vec::new() }), Condvar::new()));
+        let shared = Arc::new((
+            Mutex::new(State { plan: Plan::Pass, made: 0, held: 0, cut: 0, unanswered: Vec::new() }),
+            Condvar::new(),
+        ));
         let proxy = Self { address, target, shared: Arc::clone(&shared) };
         // Lives until the process ends: an idle thread costs nothing.
         thread::spawn(move || {
@@ -84,6 +90,14 @@ impl Proxy {
     /// From now on the server gets what clients send, and no client gets an answer.
     pub fn swallow(&self) {
         self.plan(Plan::Swallow);
+    }
+
+    /// From now on nothing gets through the connections that there are, and new ones work: as after a night in a bag.
+    pub fn freeze(&self) {
+        let mut state = lock(&self.shared.0);
+        state.plan = Plan::Freeze(state.made);
+        drop(state);
+        self.shared.1.notify_all();
     }
 
     /// Hangs up on everybody whose answer was swallowed; from now on everything passes.
@@ -125,14 +139,18 @@ impl Proxy {
 fn serve(client: &TcpStream, target: SocketAddr, shared: &Arc<(Mutex<State>, Condvar)>) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let (Ok(from_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else { return };
+    let mut state = lock(&shared.0);
+    let number = state.made;
+    state.made += 1;
+    drop(state);
     let answered = Arc::clone(shared);
-    let back = thread::spawn(move || relay(&from_server, &to_client, &answered));
-    up(client, &server, shared);
+    let back = thread::spawn(move || relay(number, &from_server, &to_client, &answered));
+    up(number, client, &server, shared);
     let _ = back.join();
 }
 
 /// What the client sends, under the plan.
-fn up(mut client: &TcpStream, mut server: &TcpStream, shared: &(Mutex<State>, Condvar)) {
+fn up(number: usize, mut client: &TcpStream, mut server: &TcpStream, shared: &(Mutex<State>, Condvar)) {
     let mut passed = 0;
     let mut chunk = [0; 16 * 1024];
     loop {
@@ -145,6 +163,7 @@ fn up(mut client: &TcpStream, mut server: &TcpStream, shared: &(Mutex<State>, Co
         };
         let mut rest = &chunk[..count];
         while !rest.is_empty() {
+            thaw(number, shared);
             let Some(now) = allowed(client, server, shared, passed, rest.len()) else { return };
             if server.write_all(&rest[..now]).is_err() {
                 let _ = client.shutdown(Shutdown::Both);
@@ -167,7 +186,7 @@ fn allowed(
     let mut state = lock(&shared.0);
     loop {
         match state.plan {
-            Plan::Pass | Plan::Swallow => return Some(asked),
+            Plan::Pass | Plan::Swallow | Plan::Freeze(_) => return Some(asked),
             Plan::Hold(limit) | Plan::Cut(limit) if passed < limit => return Some(asked.min(limit - passed)),
             Plan::Cut(_) => {
                 state.cut += 1;
@@ -187,13 +206,20 @@ fn allowed(
     }
 }
 
+/// Waits for as long as this connection is frozen.
+fn thaw(number: usize, shared: &(Mutex<State>, Condvar)) {
+    let frozen = |state: &mut State| matches!(state.plan, Plan::Freeze(limit) if number < limit);
+    drop(shared.1.wait_while(lock(&shared.0), frozen));
+}
+
 /// What the server answers, unless it is swallowed.
-fn relay(mut from: &TcpStream, mut to: &TcpStream, shared: &(Mutex<State>, Condvar)) {
+fn relay(number: usize, mut from: &TcpStream, mut to: &TcpStream, shared: &(Mutex<State>, Condvar)) {
     let mut chunk = [0; 16 * 1024];
     let mut swallowing = false;
     loop {
         match from.read(&mut chunk) {
             Ok(count) if count > 0 => {
+                thaw(number, shared);
                 let mut state = lock(&shared.0);
                 if state.plan == Plan::Swallow && !swallowing {
                     swallowing = true;

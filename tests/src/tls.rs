@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
@@ -28,8 +28,9 @@ impl Authority {
         fs::create_dir_all(directory).expect("the directory is ours");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Who signs has another name than who is signed, or OpenSSL takes what is signed for self-signed.
-        params.distinguished_name.push(DnType::CommonName, "the authority of a test");
+        // Who signs has another name than who is signed, or OpenSSL takes what is signed for self-signed; and who trusts
+        // several tells them apart by their names.
+        params.distinguished_name.push(DnType::CommonName, format!("the authority of {}", directory.display()));
         let key = KeyPair::generate().expect("there is chance");
         let own = params.self_signed(&key).expect("the key signs");
         fs::write(directory.join("ca.pem"), own.pem()).expect("the directory is ours");
@@ -53,9 +54,18 @@ impl Authority {
 
     /// Makes a new pair for a server of these names, and puts it in the place of the old one.
     pub fn issue(&self, names: &[&str]) {
-        let names = names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        self.sign(&named(names));
+    }
+
+    /// The same with a certificate that is good between these moments only.
+    pub fn issue_between(&self, names: &[&str], from: SystemTime, until: SystemTime) {
+        let mut params = named(names);
+        (params.not_before, params.not_after) = (from.into(), until.into());
+        self.sign(&params);
+    }
+
+    fn sign(&self, params: &CertificateParams) {
         let key = KeyPair::generate().expect("there is chance");
-        let params = CertificateParams::new(names).expect("the names are good");
         let signed = params.signed_by(&key, &self.issuer).expect("the key signs");
         fs::write(self.certificate(), signed.pem()).expect("the directory is ours");
         fs::write(self.key(), key.serialize_pem()).expect("the directory is ours");
@@ -67,6 +77,11 @@ impl Authority {
         let (certificate, key) = (self.certificate(), self.key());
         format!("[server.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display())
     }
+}
+
+fn named(names: &[&str]) -> CertificateParams {
+    let names = names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    CertificateParams::new(names).expect("the names are good")
 }
 
 /// A client's settings: it trusts what is in this file, and speaks these protocols (RFC 7301).

@@ -16,6 +16,7 @@ mod trouble;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tok_model::credential::{CredentialRequest, Hint, Operation, RelayRequest, RelayedAnswer};
+use tok_model::url::Origin;
 
 use crate::arguments::{Call, Task};
 use crate::deadline::Deadline;
@@ -113,5 +114,19 @@ fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), T
             return Ok(());
         }
     }
+    if !sockets::is_chosen(call.socket.as_deref()) {
+        advise(call.operation, message.credential());
+    }
     Ok(())
+}
+
+/// Nobody had anything to say, and git goes on to its next helper or asks somebody: whoever reads its question should know
+/// that there is another way, if the server is one of ours by its own challenge.
+fn advise(operation: Operation, credential: &CredentialRequest) {
+    if operation == Operation::Get
+        && credential.challenge().is_some()
+        && let Some(server) = credential.origin().ok().filter(Origin::acceptable)
+    {
+        output::complain(&format!("nobody is logged in at {server} from here; run `tok login {server}`"));
+    }
 }

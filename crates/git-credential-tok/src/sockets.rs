@@ -32,7 +32,7 @@ pub(crate) struct Candidate {
 /// The sockets to ask, in order: a chosen one alone, or else the user's agent and then the machine's daemon, unless it is
 /// for the user's own ears.
 pub(crate) fn candidates(option: Option<&Path>, agent: Option<&Path>, private_only: bool) -> Vec<Candidate> {
-    let chosen = option.map(Path::to_owned).or_else(|| path("TOK_SOCKET"));
+    let chosen = chosen(option);
     let is_agent = |path: &Path| Some(path) == agent;
     match chosen {
         Some(path) => vec![Candidate { is_agent: is_agent(&path), path, chosen: true }],
@@ -42,6 +42,15 @@ pub(crate) fn candidates(option: Option<&Path>, agent: Option<&Path>, private_on
             paths.map(|path| Candidate { is_agent: is_agent(&path), path, chosen: false }).collect()
         }
     }
+}
+
+/// Whether the user named a socket: what is behind it is their business, and nothing else is looked for.
+pub(crate) fn is_chosen(option: Option<&Path>) -> bool {
+    chosen(option).is_some()
+}
+
+fn chosen(option: Option<&Path>) -> Option<PathBuf> {
+    option.map(Path::to_owned).or_else(|| path("TOK_SOCKET"))
 }
 
 /// Connects, and makes sure of who listens. Nothing if nobody does.

@@ -180,6 +180,18 @@ impl Failure {
         }
     }
 
+    /// Whether more than one thing fits.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Said(complaint) if complaint.code == FaultCode::Ambiguous.as_str())
+    }
+
+    /// The same as words beside an answer, for whom it is no failure.
+    pub(crate) fn note(&self) -> String {
+        let Self::Said(complaint) = self else { return String::new() };
+        let hint = complaint.hint.as_ref().map(|hint| format!("\n  {}", output::safe(hint))).unwrap_or_default();
+        format!("note: {}{hint}\n", output::safe(&complaint.message))
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> u8 {
         match self {

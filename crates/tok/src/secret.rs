@@ -1,17 +1,20 @@
 //! Secrets on their way in: from stdin, from a file that nobody else may read, or typed without being shown. Never from an
 //! argument or a variable of their own.
 
+mod terminal;
+
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use secrecy::{ExposeSecret as _, SecretString};
-use zeroize::{Zeroize as _, Zeroizing};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 use crate::exit::Failure;
-use crate::output::{Output, complain, safe};
+use crate::output::safe;
+
+pub(crate) use self::terminal::{typed, typed_twice};
 
 /// More than any secret has, in bytes.
 const MOST_BYTES: u64 = 4096;
@@ -75,30 +78,6 @@ pub(crate) fn long_from_any_file(path: &Path, what: &str) -> Result<SecretString
     read_at_most(file, what, &shown, MOST_BYTES_OF_LONG)
 }
 
-/// Asks for a new secret twice, without showing it.
-pub(crate) fn typed_twice(out: Output, what: &str) -> Result<SecretString, Failure> {
-    let first = typed(out, &format!("New {what}: "))?;
-    let again = typed(out, &format!("The same {what} again: "))?;
-    if first.expose_secret() == again.expose_secret() {
-        Ok(first)
-    } else {
-        Err(Failure::usage(format!("that was not the same {what} twice")).hint("nothing was changed; try again"))
-    }
-}
-
-/// Asks for a secret, without showing it.
-pub(crate) fn typed(out: Output, question: &str) -> Result<SecretString, Failure> {
-    if !out.interactive {
-        return Err(Failure::usage("there is no terminal to ask on").hint("give it on stdin, as in `… < file`"));
-    }
-    complain(question);
-    let quiet = Quiet::start().map_err(|error| Failure::local(format!("cannot hide what is typed: {error}")))?;
-    let line = line(&mut io::stdin().lock());
-    drop(quiet);
-    complain("\n");
-    line
-}
-
 fn read(from: impl Read, what: &str, place: &str) -> Result<SecretString, Failure> {
     read_at_most(from, what, place, MOST_BYTES)
 }
@@ -118,56 +97,10 @@ fn read_at_most(from: impl Read, what: &str, place: &str, most: u64) -> Result<S
     Ok(SecretString::from(text))
 }
 
-/// A line of keys, as a terminal sends them when it does nothing about them by itself.
-fn line(keys: &mut impl Read) -> Result<SecretString, Failure> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(256));
-    let mut key = [0_u8];
-    loop {
-        let read = keys.read(&mut key).map_err(|error| Failure::local(format!("cannot read the terminal: {error}")))?;
-        match key[0] {
-            _ if read == 0 => return Err(Failure::cancelled()),
-            b'\r' | b'\n' => break,
-            // Ctrl-C, Ctrl-D, Ctrl-\
-            0x03 | 0x04 | 0x1c => return Err(Failure::cancelled()),
-            // Backspace: a whole character, however many bytes it has.
-            0x08 | 0x7f => while bytes.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
-            // Ctrl-U
-            0x15 => bytes.clear(),
-            byte if bytes.len() as u64 <= MOST_BYTES => bytes.push(byte),
-            _ => {}
-        }
-        key.zeroize();
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::usage("what was typed is not text"))?;
-    if text.is_empty() {
-        return Err(Failure::usage("nothing was typed").hint("nothing was changed; try again"));
-    }
-    Ok(SecretString::from(text))
-}
-
-/// A terminal that shows no keys, and leaves even Ctrl-C to us, so that it is put right again whatever happens.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn start() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(io::stdin(), OptionalActions::Drain, &quiet)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // If this fails the terminal is gone, and nobody needs it.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret as _;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn said(secret: Result<SecretString, Failure>) -> String {
@@ -187,19 +120,6 @@ mod tests {
         {
             assert!(said(read(bytes, "a secret", "stdin")).contains(words), "{words}");
         }
-    }
-
-    #[test]
-    fn keys_make_a_line() {
-        for (keys, expected) in
-            [(&b"pa\x7fss\r"[..], "pss"), ("päh\u{7f}\u{7f}x\n".as_bytes(), "px"), (b"no\x15yes\n", "yes")]
-        {
-            assert_eq!(said(line(&mut &*keys)), expected);
-        }
-        for keys in [&b"abc\x03"[..], b"abc\x04", b"abc"] {
-            assert!(said(line(&mut &*keys)).contains("cancelled"));
-        }
-        assert!(said(line(&mut &b"\n"[..])).contains("nothing was typed"));
     }
 
     #[test]

@@ -102,6 +102,16 @@ fn sockets_are_tried_in_order_and_a_chosen_one_is_the_only_one() {
 #[test]
 fn nothing_listens_and_nothing_is_said_unless_asked() {
     let runtime = TempDir::new().unwrap();
+    // Any other server is none of our business; one of ours has a way in that its user may not know.
+    let quiet = |request: &str| run(helper().env("XDG_RUNTIME_DIR", runtime.path()).arg("get"), request);
+    for foreign in [REQUEST.replace("realm=\"tok\"", "realm=\"git\""), REQUEST.replace("https", "http")] {
+        let outcome = quiet(&foreign);
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""), "{foreign}");
+    }
+    let outcome = quiet(REQUEST);
+    let advice =
+        "tok: nobody is logged in at https://git.example.com from here; run `tok login https://git.example.com`\n";
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", advice));
     let outcome = run(helper().env("XDG_RUNTIME_DIR", runtime.path()).env("TOK_LOG", "debug").arg("get"), REQUEST);
     assert_eq!(outcome.stdout, "");
     assert!(outcome.stderr.contains("agent.sock"), "{outcome:?}");

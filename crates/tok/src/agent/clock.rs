@@ -28,3 +28,21 @@ impl Moment {
         self.0.as_secs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_clock_that_goes_on_while_the_machine_sleeps() {
+        let read = |clock| {
+            let time = clock_gettime(clock);
+            Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+        };
+        let before = read(ClockId::Boottime);
+        let now = Moment::now();
+        assert!(before <= now.0 && now.0 <= read(ClockId::Boottime));
+        assert_eq!(Moment(before).since(now), Duration::ZERO);
+        assert_eq!(now.after(Duration::from_secs(9)).since(now), Duration::from_secs(9));
+    }
+}

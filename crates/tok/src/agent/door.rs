@@ -89,7 +89,8 @@ async fn get(session: &Arc<Session>, request: &RelayRequest, wish: &Wish) -> Ans
     };
     let asked = tokio::time::timeout(MINTING, session.token(key, wish.failed())).await.unwrap_or_else(|_| Err(late()));
     let answered = asked.and_then(|kept| {
-        let given = Given { username: &kept.username, text: kept.text(), id: kept.id, expires_at: kept.ends_here() };
+        let ends = kept.ends_here(Moment::now(), crate::context::now());
+        let given = Given { username: &kept.username, text: kept.text(), id: kept.id, expires_at: ends };
         wish.answer(request.credential(), given).map_err(|why| Fault::new(FaultCode::Internal, why))
     });
     answered.unwrap_or_else(|fault| {

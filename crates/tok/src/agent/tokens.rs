@@ -89,14 +89,18 @@ impl Kept {
         self.text.as_ref().clone()
     }
 
-    /// When it ends by this machine's clock, which is the one that git looks at.
-    pub(super) fn ends_here(&self) -> Timestamp {
-        self.expires_at + self.skew
+    /// When it ends by this machine's clock, which is the one that git looks at; `wall` is what it shows.
+    pub(super) fn ends_here(&self, now: Moment, wall: Timestamp) -> Timestamp {
+        let known = self.expires_at + self.skew;
+        let measured = wall + TimeDelta::from_std(self.left(now)).unwrap_or_default();
+        // Somebody may have set that clock since, as it happens when a machine wakes up.
+        if (measured - known).abs() < NOTABLE_SKEW { known } else { measured }
     }
 
     fn wants_renewal(&self, now: Moment) -> bool {
-        // Of a token that never lives much longer, half its life is soon enough.
-        let below = RENEW_BELOW.max(self.lifetime / 5).min(self.lifetime / 2);
+        // A token that never lives much longer rests for a quarter of its life: it is good for nobody with less than a
+        // minute left, and until that is looked at again some seconds pass.
+        let below = RENEW_BELOW.max(self.lifetime / 5).min(self.lifetime / 4 * 3);
         self.left(now) < below
     }
 }
@@ -218,11 +222,31 @@ mod tests {
             let kept = kept(900, Some(ahead));
             assert!(kept.lasts(later(&kept, 838)), "{ahead}");
             assert!(!kept.lasts(later(&kept, 840)), "{ahead}");
-            let here = (kept.ends_here() - wall()).num_seconds();
+            let here = (kept.ends_here(kept.got, wall()) - wall()).num_seconds();
             assert!((895..=930).contains(&here), "git sees {here} s with a clock that is {ahead} s ahead");
         }
         let unknown = kept(900, None);
         assert!(unknown.lasts(later(&unknown, 810)) && !unknown.lasts(later(&unknown, 811)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_and_a_machine_that_sleeps_change_nothing() {
+        for ahead in [None, Some(0), Some(-600)] {
+            let kept = kept(900, ahead);
+            let left = |slept: u64, set: i64| {
+                let wall = wall() + TimeDelta::seconds(i64::try_from(slept).unwrap() + set);
+                (kept.ends_here(later(&kept, slept), wall) - wall).num_seconds()
+            };
+            for set in [-7200, -60, 0, 60, 7200] {
+                assert!((695..=701).contains(&left(200, set)), "{ahead:?}: the clock was set by {set} s");
+            }
+            // The lid was shut for an hour: whatever the clocks say now, it has ended.
+            assert!(!kept.lasts(later(&kept, 3600)) && left(3600, -3600) <= 0, "{ahead:?}");
+        }
+        // A second more or less is no reason to answer differently.
+        let kept = kept(900, Some(0));
+        let ends = [0, 1, 2].map(|drift| kept.ends_here(later(&kept, 100), wall() + TimeDelta::seconds(99 + drift)));
+        assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
     }
 
     #[test]
@@ -240,7 +264,8 @@ mod tests {
         slot.renewed();
         assert_eq!(tokens.due(later(&token, 727)).len(), 1);
         let short = kept(120, Some(0));
-        assert!(!short.wants_renewal(later(&short, 10)) && short.wants_renewal(later(&short, 70)));
+        assert!(!short.wants_renewal(later(&short, 10)));
+        assert!(short.wants_renewal(later(&short, 45)) && short.lasts(later(&short, 45)), "while it is still good");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::login::LoginRecord;
 use super::server::status::{Asked, text as server_text};
 use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::logins::{Login, Logins, Trouble, TroubleKind};
 use crate::output::{Table, facts, safe, when};
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// Every server that you are logged in to is asked whether it answers, and whether it still knows the session. Commands go
 /// to the server or socket that is named; else to the login that is the default, the only one, or the only one without a
-/// profile; else to the daemon of this machine.
+/// profile; else to the daemon of this machine. Where several logins would do, commands have to name one.
 ///
 /// Examples:
 ///
@@ -98,7 +98,25 @@ impl StatusArgs {
             agent: Agent::look(context).await,
         };
         context.out.show(&report, || text(&report, daemon, context.now))?;
-        failure.map_or(Ok(()), Err)
+        match failure {
+            // That commands have to say where to is no trouble; what the logins are like may be.
+            Some(failure) if failure.is_ambiguous() => {
+                context.out.note(&failure.note());
+                gravest(&seen).map_or(Ok(()), |exit| Err(Failure::Silent(exit)))
+            }
+            other => other.map_or(Ok(()), Err),
+        }
+    }
+}
+
+/// What the worst of several logins is worth as an exit code.
+fn gravest(logins: &[Seen]) -> Option<Exit> {
+    let any = |state: &str| logins.iter().any(|login| login.state == state);
+    match () {
+        () if any("unreachable") => Some(Exit::Unreachable),
+        () if any("ended") => Some(Exit::NotLoggedIn),
+        () if any("unknown") => Some(Exit::Failed),
+        () => None,
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn by_password(
     let password = if from_stdin {
         secret::from_stdin("the password")?
     } else if context.out.interactive {
-        secret::typed(context.out, &format!("Password of {user} at {server}: "))?
+        secret::typed(context.out, &format!("Password of {user} at {server}: ")).await?
     } else {
         return Err(Failure::usage("there is no terminal to ask for the password on")
             .hint("give it on stdin with `--password-stdin`, or leave out `--user` to log in with a browser"));
@@ -55,7 +55,7 @@ pub(super) async fn by_password(
 pub(super) async fn of_token(context: &Context, server: &Origin) -> Result<Session, Failure> {
     const HINT: &str = "`tok login SERVER --with-token < file`";
     let text = if context.out.interactive {
-        secret::typed(context.out, "Token: ")?
+        secret::typed(context.out, "Token: ").await?
     } else {
         secret::from_stdin("the token").map_err(|failure| failure.hint(HINT))?
     };

@@ -27,17 +27,17 @@ pub(crate) struct CheckArgs {}
 
 impl CheckArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let secret = read(context)?;
+        let secret = read(context).await?;
         let checked = context.client().await?.check_token(&secret).await?;
         context.out.show(&checked, || text(&checked, context.now))?;
         if checked.usable { Ok(()) } else { Err(Failure::Silent(Exit::Failed)) }
     }
 }
 
-fn read(context: &Context) -> Result<SecretString, Failure> {
+async fn read(context: &Context) -> Result<SecretString, Failure> {
     const HINT: &str = "`tok token check < file`, or `printenv VARIABLE | tok token check`";
     let text = if std::io::stdin().is_terminal() && context.out.interactive {
-        secret::typed(context.out, "Token: ")?
+        secret::typed(context.out, "Token: ").await?
     } else {
         secret::from_stdin("the token").map_err(|failure| failure.hint(HINT))?
     };

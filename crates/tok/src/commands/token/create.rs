@@ -109,7 +109,7 @@ pub(crate) struct CreateArgs {
 
 impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let secret = self.chosen.secret(context.out)?;
+        let secret = self.chosen.secret(context.out).await?;
         let created = context.client().await?.create_token(TokenDraft { secret, ..self.draft() }).await?;
         Made { secret: &created.secret, token: &created.token, predecessor: None }.show(context)?;
         if let Some(warning) = too_few_for_git(&created.token) {

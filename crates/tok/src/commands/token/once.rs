@@ -154,11 +154,11 @@ pub(super) struct ChosenArgs {
 }
 
 impl ChosenArgs {
-    pub(super) fn secret(&self, out: Output) -> Result<Option<SecretString>, Failure> {
+    pub(super) async fn secret(&self, out: Output) -> Result<Option<SecretString>, Failure> {
         match &self.secret_file {
             Some(path) => secret::from_file(path, "the secret").map(Some),
             None if !self.secret_stdin => Ok(None),
-            None if out.interactive => secret::typed_twice(out, "secret").map(Some),
+            None if out.interactive => secret::typed_twice(out, "secret").await.map(Some),
             None => secret::from_stdin("the secret").map(Some),
         }
     }

@@ -45,7 +45,7 @@ impl RotateArgs {
             grace: self.grace.filter(|text| !text.is_empty()),
             expires: self.expires.filter(|text| !text.is_empty()),
             idempotency_key: self.retry.key(),
-            secret: self.chosen.secret(context.out)?,
+            secret: self.chosen.secret(context.out).await?,
         };
         let rotated = context.client().await?.rotate_token(rotation).await;
         let rotated = rotated.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;

@@ -46,7 +46,7 @@ impl PasswdArgs {
             PasswordChange { user: self.name, ..PasswordChange::default() }
         } else {
             let (current, password) = if io::stdin().is_terminal() {
-                (None, secret::typed_twice(context.out, "password")?)
+                (None, secret::typed_twice(context.out, "password").await?)
             } else {
                 lines(&secret::from_stdin("the new password")?)?
             };
@@ -55,7 +55,7 @@ impl PasswdArgs {
         let user = match context.client().await?.set_password(change.clone()).await {
             // Only the daemon knows whether there is one.
             Err(fault) if needs_current(&fault, &change) && context.out.interactive => {
-                let current = Some(secret::typed(context.out, "Password until now: ")?);
+                let current = Some(secret::typed(context.out, "Password until now: ").await?);
                 context.client().await?.set_password(PasswordChange { current, ..change }).await?
             }
             answer => answer?,
