@@ -65,5 +65,6 @@ mod shells;
 mod temporary;
 mod trust;
 mod typescript;
+mod unreadable;
 mod uses;
 mod why;

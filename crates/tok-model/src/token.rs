@@ -167,6 +167,9 @@ pub struct Token {
     pub version: i32,
     /// When somebody last changed it.
     pub modified_at: Option<Timestamp>,
+    /// Why its row cannot be understood, as when another version wrote it. It opens nothing, and where its kind, scopes,
+    /// routes, addresses or labels could not be read, they are not what is kept.
+    pub unreadable: Option<String>,
 }
 
 impl Token {
