@@ -202,7 +202,13 @@ impl Token {
         match &self.state {
             TokenState::Revoked { .. } => Standing::Revoked,
             TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => Standing::Revoked,
-            _ if self.idle_ends_at.is_some_and(|end| end <= now) => Standing::Revoked,
+            // What ran out before could not rest too long.
+            _ if self
+                .idle_ends_at
+                .is_some_and(|end| end <= now && self.expires_at.is_none_or(|ran_out| end < ran_out)) =>
+            {
+                Standing::Revoked
+            }
             _ if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
             TokenState::Live | TokenState::Rotated { .. } => Standing::Active,
         }

@@ -442,6 +442,13 @@ pub(super) mod tests {
     #[test]
     fn state_is_asked_with_a_time() {
         assert_eq!(TokenRecord::of(&token(), time("2026-12-01T09:30:00Z")).state, Standing::Expired);
+        // It ended for whichever came first: that it ran out, or that it rested too long.
+        for (idle_ends_at, state) in
+            [("2026-11-30T00:00:00Z", Standing::Revoked), ("2026-12-02T00:00:00Z", Standing::Expired)]
+        {
+            let token = Token { idle_ends_at: Some(time(idle_ends_at)), ..token() };
+            assert_eq!(TokenRecord::of(&token, time("2027-01-01T00:00:00Z")).state, state);
+        }
     }
 
     #[test]
