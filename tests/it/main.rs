@@ -67,5 +67,6 @@ mod temporary;
 mod trust;
 mod typed;
 mod typescript;
+mod unreadable;
 mod uses;
 mod why;
