@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use tok_api::fault::{Fault, FaultCode};
-use tok_api::local::helper::{Bytes, printed};
+use tok_api::local::helper::{Bytes, patience, printed};
 use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish};
 use tok_model::name::UserName;
 use tok_model::url::Origin;
@@ -83,7 +83,12 @@ fn choose<'a>(request: &RelayRequest, wish: &Wish, origin: &Origin, logins: &'a 
 
 async fn get(session: &Arc<Session>, request: &RelayRequest, wish: &Wish) -> Answer {
     let key = (wish.repo.clone(), wish.permission);
-    let asked = in_time(session, session.token(key, wish.failed())).await;
+    let late = || {
+        let message = format!("{} does not answer in time", session.login().server);
+        Fault::new(FaultCode::Unavailable, message).hint("try again in a moment; `tok agent status` shows how it is")
+    };
+    let token = session.token(key, wish.failed());
+    let asked = tokio::time::timeout(patience(request), token).await.unwrap_or_else(|_| Err(late()));
     let answered = asked.and_then(|kept| {
         let ends = kept.ends_here(Moment::now(), crate::context::now());
         let given = Given { username: &kept.username, text: kept.text(), id: kept.id, expires_at: ends };
@@ -93,23 +98,6 @@ async fn get(session: &Arc<Session>, request: &RelayRequest, wish: &Wish) -> Ans
         tracing::info!(server = %session.login().server, repo = %wish.repo, code = %fault.code, "No git token");
         fault.to_answer()
     })
-}
-
-/// What comes of it, as long as anybody may be expected to wait; which may grow while they do.
-async fn in_time<T>(session: &Session, asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let begin = Moment::now();
-    tokio::pin!(asked);
-    loop {
-        let left = session.patience().answer.saturating_sub(Moment::now().since(begin));
-        if left.is_zero() {
-            let message = format!("{} does not answer in time", session.login().server);
-            let fault = Fault::new(FaultCode::Unavailable, message);
-            return Err(fault.hint("try again in a moment; `tok agent status` shows how it is"));
-        }
-        if let Ok(asked) = tokio::time::timeout(left, &mut asked).await {
-            return asked;
-        }
-    }
 }
 
 /// Any other server: what was stored for it, if that is kept here.

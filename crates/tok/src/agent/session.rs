@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Moment;
-use super::patience::{MINT, Patience};
+use super::patience::{self, MINT, Patience};
 use super::tokens::{Kept, Key, Slot, Tokens};
 use crate::logins::Login;
 
@@ -199,9 +199,10 @@ impl Session {
         let reply = loop {
             tokio::select! {
                 reply = &mut first => break reply,
-                () = sleep(self.patience().silence) => {
-                    let patience = self.patience();
-                    if self.heard_since(asked.0, patience.silence) {
+                () = sleep(self.patience(0).silence) => {
+                    let patience = self.patience(patience::running());
+                    let waited = Moment::now().since(asked.0);
+                    if waited < patience.silence || self.heard_since(asked.0, patience.silence) {
                         continue;
                     }
                     // Nothing was heard of the server while this call waited: is it the way there, or the server?
@@ -285,8 +286,8 @@ impl Session {
     }
 
     /// How long things may take at this moment.
-    pub(super) fn patience(&self) -> Patience {
-        Patience::new(self.waiting.load(Ordering::Relaxed), self.lock().dialled)
+    fn patience(&self, running: usize) -> Patience {
+        Patience::new(self.waiting.load(Ordering::Relaxed), self.lock().dialled, running)
     }
 
     /// The connection, for a call of somebody else's.
@@ -330,7 +331,7 @@ impl Session {
             Fault::new(FaultCode::Forbidden, trouble.message).hint(trouble.hint)
         })?;
         let caller = Caller { token: Some(secret), act_as: None };
-        let patience = self.patience();
+        let patience = self.patience(patience::running());
         let options = RemoteOptions {
             reach_deadline: patience.reach,
             connect_deadline: patience.connect,
