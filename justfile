@@ -34,7 +34,12 @@ typescript:
 
 # Clients that others wrote, against a live tokd: they know what /openapi.json and gRPC's reflection say, and no more; ARGS are a seed
 clients *ARGS: build
+    cd tests/clients/issuer && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
     PYTHONPATH="${TOK_CLIENT_PACKAGES:-}" python3 -B tests/clients/run.py "${CARGO_TARGET_DIR:-target}"/debug "$@"
+
+# Made-up bytes for all that reads the bytes of others on git's way to a token: COUNT of them, of a SEED that was said before
+fuzz count='10000000' seed='':
+    TOK_FUZZ_COUNT="$1" TOK_FUZZ_SEED="$2" cargo test --locked --profile fuzz --package git-credential-tok --test it -- --nocapture --test-threads 1 fuzz::
 
 # What the console's tests put into its pages, with the packages as they are locked
 browser:

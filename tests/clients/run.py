@@ -2,8 +2,8 @@
 
     run.py DIRECTORY-OF-THE-PROGRAMS [SEED]
 
-One walks a token's life by /openapi.json alone, one by gRPC's reflection alone, and one throws what it makes up at every
-operation of the document and holds every answer against it.
+One walks a token's life by /openapi.json alone, one by gRPC's reflection alone, two are gits that clone and push, one is an issuer
+of identity tokens, and one throws what it makes up at every operation of the document and holds every answer against it.
 """
 
 import secrets
@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import grpc_story
+import issuer_story
 import openapi_story
+import workflows
 from daemon import Daemon
 
 CHECKS = (
@@ -41,6 +43,11 @@ def main() -> None:
         print("a client of the OpenAPI document: every answer is as the document says")
         grpc_story.story(daemon.address, daemon.maintainer)
         print("a client of gRPC's reflection: every answer is as it should be")
+        daemon.script("ann", Path(__file__).with_name("gits_story.py"), daemon.url)
+        print("libgit2 and Dulwich: clone and push")
+        issuer_story.story(daemon)
+        print("oidc-provider: identity tokens in " + ", ".join(issuer_story.ALGORITHMS))
+        print(f"workflows: {workflows.story()}, as the forges' schemas have them")
         everything(daemon, seed)
 
 

@@ -258,3 +258,54 @@ fn the_class_of_what_is_wrong_is_the_exit_code() {
     let finding = findings(&away).into_iter().find(|finding| finding["class"] == "unreachable").unwrap();
     assert!(finding["what"].as_str().unwrap().contains("no connection to port"), "{}", away.describe());
 }
+
+/// Every finding about whom git asks, as severity, words and whether a command mends it.
+fn chain(laptop: &Laptop<'_>) -> Vec<(String, String, bool)> {
+    let report = doctor(laptop).json();
+    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "helper-chain");
+    let findings = checks.flat_map(|check| check["findings"].as_array().unwrap().clone());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    findings
+        .map(|finding| {
+            let said = format!("{}; {}", text(&finding["what"]), text(&finding["why"]));
+            (text(&finding["severity"]), said, finding["fix"].is_string())
+        })
+        .collect()
+}
+
+#[test]
+fn each_neighbour_is_judged_by_where_it_is_asked_and_what_it_writes() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    let key = format!("credential.{}.helper", environment.url());
+    let set = |chain: &[&str]| {
+        let script =
+            chain.iter().map(|value| format!("git config --global --add {key} '{value}'\n")).collect::<String>();
+        let script = format!("git config --global --unset-all {key}\n{script}");
+        laptop.call("sh").arguments(["-ec", &script]).ok();
+    };
+    let libsecret = "/usr/share/git-core/credential/libsecret/git-credential-libsecret";
+    for neighbour in ["cache --timeout 900", "store", libsecret, "manager", "!gh auth git-credential"] {
+        set(&["", neighbour, "tok"]);
+        let found = chain(&laptop);
+        let [(severity, said, mended)] = found.as_slice() else { panic!("{neighbour}: {found:?}") };
+        assert_eq!((severity.as_str(), *mended), ("error", true), "{said}");
+        assert!(said.contains(&format!("`{neighbour}` is asked before tok")) && said.contains("revoked"), "{said}");
+        assert_eq!(said.contains("plain text"), neighbour == "store", "{said}");
+
+        set(&["", "tok", neighbour]);
+        let found = chain(&laptop);
+        let [(severity, said, mended)] = found.as_slice() else { panic!("{neighbour}: {found:?}") };
+        let writes = neighbour == "store";
+        assert_eq!((severity.as_str(), *mended), (if writes { "warning" } else { "note" }, writes), "{said}");
+        assert!(said.contains(&format!("`{neighbour}` is told, too")), "{said}");
+
+        // What was asked before the empty line is asked no more.
+        set(&[neighbour, "", "tok"]);
+        assert!(chain(&laptop).is_empty(), "{neighbour}: {:?}", chain(&laptop));
+        well(&laptop);
+    }
+    // Twice ours is ours, with an option or without.
+    set(&["", "tok --push", "tok"]);
+    assert!(chain(&laptop).is_empty(), "{:?}", chain(&laptop));
+}

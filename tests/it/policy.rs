@@ -1,6 +1,7 @@
 //! How long tokens live and rest is policy, for each kind, and holds for those that exist, too.
 
 use tok_tests::environment::Environment;
+use tok_tests::wait;
 
 use crate::authority::READ;
 use crate::authority::asked;
@@ -69,7 +70,11 @@ fn a_lower_maximum_and_rest_end_what_exists() {
     // Not swept out yet, and refused all the same: at once, by the decision itself.
     let refused = asked(&environment, "acme/app", READ, &resting);
     assert_eq!(refused.status, 401);
-    assert_eq!([&young, &old].map(|text| status(text)), [200; 2]);
+    // That it was presented is written down, and wakes nothing up.
+    wait::until_true("the refusal is in the trail", || {
+        environment.count("SELECT count(*) FROM audit WHERE action = 'token.use' AND outcome = 'refused'") > 0
+    });
+    assert_eq!([&resting, &young, &old].map(|text| status(text)), [401, 200, 200]);
     assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE name = 'resting' AND revoked_at IS NOT NULL"), 0);
     let explained = environment.tok(&["token", "explain", &resting[..11], "--output", "json"]).run().json();
     assert_eq!(explained["rule"], "idle", "{explained}");

@@ -6,9 +6,11 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use tok_tests::call::Call;
 use tok_tests::environment::Environment;
 use tok_tests::http::{FORM, Reply, Request};
 use tok_tests::issuer::{Issuer, Manner, now};
+use tok_tests::postgres::Database;
 
 const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
 const JWT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt";
@@ -226,6 +228,76 @@ fn of_many_who_bring_the_same_identity_token_one_gets_something() {
 }
 
 #[test]
+fn every_algorithm_is_verified_by_a_rule_that_names_it_and_by_no_other() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    let issuer = Issuer::new(&environment.path("issuer"));
+    let algorithms = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
+    for algorithm in algorithms {
+        issuer.publish(algorithm);
+        let claims = ["--claim", "repository=acme/app", "--claim", &format!("ref=refs/heads/{algorithm}")];
+        add(&environment, &issuer, algorithm, &[&["--algorithm", algorithm][..], &claims].concat());
+    }
+    for signed in algorithms {
+        for named in algorithms {
+            let claims = job(&json!({"ref": format!("refs/heads/{named}")}));
+            let reply = exchange(&environment, &issuer.token_with(&json!({"kid": signed}), &claims), "");
+            if signed == named {
+                assert_eq!(reply.status, 200, "{signed}: {}", reply.text());
+                environment.canaries().register("a git token", reply.json()["access_token"].as_str().unwrap());
+            } else {
+                assert_eq!(refused(&reply, 400).0, "access_denied", "signed with {signed}, for {named}");
+            }
+        }
+        // A key signs with its own algorithm only, whatever a header says of it.
+        for other in algorithms.into_iter().filter(|other| *other != signed) {
+            let claims = job(&json!({"ref": format!("refs/heads/{other}")}));
+            let claimed = issuer.token_with(&json!({"kid": signed, "alg": other}), &claims);
+            assert_eq!(refused(&exchange(&environment, &claimed, ""), 400).0, "invalid_grant", "{signed} as {other}");
+        }
+    }
+    // Once at first, and once because there might be another key of a name that it knows.
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[test]
+fn of_two_daemons_on_one_database_one_gives_something_for_an_identity_token() {
+    let database = Database::empty();
+    let (one, other) = (Environment::new(), Environment::new());
+    one.start_with(&one.serve_recipe("").variable("DATABASE_URL", database.url()));
+    // One pepper for both.
+    std::fs::create_dir_all(other.data()).unwrap();
+    std::fs::copy(one.data().join("pepper"), other.data().join("pepper")).unwrap();
+    other.start_with(&other.serve_recipe("").variable("DATABASE_URL", database.url()));
+    one.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    let issuer = Issuer::new(&one.path("issuer"));
+    add(&one, &issuer, "app", &["--claim", "repository=acme/app"]);
+    let mut winners = [0; 2];
+    for round in 0..12 {
+        // Without a `jti` it is all that is signed that counts.
+        let claims = if round % 2 == 0 { json!({}) } else { json!({"jti": null, "run_id": round}) };
+        let token = issuer.token(&job(&claims));
+        other.canaries().register("an identity token", &token);
+        let replies: Vec<(usize, Reply)> = thread::scope(|scope| {
+            let ask = |number: usize| {
+                let (environment, token) = ([&one, &other][number % 2], &token);
+                scope.spawn(move || (number % 2, exchange(environment, token, "")))
+            };
+            let all: Vec<_> = (0..6).map(ask).collect();
+            all.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let given: Vec<usize> = replies.iter().filter(|(_, reply)| reply.status == 200).map(|(at, _)| *at).collect();
+        assert_eq!(given.len(), 1, "{:?}", replies.iter().map(|(at, reply)| (at, reply.text())).collect::<Vec<_>>());
+        winners[given[0]] += 1;
+        for (_, reply) in replies.iter().filter(|(_, reply)| reply.status != 200) {
+            assert!(refused(reply, 400).1.contains("exchanged before"), "{}", reply.text());
+        }
+    }
+    assert_eq!(database.rows("SELECT count(*) AS count FROM tokens WHERE kind = 'git'")[0]["count"], 12);
+    assert_eq!(winners.iter().sum::<u32>(), 12);
+}
+
+#[test]
 fn a_manager_sees_expected_against_seen_and_the_token_stays_good() {
     let (environment, issuer) = place();
     let token = issuer.token(&job(&json!({"ref": "refs/tags/v1"})));
@@ -259,14 +331,17 @@ fn a_manager_sees_expected_against_seen_and_the_token_stays_good() {
 }
 
 /// A job's `tok ci exec`: its CA file trusts the server and the runner.
-fn ci(environment: &Environment, issuer: &Issuer, arguments: &[&str]) -> tok_tests::call::Call {
+fn ci(environment: &Environment, issuer: &Issuer, arguments: &[&str]) -> Call {
+    let call = environment.tok(&["ci"]).arguments(arguments.iter().copied());
+    as_job(environment, issuer, call)
+}
+
+/// Any program, where a job runs.
+fn as_job(environment: &Environment, issuer: &Issuer, call: Call) -> Call {
     let both = environment.path("both.pem");
     let text = |path| std::fs::read_to_string(path).unwrap();
     std::fs::write(&both, text(environment.authority().trust()) + &text(issuer.trust())).unwrap();
-    environment
-        .tok(&["ci"])
-        .arguments(arguments.iter().copied())
-        .without("TOK_SOCKET")
+    call.without("TOK_SOCKET")
         .variable("TOK_SERVER", environment.url())
         .variable("TOK_AUDIENCE", "tok")
         .variable("SSL_CERT_FILE", both)
@@ -360,4 +435,75 @@ fn a_job_with_one_identity_token_pushes_too_and_one_without_uses_its_stored_toke
     let nothing =
         ci(&environment, &issuer, &["exec", "--", "git", "fetch"]).variable("GITHUB_ACTIONS", "true").fails(1);
     assert!(nothing.complaint().contains("id-token: write"), "{}", nothing.describe());
+}
+
+/// The lines of the workflows in docs/ci.md that run tok, with the heading that each stands under.
+fn documented() -> Vec<(String, String)> {
+    let document = std::fs::read_to_string(tok_tests::binaries::workspace().join("docs/ci.md")).unwrap();
+    let (mut heading, mut found) = (String::new(), Vec::new());
+    for line in document.lines() {
+        if let Some(title) = line.strip_prefix("### ") {
+            title.clone_into(&mut heading);
+        }
+        let line = line.trim_start().trim_start_matches("- run: ").trim_start_matches("- ");
+        if line.starts_with("tok ci exec -- ") {
+            found.push((heading.clone(), line.to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_lines_of_the_documented_workflows_do_what_they_say() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "maintainer")]);
+    for repo in ["acme/app", "acme/docs"] {
+        environment.pushed("alice", repo);
+    }
+    let issuer = Issuer::new(&environment.path("issuer"));
+    let secret = "the-runners-own-secret-0123456789";
+    environment.canaries().register("what the runner gave the job", secret);
+    add(&environment, &issuer, "app", &["--claim", "repository=acme/app", "--claim", "ref=refs/heads/main"]);
+    let (url, ca) = (issuer.url(), issuer.trust());
+    let docs =
+        ["trust", "add", "docs", "--system", "gitlab", "--issuer", &url, "--algorithm", "ES256", "--audience", "tok"];
+    let rule = ["--claim", "project_path=acme/docs", "--repo", "acme/docs", "--permission", "write", "--ca-file"];
+    environment.tok(&docs).arguments(rule).argument(ca).ok();
+    let lines = documented();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (number, (system, line)) in lines.iter().enumerate() {
+        let repo = if line.contains("acme/docs") { "acme/docs" } else { "acme/app" };
+        let tree = environment.work(&repo.replace('/', "-"));
+        environment.commit(&tree, &format!("file{number}"), "by a job");
+        let script = line.replace("https://git.example.com", &environment.url());
+        let call = as_job(&environment, &issuer, environment.call("sh").arguments(["-ec", &script]));
+        let call = match system.as_str() {
+            "GitHub Actions" | "Forgejo Actions" => issuer
+                .job(secret, job(&json!({})))
+                .into_iter()
+                .fold(call, |call, (name, value)| call.variable(name, value)),
+            "GitLab CI/CD" => {
+                let claims = json!({"project_path": "acme/docs", "project_id": "5", "namespace_path": "acme", "namespace_id": "3"});
+                call.variable("TOK_ID_TOKEN", issuer.token(&claims))
+            }
+            _ => {
+                let made = environment.tok(&[
+                    "token",
+                    "create",
+                    "CI",
+                    "--kind",
+                    "repo",
+                    "--repo",
+                    repo,
+                    "--permission",
+                    "write",
+                ]);
+                call.variable("TOK_TOKEN", made.acting_as("alice").ok().line().to_owned())
+            }
+        };
+        let done = call.directory(&tree).run();
+        assert_eq!(done.code, Some(0), "{system}: {}", done.describe());
+        let pushed = environment.git(&tree, &["ls-remote", "origin", "main"]).acting_as("alice").ok();
+        assert!(pushed.text().starts_with(&environment.revision(&tree, "HEAD")), "{system}: {}", pushed.text());
+    }
 }

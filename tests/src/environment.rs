@@ -360,11 +360,7 @@ impl Environment {
 
     /// The lines that a new git sends for a repository after the server's challenge, without the blank line.
     pub fn challenged(&self, repo: &str, right: &str) -> String {
-        format!(
-            "capability[]=authtype\ncapability[]=state\nprotocol=http\nhost={}\npath={repo}.git\n\
-             wwwauth[]=Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"repo:{right}\", resource=\"{repo}\"\n",
-            self.host()
-        )
+        challenged(&self.host(), repo, right)
     }
 
     /// The text of a git token of this user for a repository, `read` or `write`, as the helper gets it.
@@ -429,6 +425,14 @@ impl Environment {
         complaints.extend(log.lines().filter(|line| line.contains("panicked at")).map(|line| format!("tokd: {line}")));
         complaints
     }
+}
+
+/// The lines of a new git for a repository at this `host:port`, without the blank line.
+pub fn challenged(host: &str, repo: &str, right: &str) -> String {
+    format!(
+        "capability[]=authtype\ncapability[]=state\nprotocol=http\nhost={host}\npath={repo}.git\n\
+         wwwauth[]=Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"repo:{right}\", resource=\"{repo}\"\n"
+    )
 }
 
 impl Default for Environment {

@@ -1,6 +1,8 @@
 //! An OpenID Connect issuer, as CI systems are one: real keys, discovery and key set over TLS, and a runner's address that
 //! gives identity tokens to whoever has its secret. It can misbehave.
 
+mod key;
+
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,7 +14,6 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -20,6 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::Authority;
+use key::Key;
 
 /// How it answers when it is asked for its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,28 +53,6 @@ struct State {
     job: Mutex<Option<(String, Value)>>,
 }
 
-struct Key {
-    kid: String,
-    pair: EcdsaKeyPair,
-}
-
-impl Key {
-    fn new(kid: &str) -> Self {
-        let random = SystemRandom::new();
-        let document =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("there is chance");
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random);
-        Self { kid: kid.to_owned(), pair: pair.expect("ring reads what it wrote") }
-    }
-
-    fn public(&self) -> Value {
-        let point = self.pair.public_key().as_ref();
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.kid,
-               "x": encode(&point[1..33]), "y": encode(&point[33..])})
-    }
-}
-
 impl Issuer {
     /// A new one, with its files in this directory.
     pub fn new(directory: &Path) -> Self {
@@ -90,7 +70,7 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let state = Arc::new(State {
             address: listener.local_addr().expect("it is bound"),
-            keys: Mutex::new(vec![Key::new("first")]),
+            keys: Mutex::new(vec![Key::new("first", "ES256")]),
             manner: Mutex::new(Manner::Well),
             asked: AtomicUsize::new(0),
             job: Mutex::default(),
@@ -127,7 +107,12 @@ impl Issuer {
 
     /// Signs with another key from now on, and publishes only that.
     pub fn rotate(&self, kid: &str) {
-        *lock(&self.state.keys) = vec![Key::new(kid)];
+        *lock(&self.state.keys) = vec![Key::new(kid, "ES256")];
+    }
+
+    /// Publishes one key more, which is called as its algorithm is.
+    pub fn publish(&self, algorithm: &'static str) {
+        lock(&self.state.keys).push(Key::new(algorithm, algorithm));
     }
 
     /// An identity token that says this, besides what all say; `null` takes a claim away.
@@ -135,7 +120,7 @@ impl Issuer {
         self.state.token(claims)
     }
 
-    /// The same with something else in its header.
+    /// The same, with something else in its header; a `kid` of ours has it signed by that key.
     pub fn token_with(&self, header: &Value, claims: &Value) -> String {
         self.state.signed(header, &self.state.claims(claims))
     }
@@ -182,7 +167,8 @@ impl State {
 
     fn signed(&self, more: &Value, claims: &Value) -> String {
         let keys = lock(&self.keys);
-        let mut header = json!({"alg": "ES256", "typ": "JWT", "kid": keys[0].kid});
+        let key = keys.iter().find(|key| more["kid"] == key.kid).unwrap_or(&keys[0]);
+        let mut header = json!({"alg": key.algorithm, "typ": "JWT", "kid": key.kid});
         for (name, value) in more.as_object().into_iter().flatten() {
             header[name] = value.clone();
         }
@@ -191,7 +177,7 @@ impl State {
         }
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", encode(&header), encode(claims));
-        let signature = keys[0].pair.sign(&SystemRandom::new(), message.as_bytes()).expect("ring signs");
+        let signature = key.sign(message.as_bytes());
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 

@@ -26,6 +26,7 @@ pub mod issuer;
 pub mod laptop;
 pub mod nginx;
 pub mod normalise;
+pub mod overheard;
 pub mod pages;
 pub mod postgres;
 pub mod processes;

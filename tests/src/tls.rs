@@ -28,7 +28,8 @@ impl Authority {
         fs::create_dir_all(directory).expect("the directory is ours");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Who trusts several tells them apart by their names.
+        // Who signs has another name than who is signed, or OpenSSL takes what is signed for self-signed; and who trusts
+        // several tells them apart by their names.
         params.distinguished_name.push(DnType::CommonName, format!("the authority of {}", directory.display()));
         let key = KeyPair::generate().expect("there is chance");
         let own = params.self_signed(&key).expect("the key signs");

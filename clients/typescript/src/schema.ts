@@ -1894,6 +1894,11 @@ export type components = {
             successor_id: string | null;
             /** @description The prefix and the first characters of the text: `tokpat_a1b2`. */
             token_prefix: string;
+            /**
+             * @description Why this server cannot read what is kept of it; null if it can. Such a token opens nothing, what is said here of its
+             *     kind and reach is not what is kept, and all that can be done with it is to revoke it.
+             */
+            unreadable: string | null;
             /** @description The login name of the user it acts for; none for tokens of a workspace. */
             user: string | null;
             /**

@@ -14,10 +14,12 @@ git-credential-tok: gives git a token for one repository, minted when it is need
 Git calls it; you do not. To switch it on for one server and nothing else:
     tok git setup https://git.example.com
 
-Usage: git-credential-tok [--socket PATH] [--profile NAME] [--timeout SECONDS] get|store|erase|capability
+Usage: git-credential-tok [--socket PATH] [--profile NAME] [--timeout SECONDS] [--push] get|store|erase|capability
 
 Variables:
     TOK_PROFILE         which of several logins, as --profile does: `helper = tok --profile work`
+    TOK_PUSH=1          as --push does: whoever asks without saying what for wants to push. git says it, since 2.41;
+                        programs with a git of their own (libgit2, gitoxide, JGit) do not, and get a token to read
     TOK_SOCKET          the socket to ask, and no other
     TOK_TOKEN           with TOK_SERVER: the token to answer with, for that server only
     TOK_USER            the user to act as (managers only)
@@ -49,12 +51,14 @@ pub(crate) struct Call {
     pub(crate) timeout_seconds: Option<u32>,
     /// `--profile`: which of several logins to use.
     pub(crate) profile: Option<String>,
+    /// `--push`: that whoever does not say what for wants to push.
+    pub(crate) push: bool,
 }
 
 /// Reads the arguments behind the program's name.
 pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
     let mut arguments = arguments.peekable();
-    let (mut socket, mut timeout_seconds, mut profile) = (None, None, None);
+    let (mut socket, mut timeout_seconds, mut profile, mut push) = (None, None, None, false);
     while let Some(argument) = arguments.next() {
         let Some(text) = argument.to_str() else {
             return Task::Explain("an argument is not UTF-8; see git-credential-tok --help".to_owned());
@@ -66,6 +70,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
         match option {
             "--version" | "-V" => return Task::Print(VERSION),
             "--help" | "-h" => return Task::Print(HELP),
+            "--push" if value.is_none() => push = true,
             "--socket" | "--timeout" | "--profile" => {
                 // The last word is git's operation, never an option's value.
                 let value = value.take().or_else(|| arguments.next().filter(|_| arguments.peek().is_some()));
@@ -91,7 +96,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Task {
             }
             "capability" => return Task::Print(CAPABILITIES),
             _ => match text.parse() {
-                Ok(operation) => return Task::Relay(Call { operation, socket, timeout_seconds, profile }),
+                Ok(operation) => return Task::Relay(Call { operation, socket, timeout_seconds, profile, push }),
                 Err(_) => return Task::Nothing,
             },
         }
@@ -114,11 +119,19 @@ mod tests {
     #[test]
     fn options_come_before_gits_operation() {
         let call = |operation, socket: Option<&str>, timeout_seconds| {
-            Task::Relay(Call { operation, socket: socket.map(PathBuf::from), timeout_seconds, profile: None })
+            Task::Relay(Call {
+                operation,
+                socket: socket.map(PathBuf::from),
+                timeout_seconds,
+                profile: None,
+                push: false,
+            })
         };
         assert_eq!(task(&["get"]), call(Operation::Get, None, None));
         assert_eq!(task(&["--socket", "/s", "--timeout=900", "store"]), call(Operation::Store, Some("/s"), Some(900)));
         assert_eq!(task(&["--socket=/a=b", "--timeout", "5", "erase"]), call(Operation::Erase, Some("/a=b"), Some(5)));
+        let Task::Relay(pushing) = task(&["--push", "--timeout=5", "get"]) else { panic!("git's operation is there") };
+        assert!(pushing.push && pushing.timeout_seconds == Some(5));
         let Task::Relay(named) = task(&["--profile", "work", "get"]) else { panic!("git's operation is there") };
         assert_eq!(named.profile.as_deref(), Some("work"));
         assert_eq!(task(&["capability"]), Task::Print(CAPABILITIES));
@@ -134,6 +147,7 @@ mod tests {
             (&["--colour", "get"][..], "--colour"),
             (&["-x", "get"], "-x"),
             (&["get", "get"], "unknown argument"),
+            (&["--push=yes", "get"], "unknown argument"),
             (&["--socket", "get"], "--socket needs a value"),
             (&["--socket=", "get"], "--socket needs a value"),
             (&["--timeout", "soon", "get"], "--timeout takes"),

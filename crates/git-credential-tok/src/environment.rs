@@ -34,6 +34,11 @@ pub(crate) fn acting_as() -> Result<Option<UserName>, Trouble> {
     }
 }
 
+/// `TOK_PUSH`: whether whoever does not say what for wants to push.
+pub(crate) fn pushes() -> bool {
+    variable("TOK_PUSH").is_some_and(|said| said == "1" || said.eq_ignore_ascii_case("true"))
+}
+
 /// What `TOK_TOKEN` and `TOK_SERVER` have to say to a request.
 pub(crate) enum Held {
     /// They answer it.

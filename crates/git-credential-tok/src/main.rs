@@ -15,7 +15,7 @@ mod sockets;
 mod trouble;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tok_model::credential::{CredentialRequest, Operation, RelayRequest, RelayedAnswer};
+use tok_model::credential::{CredentialRequest, Hint, Operation, RelayRequest, RelayedAnswer};
 use tok_model::url::Origin;
 
 use crate::arguments::{Call, Task};
@@ -66,7 +66,9 @@ fn relay(call: &Call) -> Result<(), Trouble> {
     }
     let acting_as = environment::acting_as()?;
     let hint = match call.operation {
-        Operation::Get if request.wwwauth().is_empty() => ancestors::hint(),
+        Operation::Get if !request.wwwauth().is_empty() => None,
+        Operation::Get if call.push || environment::pushes() => Some(Hint::Push),
+        Operation::Get => ancestors::hint(),
         _ => None,
     };
     let message = RelayRequest::new(call.operation, request)

@@ -167,6 +167,9 @@ pub struct Token {
     pub version: i32,
     /// When somebody last changed it.
     pub modified_at: Option<Timestamp>,
+    /// Why its row cannot be understood, as when another version wrote it. It opens nothing, and where its kind, scopes,
+    /// routes, addresses or labels could not be read, they are not what is kept.
+    pub unreadable: Option<String>,
 }
 
 impl Token {
@@ -199,7 +202,13 @@ impl Token {
         match &self.state {
             TokenState::Revoked { .. } => Standing::Revoked,
             TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => Standing::Revoked,
-            _ if self.idle_ends_at.is_some_and(|end| end <= now) => Standing::Revoked,
+            // What ran out before could not rest too long.
+            _ if self
+                .idle_ends_at
+                .is_some_and(|end| end <= now && self.expires_at.is_none_or(|ran_out| end < ran_out)) =>
+            {
+                Standing::Revoked
+            }
             _ if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
             TokenState::Live | TokenState::Rotated { .. } => Standing::Active,
         }

@@ -4,7 +4,6 @@
 //! [`Permit`](tok_model::decide::Permit) and act on what it allows.
 
 pub mod audit;
-mod batch;
 pub mod device_logins;
 pub mod embedded;
 mod error;

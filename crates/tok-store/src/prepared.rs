@@ -1,10 +1,14 @@
-//! Statements that are given many rows as columns, and are prepared once a connection however many rows there are.
+//! Statements that are prepared once a connection however many values they are given: many rows as columns, and rows found
+//! by one key or many.
 
-use diesel::expression::AsExpression;
+use std::marker::PhantomData;
+
+use diesel::expression::{AppearsOnTable, AsExpression, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::SingleValue;
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, Bool, HasSqlType, SingleValue};
 
 /// A statement over `unnest` of some columns, of values of one length.
 ///
@@ -54,3 +58,57 @@ impl QueryId for Unnest<'_> {
 }
 
 impl RunQueryDsl<PgConnection> for Unnest<'_> {}
+
+/// That a column has one of these values, of which there is one at least.
+///
+/// For a single one `= $1`, for which PostgreSQL keeps its plan: of `= ANY($1)` with less than ten it believes that a plan
+/// made anew is the better one, each time, and making it costs more than the rows do.
+pub(crate) fn among<T, C, V>(column: C, values: Vec<V>) -> Among<T, C, V> {
+    Among { column, values, kind: PhantomData }
+}
+
+/// See [`among`].
+#[derive(Debug)]
+pub(crate) struct Among<T, C, V> {
+    column: C,
+    values: Vec<V>,
+    kind: PhantomData<T>,
+}
+
+impl<T, C, V> Expression for Among<T, C, V> {
+    type SqlType = Bool;
+}
+
+impl<T, C, V, G> ValidGrouping<G> for Among<T, C, V> {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<T, C: AppearsOnTable<Q>, V, Q> AppearsOnTable<Q> for Among<T, C, V> {}
+
+impl<T, C: SelectableExpression<Q>, V, Q> SelectableExpression<Q> for Among<T, C, V> {}
+
+impl<T, C, V> QueryId for Among<T, C, V> {
+    type QueryId = ();
+    // One of two texts.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T: 'static, C, V> QueryFragment<Pg> for Among<T, C, V>
+where
+    C: QueryFragment<Pg>,
+    Pg: HasSqlType<T>,
+    V: ToSql<T, Pg>,
+    Vec<V>: ToSql<Array<T>, Pg>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.column.walk_ast(out.reborrow())?;
+        if let [value] = self.values.as_slice() {
+            out.push_sql(" = ");
+            return out.push_bind_param::<T, V>(value);
+        }
+        out.push_sql(" = ANY(");
+        out.push_bind_param::<Array<T>, Vec<V>>(&self.values)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}

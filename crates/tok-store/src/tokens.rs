@@ -3,6 +3,7 @@
 mod chosen;
 mod cutoff;
 mod idempotency;
+mod insert;
 mod line;
 mod list;
 mod lookup;
@@ -263,6 +264,12 @@ fn by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> 
         .transpose()
 }
 
+/// A token to be looked at or ended.
+fn shown_by_id(tx: &mut ReadTx<'_>, id: TokenId) -> Result<Option<Token>, StoreError> {
+    let row = with_owner_names().filter(tokens::id.eq(id.as_uuid())).first::<OwnedRow>(tx.connection()).optional()?;
+    Ok(row.map(shown))
+}
+
 /// A token's row, its owner's, and its last use's.
 type OwnedRow = (TokenRow, Option<Side>, Option<Side>, Option<LastUseRow>);
 
@@ -295,9 +302,16 @@ fn with_owners() -> _ {
 }
 
 fn into_token((mut row, user, workspace, last_use): OwnedRow) -> Result<Token, StoreError> {
-    let owner_name = match user.or(workspace) {
-        None => String::new(),
-        Some(owner) => cutoff::seen(&mut row, owner),
-    };
+    let owner_name = owner_seen(&mut row, user, workspace);
     Ok(Token { last_use: last_use.map(row::last_use), ..row.into_token(owner_name)? })
+}
+
+/// The same for whoever looks at tokens or ends them: a row that cannot be understood says so and hides no others.
+fn shown((mut row, user, workspace, last_use): OwnedRow) -> Token {
+    let owner_name = owner_seen(&mut row, user, workspace);
+    Token { last_use: last_use.map(row::last_use), ..row.shown(owner_name) }
+}
+
+fn owner_seen(row: &mut TokenRow, user: Option<Side>, workspace: Option<Side>) -> String {
+    user.or(workspace).map(|owner| cutoff::seen(row, owner)).unwrap_or_default()
 }

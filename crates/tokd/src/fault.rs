@@ -55,7 +55,12 @@ impl IntoFault for StoreError {
             }
             Self::Conflict { what } => Fault::new(FaultCode::Conflict, what),
             Self::NotFound { what } => Fault::new(FaultCode::NotFound, what),
-            Self::Corrupt { .. } | Self::Permit(_) | Self::NoTrail | Self::Statement(_) => internal(&self),
+            // The caller is told no more of the row than that there is one; managers see which in `tok token list`.
+            Self::Corrupt { table, .. } => {
+                let fault = internal(&self);
+                Fault { message: format!("a row of the table {table} cannot be read by this version of tokd"), ..fault }
+            }
+            Self::Permit(_) | Self::NoTrail | Self::Statement(_) => internal(&self),
         }
     }
 }

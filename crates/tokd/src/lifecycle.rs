@@ -43,6 +43,7 @@ use crate::executor::Executor;
 use crate::fault::chain;
 use crate::service::{Place, Service};
 use crate::temporary::TemporaryTokens;
+use crate::verdicts::FRESH;
 use tok_api::local::listener::{LocalConnection, LocalListener, PeerCredentials, SocketLimits};
 
 /// How long a caller of the pool waits for a connection; the executor has one for each of its threads.
@@ -362,10 +363,11 @@ async fn first_manager(service: &Service) -> Result<()> {
 
 /// What goes on beside the requests.
 async fn upkeep(service: Arc<Service>, backend: Option<GitBackend>, stop: CancellationToken) {
-    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let [mut sweep, mut stale] = [SWEEP_EVERY, FRESH].map(tokio::time::interval);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            _ = stale.tick() => service.give_back_room(),
             _ = sweep.tick() => {
                 if let Err(fault) = service.keep_up().await {
                     tracing::warn!("Tokens that rested too long, and old git tokens, wait for the database: {fault}");

@@ -30,6 +30,10 @@ use config::Config;
 use lifecycle::Mode;
 use temporary::TemporaryError;
 
+/// A request is a few hundred small pieces of memory, most of which another thread gives back.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The exit status for a wrong command line or configuration; clap's own.
 const USAGE: u8 = 2;
 

@@ -5,12 +5,11 @@
 //! generation before its call returns, and entries of an earlier generation are not served. What a hit says is decided
 //! anew each time (expiry, owner, address); only the facts are cached, never a verdict, and never "no such token".
 
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use tok_model::decide::{OwnerNow, UserNow};
 use tok_model::name::UserName;
 use tok_model::secret::Digest;
@@ -21,9 +20,9 @@ use crate::metrics::CacheFigures;
 /// How long an entry may be served without asking again.
 pub const FRESH: Duration = Duration::from_secs(5);
 /// The most tokens kept, some 600 bytes each.
-const MOST_TOKENS: u64 = 100_000;
+const MOST_TOKENS: usize = 100_000;
 /// The most local users kept.
-const MOST_PEERS: u64 = 10_000;
+const MOST_PEERS: usize = 10_000;
 
 /// The facts about a presented token.
 #[derive(Debug, Clone)]
@@ -69,16 +68,12 @@ pub struct Verdicts {
 impl Default for Verdicts {
     fn default() -> Self {
         Self {
-            tokens: bounded(MOST_TOKENS),
-            peers: bounded(MOST_PEERS),
+            tokens: Cache::new(MOST_TOKENS),
+            peers: Cache::new(MOST_PEERS),
             generation: AtomicU64::new(0),
             figures: CacheFigures::default(),
         }
     }
-}
-
-fn bounded<K: Hash + Eq + Send + Sync + 'static, F: Send + Sync + 'static>(most: u64) -> Cache<K, Arc<Entry<F>>> {
-    Cache::builder().max_capacity(most).time_to_live(FRESH).build()
 }
 
 impl Verdicts {
@@ -123,9 +118,16 @@ impl Verdicts {
         &self.figures
     }
 
-    /// How many tokens and local users are remembered, about.
+    /// How many tokens and local users are remembered.
     pub fn sizes(&self) -> (u64, u64) {
-        (self.tokens.entry_count(), self.peers.entry_count())
+        let count = |entries: usize| u64::try_from(entries).unwrap_or(u64::MAX);
+        (count(self.tokens.len()), count(self.peers.len()))
+    }
+
+    /// Gives back the room of what is served no more.
+    pub fn sweep(&self) {
+        self.tokens.retain(|_, entry| self.holds(entry.asked));
+        self.peers.retain(|_, entry| self.holds(entry.asked));
     }
 
     /// Whether what was said then still counts.

@@ -6,6 +6,7 @@ use tok_tests::http::FORM;
 
 use super::callers::Part;
 use super::operations::{Operation, Target};
+use super::repository_of;
 use crate::remote_grpc::{field, varint};
 
 /// What the questions are about.
@@ -57,7 +58,7 @@ impl World {
         if method == "git" {
             let (verb, service) =
                 if path == "fetch" { ("GET", "git-upload-pack") } else { ("GET", "git-receive-pack") };
-            let repo = if target == Target::Team { "acme/app" } else { "zoo/lib" };
+            let repo = repository_of(target);
             let headers = vec![
                 ("x-original-method", verb.to_owned()),
                 ("x-original-uri", format!("/{repo}.git/info/refs?service={service}")),
@@ -166,10 +167,7 @@ impl World {
             "SessionService/StartDevice" => field(1, &[b'x'; 300]),
             "SessionService/PollDevice" => field(1, b"not-a-code"),
             "SessionService/OpenSession" => field(1, b".."),
-            "SessionService/MintGit" => {
-                let repo = if target == Target::Team { &b"acme/app"[..] } else { b"zoo/lib" };
-                [field(1, repo), number(2, 1)].concat()
-            }
+            "SessionService/MintGit" => [field(1, repository_of(target).as_bytes()), number(2, 1)].concat(),
             _ => Vec::new(),
         };
         let mut question = grpc(name, &message);

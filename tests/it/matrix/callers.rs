@@ -66,10 +66,12 @@ pub(crate) enum Kind {
     LocalRoot,
     /// The same, acting as the user.
     LocalActing,
+    /// A user of this machine, on the local socket, who is no user here.
+    LocalStranger,
 }
 
 impl Kind {
-    pub(crate) const EVERY: [Self; 20] = [
+    pub(crate) const EVERY: [Self; 21] = [
         Self::Nobody,
         Self::NoScope,
         Self::Reading,
@@ -90,6 +92,7 @@ impl Kind {
         Self::Acting,
         Self::LocalRoot,
         Self::LocalActing,
+        Self::LocalStranger,
     ];
 
     pub(crate) fn word(self) -> &'static str {
@@ -114,6 +117,7 @@ impl Kind {
             Self::Acting => "manager acting as",
             Self::LocalRoot => "local root",
             Self::LocalActing => "local root acting as",
+            Self::LocalStranger => "local stranger",
         }
     }
 
@@ -137,6 +141,7 @@ impl Kind {
             Self::Nobody
             | Self::Temporary
             | Self::LocalRoot
+            | Self::LocalStranger
             | Self::WorkspaceRead
             | Self::WorkspaceWrite
             | Self::RepoRead
@@ -150,11 +155,16 @@ impl Kind {
 
     /// Known by a token's text, which has states and can be presented in several ways.
     pub(crate) fn is_token(self) -> bool {
-        !matches!(self, Self::Nobody | Self::Temporary | Self::LocalRoot | Self::LocalActing | Self::Acting)
+        !matches!(self, Self::Nobody | Self::Temporary | Self::Acting) && !self.is_local()
     }
 
     pub(crate) fn is_local(self) -> bool {
-        matches!(self, Self::LocalRoot | Self::LocalActing)
+        matches!(self, Self::LocalRoot | Self::LocalActing | Self::LocalStranger)
+    }
+
+    /// Nobody whom the server knows.
+    fn is_nobody(self) -> bool {
+        matches!(self, Self::Nobody | Self::LocalStranger)
     }
 
     fn of_workspace(self) -> bool {
@@ -246,18 +256,42 @@ pub(crate) enum State {
     OwnerDisabled,
     UsedUp,
     WrongAddress,
+    /// Nobody used it for as long as the server's policy lets a token rest.
+    Idle,
+    /// Its owner's tokens of before some moment were ended, and it is one of them.
+    CutOff,
+    /// It has a successor that nobody used yet, and still works beside it.
+    Grace,
 }
 
 impl State {
-    /// Every state in which a token is no good.
-    pub(crate) const BAD: [Self; 6] =
-        [Self::Expired, Self::Revoked, Self::RotatedAway, Self::OwnerDisabled, Self::UsedUp, Self::WrongAddress];
+    /// Every state but the usual one.
+    pub(crate) const OTHERS: [Self; 9] = [
+        Self::Expired,
+        Self::Revoked,
+        Self::RotatedAway,
+        Self::OwnerDisabled,
+        Self::UsedUp,
+        Self::WrongAddress,
+        Self::Idle,
+        Self::CutOff,
+        Self::Grace,
+    ];
 
-    /// What tokd makes for itself is not rotated, and counts no uses.
+    /// What tokd makes for itself is not rotated, and counts no uses; and no git token lives long enough to be idle.
     pub(crate) fn exists(self, kind: Kind) -> bool {
+        let git = matches!(kind, Kind::GitRead | Kind::GitWrite);
         kind.is_token()
-            && (!matches!(kind, Kind::Session | Kind::GitRead | Kind::GitWrite)
-                || !matches!(self, Self::RotatedAway | Self::UsedUp))
+            && match self {
+                Self::RotatedAway | Self::UsedUp | Self::Grace => !git && kind != Kind::Session,
+                Self::Idle => !git,
+                _ => true,
+            }
+    }
+
+    /// Whether a token in it is as good as ever.
+    pub(crate) fn works(self) -> bool {
+        matches!(self, Self::Active | Self::Grace)
     }
 }
 
@@ -265,7 +299,7 @@ impl State {
 pub(crate) fn expected(needs: Needs, target: Target, kind: Kind, part: Option<Part>, state: State) -> Verdict {
     use Verdict::{Allowed, Forbidden, Hidden, Nothing, Senseless, Unknown};
     // What a workspace's token may do on itself is the row of the workspace; and root, as nobody's user, owns nothing.
-    if target == Target::Own && part.is_none() && kind != Kind::Nobody && needs != Needs::NewToken {
+    if target == Target::Own && part.is_none() && !kind.is_nobody() && needs != Needs::NewToken {
         return Nothing;
     }
     // Git's own requests have no way to act as somebody else.
@@ -275,7 +309,7 @@ pub(crate) fn expected(needs: Needs, target: Target, kind: Kind, part: Option<Pa
     if needs == Needs::Nothing {
         return Allowed;
     }
-    if kind == Kind::Nobody || state != State::Active {
+    if kind.is_nobody() || !state.works() {
         return Unknown;
     }
     let when = |may: bool| if may { Allowed } else { Forbidden };

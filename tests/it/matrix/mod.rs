@@ -54,7 +54,8 @@ running server. Written by `just generate` from tests/it/matrix; do not edit it.
 About: whose token, user, workspace or repository it is: the caller's own (own), of the workspace in which the caller
 has the part that the column says (workspace), of somebody or something that the caller has nothing to do with (other).
 Callers: five letters for a reader, a writer, a maintainer, no member, and a manager of the server; one for who is no
-user. Then six for a token that is expired, revoked, rotated away, of a disabled owner, used up, and from a wrong address.
+user. Then nine for a token that is expired, revoked, rotated away, of a disabled owner, used up, from a wrong address, not
+used for too long, ended with all of its owner's from before some moment, and rotated with its grace still running.
 However a token is presented (Bearer, Basic password, Basic user name with nothing or x-oauth-basic as its password, gRPC
 metadata), the letter is the same; and in the body of an introspection or a check it is active where it is let in at all.
 ";
@@ -62,16 +63,19 @@ metadata), the letter is the same; and in the body of an introspection or a chec
 fn table() -> String {
     let mut table = HEAD.to_owned();
     for operation in OPERATIONS {
-        let names: Vec<String> =
-            [operation.http.map(str::to_owned), operation.grpc.map(|name| format!("tok.v1.{name}"))]
-                .into_iter()
-                .flatten()
-                .collect();
+        let names = [
+            operation.http.map(str::to_owned),
+            operation.grpc.map(|name| format!("tok.v1.{name}")),
+            operation.helper.map(|right| format!("git-credential-tok get, for repo:{right}")),
+        ];
+        let names: Vec<String> = names.into_iter().flatten().collect();
         let _ = write!(table, "\n{}\n", names.join("  =  "));
         for target in operation.targets {
             for kind in Kind::EVERY {
-                // git is asked about over HTTP alone.
-                if kind.is_local() && operation.grpc.is_none() {
+                // git is asked about over HTTP alone, and the helper asks here.
+                if kind.is_local() && operation.grpc.is_none() && operation.helper.is_none()
+                    || !kind.is_local() && operation.helper.is_some()
+                {
                     continue;
                 }
                 let letter = |part, state| expected(operation.needs, *target, kind, part, state).letter();
@@ -84,11 +88,11 @@ fn table() -> String {
                         .map(|part| if has(part) { letter(Some(*part), State::Active) } else { '.' })
                         .collect()
                 };
-                let bad: String = State::BAD
+                let others: String = State::OTHERS
                     .iter()
                     .map(|state| if state.exists(kind) { letter(holder(kind), *state) } else { '.' })
                     .collect();
-                let _ = writeln!(table, "  {:<10}{:<24}{active:<7}{bad}", target.word(), kind.word());
+                let _ = writeln!(table, "  {:<10}{:<24}{active:<7}{others}", target.word(), kind.word());
             }
         }
     }
@@ -159,6 +163,15 @@ enum Presented {
 impl Presented {
     const EVERY: [Self; 4] = [Self::Bearer, Self::Password, Self::UserName, Self::BeforeXOauthBasic];
 
+    /// Every way; but what says how a token ended is read after the ways have become one, so the ways take turns there.
+    fn ways(kind: Kind, state: State, turn: &mut impl Iterator<Item = usize>) -> &'static [Self] {
+        match state {
+            _ if !kind.is_token() => &Self::EVERY[..1],
+            State::Idle | State::CutOff | State::Grace => turn.next().map_or(&[], |turn| &Self::EVERY[turn % 4..][..1]),
+            _ => &Self::EVERY,
+        }
+    }
+
     fn header(self, token: &str) -> String {
         let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
         match self {
@@ -188,7 +201,11 @@ impl Cell {
 
     fn describe(&self) -> String {
         let Self { operation, target, door, kind, part, state, presented } = self;
-        let name = if *door == Door::Http { operation.http } else { operation.grpc };
+        let name = match door {
+            Door::Http => operation.http,
+            Door::Grpc | Door::Local | Door::Stranger => operation.grpc,
+            Door::Helper => operation.helper,
+        };
         format!(
             "{} ({}), by {door:?}: {kind:?} of {part:?}, {state:?}, as {presented:?}",
             name.unwrap_or(""),
@@ -197,15 +214,20 @@ impl Cell {
     }
 
     fn ask(&self, lines: &mut Lines, cast: &Cast) -> Result<Verdict, String> {
+        if self.door == Door::Helper {
+            return self.of_helper(&lines.helper(&self.relayed(lines), self.kind == Kind::LocalStranger));
+        }
         let question: Option<Question> = match self.door {
             Door::Http => cast.world.over_http(self.operation, self.target, self.part),
-            Door::Grpc | Door::Local => cast.world.over_grpc(self.operation, self.target, self.part),
+            Door::Grpc | Door::Local | Door::Stranger | Door::Helper => {
+                cast.world.over_grpc(self.operation, self.target, self.part)
+            }
         };
         let question = question.ok_or("there is no such question")?;
         let mut credentials = Vec::new();
         let user = || self.part.map(|part| part.user().to_owned()).unwrap_or_default();
         match self.kind {
-            Kind::Nobody | Kind::LocalRoot => {}
+            Kind::Nobody | Kind::LocalRoot | Kind::LocalStranger => {}
             Kind::LocalActing => credentials.push(("tok-as", user())),
             Kind::Acting => {
                 credentials.push(("authorization", self.presented.header(&cast.chief)));
@@ -241,6 +263,25 @@ impl Cell {
         })
     }
 
+    /// What git's helper writes to the socket, for whoever it acts as.
+    fn relayed(&self, lines: &Lines) -> String {
+        let (right, repo) = (self.operation.helper.unwrap_or_default(), repository_of(self.target));
+        let user = (self.kind == Kind::LocalActing).then_some(self.part).flatten();
+        let acting = user.map(|part| format!("as={}\n", part.user())).unwrap_or_default();
+        format!("tok/1 get\n{}{acting}\n", lines.challenged(repo, right))
+    }
+
+    fn of_helper(&self, answer: &str) -> Result<Verdict, String> {
+        let says = |word: &str| answer.contains(word);
+        match () {
+            () if says("\ncredential=tokgit_") && says("\nephemeral=1\n") => Ok(Verdict::Allowed),
+            () if !says("quit=1\n") || says("tokgit_") => Err(answer.to_owned()),
+            () if says("no tok user has the name of this system user") => Ok(Verdict::Unknown),
+            () if says("not found, or you may not see it") => Ok(Verdict::Hidden),
+            () => Ok(Verdict::Forbidden),
+        }
+    }
+
     fn of_grpc(&self, answer: &Answer) -> Result<Verdict, String> {
         let done = match self.operation.done {
             400 => "3",
@@ -263,28 +304,42 @@ impl Cell {
     }
 }
 
+/// A repository, as the caller stands to it.
+fn repository_of(target: Target) -> &'static str {
+    if target == Target::Team { "acme/app" } else { "zoo/lib" }
+}
+
 fn cells() -> Vec<Cell> {
-    let mut cells = Vec::new();
+    let (mut cells, mut turn) = (Vec::new(), 0..);
     for operation in OPERATIONS {
         for target in operation.targets {
             for kind in Kind::EVERY {
                 let parts: Vec<Option<Part>> =
                     if kind.parts().is_empty() { vec![None] } else { kind.parts().iter().copied().map(Some).collect() };
                 let active = parts.into_iter().map(|part| (part, State::Active));
-                let bad = State::BAD.into_iter().filter(|state| state.exists(kind)).map(|state| (holder(kind), state));
-                for (part, state) in active.chain(bad) {
+                let others =
+                    State::OTHERS.into_iter().filter(|state| state.exists(kind)).map(|state| (holder(kind), state));
+                for (part, state) in active.chain(others) {
                     if expected(operation.needs, *target, kind, part, state) == Verdict::Nothing {
                         continue;
                     }
                     let doors: &[Door] = match (kind.is_local(), operation.http, operation.grpc) {
+                        (local, ..) if operation.helper.is_some() => {
+                            if local {
+                                &[Door::Helper]
+                            } else {
+                                &[]
+                            }
+                        }
+                        (true, _, Some(_)) if kind == Kind::LocalStranger => &[Door::Stranger],
                         (true, _, Some(_)) => &[Door::Local],
                         (true, _, None) => &[],
                         (false, Some(_), Some(_)) => &[Door::Http, Door::Grpc],
                         (false, None, _) => &[Door::Grpc],
                         (false, _, None) => &[Door::Http],
                     };
-                    let ways = if kind.is_token() { &Presented::EVERY[..] } else { &Presented::EVERY[..1] };
                     for door in doors {
+                        let ways = Presented::ways(kind, state, &mut turn);
                         cells.extend(ways.iter().map(|presented| Cell {
                             operation,
                             target: *target,
@@ -307,7 +362,8 @@ fn every_cell_is_answered_as_the_table_says() {
     let environment = populated();
     let cast = cast(&environment);
     let step = env::var("TOK_MATRIX_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(1);
-    let cells: Vec<Cell> = cells().into_iter().step_by(step).collect();
+    let there = |cell: &Cell| cell.kind != Kind::LocalStranger || line::stranger_there();
+    let cells: Vec<Cell> = cells().into_iter().filter(there).step_by(step).collect();
     let began = Instant::now();
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let wrongs = AtomicUsize::new(0);

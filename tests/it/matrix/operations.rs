@@ -69,6 +69,8 @@ pub(crate) struct Operation {
     pub(crate) http: Option<&'static str>,
     /// Its method in `tok.v1`.
     pub(crate) grpc: Option<&'static str>,
+    /// The right for which git's helper asks on the local socket.
+    pub(crate) helper: Option<&'static str>,
     pub(crate) needs: Needs,
     pub(crate) targets: &'static [Target],
     /// What HTTP answers to whoever may. Where that is no 2xx, the request cannot be carried out once it is allowed (it
@@ -83,15 +85,19 @@ const fn both(
     targets: &'static [Target],
     done: u16,
 ) -> Operation {
-    Operation { http: Some(http), grpc: Some(grpc), needs, targets, done }
+    Operation { http: Some(http), grpc: Some(grpc), helper: None, needs, targets, done }
 }
 
 const fn http(http: &'static str, needs: Needs, targets: &'static [Target], done: u16) -> Operation {
-    Operation { http: Some(http), grpc: None, needs, targets, done }
+    Operation { http: Some(http), grpc: None, helper: None, needs, targets, done }
 }
 
 const fn grpc(grpc: &'static str, needs: Needs, targets: &'static [Target], done: u16) -> Operation {
-    Operation { http: None, grpc: Some(grpc), needs, targets, done }
+    Operation { http: None, grpc: Some(grpc), helper: None, needs, targets, done }
+}
+
+const fn helper(right: &'static str, needs: Needs) -> Operation {
+    Operation { http: None, grpc: None, helper: Some(right), needs, targets: PLACES, done: 200 }
 }
 
 const ANY: &[Target] = &[Target::Any];
@@ -169,4 +175,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     // Not in OpenAPI: git's own, as a proxy asks for it.
     http("git fetch", Needs::Fetch, PLACES, 204),
     http("git push", Needs::Push, PLACES, 204),
+    // Who asks is who the kernel says, or whom root acts as.
+    helper("read", Needs::Fetch),
+    helper("write", Needs::Push),
 ];

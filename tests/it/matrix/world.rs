@@ -1,6 +1,8 @@
 //! Makes the people, the places, and a real token of every kind in every state.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use tok_tests::environment::Environment;
 
@@ -24,15 +26,25 @@ pub(crate) struct Cast {
 /// Its user and password are known: it is the one of the documents.
 pub(crate) const TEMPORARY: (&str, &str) = ("root", "root-secret");
 
+/// Whose git tokens of before half an hour ago are ended; they live too short for what everybody else's get.
+const CUT_OFF: &str = "olga";
+
 /// A running server with everybody in it.
 pub(crate) fn populated() -> Environment {
     let environment = Environment::dev();
     environment.stop();
-    environment.start_with(&environment.recipe().arguments(&["--token", "root:root-secret"]));
+    let configuration = format!(
+        "[server]\npublic_url = \"{}\"\n[tokens]\nidle_lifetime = \"2h\"\n[git]\ncreate_on_push = true\n",
+        environment.url()
+    );
+    environment.start_with(&environment.serve_recipe(&configuration).arguments(&["--token", "root:root-secret"]));
+    environment.tok(&["git", "setup", &environment.url()]).ok();
+    // The stranger gets as far as the socket.
+    fs::set_permissions(environment.root(), Permissions::from_mode(0o711)).unwrap();
     for manager in ["boss", "chef", "dorb"] {
         environment.tok(&["user", "create", manager, "--manager"]).ok();
     }
-    environment.users(&["rita", "will", "mona", "sten", "zoe", "zed", "dora", "ella", "rene", "afar"]);
+    environment.users(&["rita", "will", "mona", "sten", "zoe", "zed", "dora", "ella", "rene", "afar", CUT_OFF]);
     let members = [
         ("rita", "reader"),
         ("will", "writer"),
@@ -41,6 +53,7 @@ pub(crate) fn populated() -> Environment {
         ("ella", "maintainer"),
         ("rene", "maintainer"),
         ("afar", "maintainer"),
+        (CUT_OFF, "maintainer"),
         ("zoe", "reader"),
     ];
     environment.workspace("acme", &members);
@@ -70,8 +83,9 @@ impl Mint<'_> {
         made(&answer.body)
     }
 
-    fn rotate(&mut self, user: &str, id: &str) {
-        let question = grpc("TokenService/Rotate", &field(1, id.as_bytes()));
+    fn rotate(&mut self, user: &str, id: &str, grace: &str) {
+        let message = [field(1, id.as_bytes()), field(2, grace.as_bytes())].concat();
+        let question = grpc("TokenService/Rotate", &message);
         let answer = self.lines.ask(Door::Local, &question, &[("tok-as", user.to_owned())]);
         assert_eq!(answer.header("grpc-status"), "0", "{user}: {}", answer.header("grpc-message"));
     }
@@ -127,7 +141,15 @@ impl Mint<'_> {
             State::Revoked => "revoked_at = now() - interval '1 hour', revoked_by = 'root'",
             State::UsedUp => "uses = 1",
             State::WrongAddress => "allow_from = '{203.0.113.0/24}'",
-            State::RotatedAway => return self.rotate(user, id),
+            State::RotatedAway => return self.rotate(user, id, ""),
+            State::Grace => return self.rotate(user, id, "1h"),
+            State::Idle => "created_at = now() - interval '3 hours'",
+            // Before the cut-off, and no idle one.
+            State::CutOff if user == CUT_OFF => "created_at = now() - interval '40 minutes'",
+            State::CutOff => {
+                self.changes.push(format!("INSERT INTO last_uses (token_id, at) VALUES ('{id}', now())"));
+                "created_at = now() - interval '1 day'"
+            }
         };
         self.changes.push(format!("UPDATE tokens SET {change} WHERE id = '{id}'"));
     }
@@ -163,7 +185,7 @@ pub(crate) fn cast(environment: &Environment) -> Cast {
         for part in kind.parts() {
             tokens.insert((kind, Some(*part), State::Active), mint.of(kind, part.user(), State::Active));
         }
-        for state in State::BAD.into_iter().filter(|state| state.exists(kind)) {
+        for state in State::OTHERS.into_iter().filter(|state| state.exists(kind)) {
             let user = match (state, kind) {
                 (State::OwnerDisabled, Kind::ManagerOnly) => "dorb",
                 (State::OwnerDisabled, _) => "dora",
@@ -172,6 +194,7 @@ pub(crate) fn cast(environment: &Environment) -> Cast {
                 (State::Expired, Kind::GitRead | Kind::GitWrite) => "ella",
                 (State::Revoked, Kind::GitRead | Kind::GitWrite) => "rene",
                 (State::WrongAddress, Kind::GitRead | Kind::GitWrite) => "afar",
+                (State::CutOff, Kind::GitRead | Kind::GitWrite) => CUT_OFF,
                 _ => "mona",
             };
             tokens.insert((kind, holder(kind), state), mint.of(kind, user, state));
@@ -179,6 +202,11 @@ pub(crate) fn cast(environment: &Environment) -> Cast {
     }
     let changes = std::mem::take(&mut mint.changes);
     environment.execute(&changes.join(";\n"));
+    let whole = [["--user", "mona"], ["--user", "boss"], ["--workspace", "acme"]].map(|owner| (owner, "12h"));
+    for (owner, before) in whole.into_iter().chain([(["--user", CUT_OFF], "30m")]) {
+        let cut = environment.tok(&["token", "revoke", "--minted-before", before, "--force"]).arguments(owner).ok();
+        assert!(!cut.text().contains("Revoked 0"), "{}", cut.describe());
+    }
     for user in ["dora", "dorb", "zed"] {
         environment.tok(&["user", "disable", user]).ok();
     }

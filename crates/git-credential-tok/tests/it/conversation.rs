@@ -155,6 +155,21 @@ fn without_a_challenge_the_command_line_of_git_gives_a_hint() {
 }
 
 #[test]
+fn whoever_says_that_it_pushes_is_believed_where_no_challenge_says_more() {
+    let plain = "protocol=https\nhost=git.example.com\npath=acme/app.git\n";
+    let asked = |input: &str, arguments: &[&str], variable: &str| {
+        let daemon = Daemon::answering("");
+        run(helper().env("TOK_SOCKET", daemon.path()).env("TOK_PUSH", variable).args(arguments), input);
+        daemon.request()
+    };
+    for (arguments, variable) in [(&["--push", "get"][..], ""), (&["get"], "1"), (&["get"], "true")] {
+        assert_eq!(asked(plain, arguments, variable), format!("tok/1 get\n{plain}{AGENT}operation=push\n\n"));
+    }
+    assert_eq!(asked(REQUEST, &["--push", "get"], "1"), format!("tok/1 get\n{REQUEST}{AGENT}\n"));
+    assert!(!asked(plain, &["--push", "erase"], "1").contains("operation=push"));
+}
+
+#[test]
 fn capability_version_and_help_go_to_stdout_and_strangers_are_ignored() {
     let said = |arguments: &[&str]| run(helper().args(arguments), "");
     assert_eq!(said(&["capability"]).stdout, "version 0\ncapability authtype\ncapability state\n");

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -128,10 +129,16 @@ fn a_daemon_that_hangs_up_leaves_nothing_on_stdout() {
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
 }
 
+/// Copies a program. Not with a descriptor of this process's: what other tests start at the same moment would hold it open
+/// for a while, and a program that is written to cannot be run.
+fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success());
+}
+
 /// The helper as another user, copied to where that user may read it. Only root can play other users.
 fn as_nobody(directory: &TempDir) -> Command {
     let copy = directory.path().join("git-credential-tok");
-    std::fs::copy(HELPER, &copy).unwrap();
+    copy_program(Path::new(HELPER), &copy);
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(copy);
     command.env_clear();
@@ -193,7 +200,7 @@ fn nothing_is_written_to_a_stranger() {
     let directory = TempDir::new().unwrap();
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
     let copy = directory.path().join("it");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &copy);
     let path = directory.path().join("s");
     let mut stranger = Command::new(copy)
         .args(["--exact", "hostile::strangers_daemon", "--nocapture"])

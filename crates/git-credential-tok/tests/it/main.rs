@@ -4,6 +4,7 @@
 
 mod conversation;
 mod deadline;
+mod fuzz;
 mod hostile;
 mod kit;
 mod token;

@@ -139,6 +139,10 @@ pub struct TokenRecord {
     #[serde(serialize_with = "json::optional_time")]
     #[schema(required)]
     pub modified_at: Option<DateTime<Utc>>,
+    /// Why this server cannot read what is kept of it; null if it can. Such a token opens nothing, what is said here of its
+    /// kind and reach is not what is kept, and all that can be done with it is to revoke it.
+    #[schema(required)]
+    pub unreadable: Option<String>,
 }
 
 impl TokenRecord {
@@ -203,6 +207,7 @@ impl TokenRecord {
             grace_ends_at,
             version: u32::try_from(token.version).unwrap_or(0),
             modified_at: token.modified_at,
+            unreadable: token.unreadable.clone(),
             created_by_user_id: token.creator.user,
             created_by_name: given(token.creator.name.clone()),
             created_by_token_prefix: token.creator.token_prefix.clone(),
@@ -255,6 +260,7 @@ impl From<TokenRecord> for v1::Token {
             grace_ends_at: record.grace_ends_at.map(wire_moment),
             version: record.version,
             modified_at: record.modified_at.map(wire_moment),
+            unreadable: record.unreadable.unwrap_or_default(),
         }
     }
 }
@@ -302,6 +308,7 @@ impl TryFrom<v1::Token> for TokenRecord {
             grace_ends_at: optional_moment("grace_ends_at", token.grace_ends_at)?,
             version: token.version,
             modified_at: optional_moment("modified_at", token.modified_at)?,
+            unreadable: given(token.unreadable),
         })
     }
 }
@@ -366,6 +373,7 @@ pub(super) mod tests {
             first_use_due: false,
             version: 2,
             modified_at: Some(time("2026-11-02T00:00:00Z")),
+            unreadable: None,
         }
     }
 
@@ -377,7 +385,8 @@ pub(super) mod tests {
             parent: Some(token().id),
             ..token()
         };
-        for stored in [token(), revoked] {
+        let unreadable = Token { unreadable: Some("the scope \"repo:fly\" is not known".to_owned()), ..token() };
+        for stored in [token(), revoked, unreadable] {
             let record = TokenRecord::of(&stored, time("2026-11-22T10:00:00Z"));
             assert_eq!(TokenRecord::try_from(v1::Token::from(record.clone())), Ok(record));
         }
@@ -425,6 +434,7 @@ pub(super) mod tests {
             "grace_ends_at": null,
             "version": 2,
             "modified_at": "2026-11-02T00:00:00Z",
+            "unreadable": null,
         });
         assert_eq!(serde_json::to_value(record()).unwrap(), expected);
     }
@@ -432,6 +442,13 @@ pub(super) mod tests {
     #[test]
     fn state_is_asked_with_a_time() {
         assert_eq!(TokenRecord::of(&token(), time("2026-12-01T09:30:00Z")).state, Standing::Expired);
+        // It ended for whichever came first: that it ran out, or that it rested too long.
+        for (idle_ends_at, state) in
+            [("2026-11-30T00:00:00Z", Standing::Revoked), ("2026-12-02T00:00:00Z", Standing::Expired)]
+        {
+            let token = Token { idle_ends_at: Some(time(idle_ends_at)), ..token() };
+            assert_eq!(TokenRecord::of(&token, time("2027-01-01T00:00:00Z")).state, state);
+        }
     }
 
     #[test]

@@ -26,10 +26,15 @@ const SINGLE: [&str; 11] = [
     "continue",
 ];
 
+/// How many of them, from the first on, a URL stands for.
+const IN_URL: usize = 5;
+
 /// A request while it is read.
 #[derive(Default)]
 pub(super) struct Draft<'a> {
     single: [Option<Cow<'a, str>>; SINGLE.len()],
+    /// What `url=` stands for. gitoxide sends it beside its parts, so the same may be said in both ways.
+    in_url: [Option<Cow<'a, str>>; IN_URL],
     capabilities: Capabilities,
     state: Vec<String>,
     wwwauth: Vec<String>,
@@ -48,19 +53,7 @@ impl<'a> Draft<'a> {
             },
             "state[]" => append(&mut self.state, value),
             "wwwauth[]" => append(&mut self.wwwauth, value),
-            _ => self.set(key, Cow::Borrowed(value))?,
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, key: &str, value: Cow<'a, str>) -> Result<(), Malformed> {
-        for (known, slot) in SINGLE.iter().zip(&mut self.single) {
-            if *known == key {
-                return match slot.replace(value) {
-                    None => Ok(()),
-                    Some(_) => Err(Malformed::Repeated { key: known }),
-                };
-            }
+            _ => set(&mut self.single, key, Cow::Borrowed(value))?,
         }
         Ok(())
     }
@@ -78,20 +71,35 @@ impl<'a> Draft<'a> {
                     Some((username, password)) => (username, Some(password)),
                     None => (login, None),
                 };
-                self.set("username", unescape(username).ok_or(broken)?)?;
+                set(&mut self.in_url, "username", unescape(username).ok_or(broken)?)?;
                 if let Some(password) = password {
-                    self.set("password", unescape(password).ok_or(broken)?)?;
+                    set(&mut self.in_url, "password", unescape(password).ok_or(broken)?)?;
                 }
                 host
             }
         };
-        self.set("protocol", Cow::Borrowed(protocol))?;
-        self.set("host", unescape(host).ok_or(broken)?)?;
+        set(&mut self.in_url, "protocol", Cow::Borrowed(protocol))?;
+        set(&mut self.in_url, "host", unescape(host).ok_or(broken)?)?;
         let path = path.trim_matches('/');
-        if path.is_empty() { Ok(()) } else { self.set("path", unescape(path).ok_or(broken)?) }
+        if path.is_empty() { Ok(()) } else { set(&mut self.in_url, "path", unescape(path).ok_or(broken)?) }
     }
 
-    pub(super) fn finish(self) -> Result<CredentialRequest, Malformed> {
+    /// Puts together what was said and what the URL says: where both say something, it has to be the same.
+    fn settle(&mut self) -> Result<(), Malformed> {
+        for ((key, said), meant) in SINGLE.iter().zip(&mut self.single).zip(&mut self.in_url) {
+            match (&*said, meant.take()) {
+                (_, None) => {}
+                (None, meant) => *said = meant,
+                // Slashes at either end are no part of what a URL means.
+                (Some(said), Some(meant)) if *said == meant || *key == "path" && said.trim_matches('/') == meant => {}
+                (Some(_), Some(_)) => return Err(Malformed::Repeated { key }),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<CredentialRequest, Malformed> {
+        self.settle()?;
         let [protocol, host, path, username, password, expiry, refresh, authtype, credential, ephemeral, continued] =
             self.single;
         let needed = |key, value: Option<Cow<'a, str>>| {
@@ -115,6 +123,19 @@ impl<'a> Draft<'a> {
             wwwauth: self.wwwauth,
         })
     }
+}
+
+/// Sets one of the keys that have one value, if it is one.
+fn set<'a>(slots: &mut [Option<Cow<'a, str>>], key: &str, value: Cow<'a, str>) -> Result<(), Malformed> {
+    for (known, slot) in SINGLE.iter().zip(slots) {
+        if *known == key {
+            return match slot.replace(value) {
+                None => Ok(()),
+                Some(_) => Err(Malformed::Repeated { key: known }),
+            };
+        }
+    }
+    Ok(())
 }
 
 /// An empty element empties the list, as git documents it.
@@ -167,6 +188,11 @@ mod tests {
             ("protocol=https\nprotocol=https\nhost=h\n", M::Repeated { key: "protocol" }),
             ("protocol=https\nhost=h\nusername=a\nusername=a\n", M::Repeated { key: "username" }),
             ("url=https://h/x\nhost=evil\n", M::Repeated { key: "host" }),
+            ("host=evil\nurl=https://h/x\n", M::Repeated { key: "host" }),
+            ("url=https://h/x\npath=y\n", M::Repeated { key: "path" }),
+            ("url=https://ann@h/x\nusername=bob\n", M::Repeated { key: "username" }),
+            ("url=https://h/x\nurl=https://h/x\n", M::Repeated { key: "protocol" }),
+            ("url=https://h/x\nhost=h\nhost=h\n", M::Repeated { key: "host" }),
             (
                 "protocol=https\nhost=h\npassword_expiry_utc=0\npassword_expiry_utc=0",
                 M::Repeated { key: "password_expiry_utc" },
@@ -208,6 +234,11 @@ mod tests {
         assert_eq!(request.path(), Some("o/../r.git"));
         assert!(request.git_path().unwrap().is_err());
         assert_eq!(parse("url=https://h/o/r?x=1#f\n").unwrap().path(), Some("o/r?x=1#f"));
+        // As gitoxide stores and erases: the URL, and all of its parts again.
+        let both = "url=https://h:8443/o/r.git\npath=o/r.git\nprotocol=https\nhost=h:8443\nusername=ann\npassword=x\n";
+        let request = parse(both).unwrap();
+        assert_eq!((request.host(), request.path(), request.username()), ("h:8443", Some("o/r.git"), Some("ann")));
+        assert_eq!(parse("url=https://h/o/r/\npath=/o/r\n").unwrap().path(), Some("/o/r"));
     }
 
     /// Lines as git could write them, each key at most once.

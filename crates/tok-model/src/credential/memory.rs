@@ -13,6 +13,9 @@ use super::request::CredentialRequest;
 
 /// So many at most; whoever stores more loses the one that would end first.
 const MOST: usize = 4096;
+/// The largest that is kept, in bytes as git's lines: with as many as there can be, all of it stays in memory that can be
+/// locked, and each can be told to a helper in one answer.
+const LARGEST: usize = 16 * 1024;
 
 /// What is kept. Times are seconds on any clock that never goes back.
 #[derive(Default)]
@@ -36,7 +39,8 @@ impl Memory {
         }
     }
 
-    /// Keeps a credential for so many seconds, in the place of those it matches. What is partial or ephemeral is not kept.
+    /// Keeps a credential for so many seconds, in the place of those it matches. What is partial, ephemeral or larger than
+    /// any honest credential is not kept.
     pub fn store(&mut self, given: &CredentialRequest, seconds: u32, now: u64) {
         self.sweep(now);
         let login = given.username().is_some() && given.password().is_some();
@@ -46,6 +50,9 @@ impl Memory {
         self.remove(given, false);
         // Not swept yet: what was replaced keeps its place until the next call, as it does in credential-cache.
         let item = CredentialRequest { state: Vec::new(), wwwauth: Vec::new(), ..given.clone() };
+        if item.to_bytes().len() > LARGEST {
+            return;
+        }
         self.entries.push(Entry { item, ends: now.saturating_add(u64::from(seconds)) });
         if self.entries.len() > MOST
             && let Some((first, _)) = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.ends)
@@ -186,6 +193,13 @@ mod tests {
     #[test]
     fn it_does_not_grow_without_end() {
         let mut memory = Memory::default();
+        let huge = format!("username=a\npassword={}\n", "x".repeat(LARGEST));
+        memory.store(&request("username=a\npassword=x\n"), 10, 0);
+        memory.store(&request(&huge), 10, 0);
+        assert_eq!(memory.count(0), 0, "what it would have replaced is good no more, and it is not there either");
+        memory.store(&request(&huge.replacen(&"x".repeat(1_000), "", 1)), 10, 0);
+        assert_eq!(memory.count(0), 1);
+        memory.clear();
         for number in 0..MOST + 10 {
             memory.store(&request(&format!("username=u{number}\npassword=x\n")), 100, 0);
         }

@@ -55,8 +55,11 @@ pub(super) fn live(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-/// Neither ended, given up, used up nor run out.
+/// Understood, and neither ended, given up, used up nor run out.
 fn works(token: &Token, now: Timestamp) -> Result<(), Refusal> {
+    if let Some(why) = &token.unreadable {
+        return Err(Rule::Unreadable(why.clone()).into());
+    }
     if token.use_limit.is_some_and(|limit| limit.so_far >= limit.most) {
         return Err(Rule::UsedUp.into());
     }

@@ -63,6 +63,9 @@ pub enum Rule {
     /// It has been used as often as it may.
     #[error("the token has been used as often as it may be")]
     UsedUp,
+    /// What it may do cannot be read, so it may do nothing. It may be good for the version of tokd that wrote it.
+    #[error("this version of tokd cannot read what the token may do: {0}")]
+    Unreadable(String),
     /// Its owner is gone.
     #[error("the token's owner no longer exists")]
     OwnerGone,
@@ -201,6 +204,7 @@ impl Rule {
             Self::Idle(_) => "idle",
             Self::Rotated(_) => "rotated",
             Self::UsedUp => "used_up",
+            Self::Unreadable(_) => "unreadable",
             Self::OwnerGone => "owner_gone",
             Self::OwnerDisabled(_) => "owner_disabled",
             Self::Address => "address",
@@ -246,7 +250,8 @@ impl Refusal {
             Rule::NoRoute(_) | Rule::OtherRepository(_) | Rule::NotMember(_) | Rule::HiddenWorkspace(_) => {
                 Class::Hidden
             }
-            Rule::Scope(_)
+            Rule::Unreadable(_)
+            | Rule::Scope(_)
             | Rule::Route { .. }
             | Rule::Permission { .. }
             | Rule::Role { .. }
@@ -278,6 +283,10 @@ impl Refusal {
             Rule::Throttled(_) => {
                 Some("find what sends the wrong token, and wait; tokens that are good work all the while".to_owned())
             }
+            Rule::Unreadable(_) => Some(
+                "run the version of tokd that wrote it, or end it with `tok token revoke <id>` and make another"
+                    .to_owned(),
+            ),
             Rule::OwnerDisabled(name) => Some(format!("a manager can undo it: tok user enable {name}")),
             Rule::Address => Some("call from an allowed address, or make another token with --allow-cidr".to_owned()),
             Rule::UnknownLocalUser => {

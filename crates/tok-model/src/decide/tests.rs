@@ -70,6 +70,7 @@ pub(super) fn token(grant: Grant, owner: Owner, expires_at: Option<Timestamp>) -
         first_use_due: false,
         version: 1,
         modified_at: None,
+        unreadable: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bytea, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use tok_model::audit::{Action, AuditEvent};
+use tok_model::audit::{Action, AuditEvent, Outcome};
 use tok_model::clock::Timestamp;
 use uuid::Uuid;
 
@@ -103,14 +103,16 @@ struct Latest<'u> {
     repo: Option<&'u Use>,
 }
 
-/// Writes uses and refused acts to the trail, and of each token its last use, at most once a minute: one statement for
+/// Writes uses and refused acts to the trail, and of each token the last use that was let in, at most once a minute: one statement for
 /// each of the two tables, however many there are. No token's row is touched, nor waited for.
 pub fn record_uses(mut tx: WriteTx<'_>, uses: &[Use]) -> Result<(), StoreError> {
     if uses.is_empty() {
         return Ok(());
     }
     let mut latest: BTreeMap<Uuid, Latest<'_>> = BTreeMap::new();
-    for used in uses.iter().filter(|u| u.event.action == Action::TokenUse) {
+    // To be refused is no use: else a token that rested too long would be awake again by being presented.
+    let let_in = |used: &&Use| used.event.action == Action::TokenUse && used.event.outcome == Outcome::Done;
+    for used in uses.iter().filter(let_in) {
         let Some(id) = used.event.token else { continue };
         let entry = latest.entry(id.as_uuid()).or_insert(Latest { last: used, repo: None });
         if entry.last.at < used.at {

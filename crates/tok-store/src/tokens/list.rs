@@ -18,7 +18,7 @@ use tok_model::token::{Owner, Reference, Standing, Token};
 use uuid::Uuid;
 
 use super::revoke::CUT;
-use super::{OwnedRow, into_token, whose, with_owner_names, with_owners};
+use super::{OwnedRow, shown, whose, with_owner_names, with_owners};
 use crate::error::StoreError;
 use crate::schema::{last_uses, tokens};
 use crate::tx::ReadTx;
@@ -49,7 +49,7 @@ pub struct Filter {
     pub label: Option<Label>,
 }
 
-/// One page, newest first. The second part is where the next page begins, `None` on the last one; it stays right while
+/// One page, newest first; a row that cannot be understood is there and [says so](Token::unreadable). The second part is where the next page begins, `None` on the last one; it stays right while
 /// tokens come and go, since it is a place in the order and not a count of rows.
 ///
 /// Every fetch leaves a git token behind, and once ended they are the trail's business, not the list's: unless the filter
@@ -75,7 +75,7 @@ pub fn list(
     }
     let more = found.len() > usize::from(size.rows());
     found.truncate(usize::from(size.rows()));
-    let found: Vec<Token> = found.into_iter().map(into_token).collect::<Result<_, _>>()?;
+    let found: Vec<Token> = found.into_iter().map(shown).collect();
     let next = found.last().filter(|_| more).map(|last| Cursor::new(last.created_at, last.id.as_uuid()));
     Ok((found, next))
 }
@@ -197,13 +197,8 @@ pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Resu
             query.filter(tokens::name.eq(name)).filter(kept()).filter(live)
         }
     };
-    query
-        .order((tokens::created_at.desc(), tokens::id.desc()))
-        .limit(MOST_MATCHES)
-        .load::<OwnedRow>(tx.connection())?
-        .into_iter()
-        .map(into_token)
-        .collect()
+    let newest = query.order((tokens::created_at.desc(), tokens::id.desc())).limit(MOST_MATCHES);
+    Ok(newest.load::<OwnedRow>(tx.connection())?.into_iter().map(shown).collect())
 }
 
 /// How many tokens work at the time of the permit, which is a manager's.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use diesel::prelude::*;
+use diesel::sql_types::Binary;
 use tok_model::decide::{OwnerNow, UserNow};
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::name::WorkspaceName;
@@ -12,6 +13,7 @@ use tok_model::token::{Owner, Token};
 
 use super::{OwnedRow, into_token, with_owner_names};
 use crate::error::StoreError;
+use crate::prepared::among;
 use crate::schema::tokens;
 use crate::tx::ReadTx;
 
@@ -33,10 +35,14 @@ pub fn look_up(
     tx: &mut ReadTx<'_>,
     digests: &[Digest],
 ) -> Result<HashMap<Digest, Result<Found, StoreError>>, StoreError> {
+    if digests.is_empty() {
+        return Ok(HashMap::new());
+    }
     // Each once: several who present the same token share what is found.
     let wanted: Vec<&[u8]> =
         digests.iter().map(Digest::as_bytes).collect::<BTreeSet<_>>().into_iter().map(|d| &d[..]).collect();
-    let rows = with_owner_names().filter(tokens::digest.eq_any(wanted)).load::<OwnedRow>(tx.connection())?;
+    let rows =
+        with_owner_names().filter(among::<Binary, _, _>(tokens::digest, wanted)).load::<OwnedRow>(tx.connection())?;
     let found: Vec<(Digest, Result<Token, StoreError>)> = rows
         .into_iter()
         .filter_map(|row| {

@@ -17,6 +17,7 @@ use tok_model::kind::TokenKind;
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
+use super::insert::insert_many;
 use super::parent::{Kept, KeptParent, kept_parents, uncut_by_user, uncut_by_workspace};
 use super::row::TokenRow;
 use super::{NewToken, owner_names, parent_revoked, row_for};
@@ -142,73 +143,45 @@ pub(crate) fn mint_together(
     let owners = Kept::of(&mut tx, mints.iter().filter(|mint| mint.for_git().is_none()).map(|mint| &mint.permit))?;
     let parents = kept_parents(&mut tx, rows.iter().flatten().filter_map(|row| row.parent_id).collect())?;
     let (mut made, mut lines) = (Vec::with_capacity(mints.len()), Vec::with_capacity(mints.len()));
-    let mut refused = Vec::with_capacity(mints.len());
+    let mut answers = Vec::with_capacity(mints.len());
     for (mint, row) in mints.iter().zip(rows) {
-        refused.push(match row.and_then(|row| allowed(mint, row, &owners, &parents)) {
-            Ok(row) => {
-                made.push(row);
-                lines.push((&mint.event, mint.permit.at(), 1));
-                None
-            }
-            Err(why) => Some(why),
-        });
+        answers.push(row.and_then(|row| allowed(mint, row, &owners, &parents)).map(|(row, owner_name)| {
+            made.push(row);
+            lines.push((&mint.event, mint.permit.at(), 1));
+            owner_name
+        }));
     }
     if !made.is_empty() {
-        let names = insert(&mut tx, &made)?;
+        insert_many(&mut tx, &made)?;
         tx.commit_lines(lines)?;
-        let mut made = made.into_iter().zip(names);
-        return Ok(refused
-            .into_iter()
-            .map(|refused| match refused {
-                Some(why) => Err(why),
-                None => {
-                    let (row, (user, workspace)) = made.next().ok_or(StoreError::Statement(DieselError::NotFound))?;
-                    row.into_token(user.or(workspace).unwrap_or_default())
-                }
-            })
-            .collect());
     }
-    // Nothing is changed, so nothing is written down.
-    Ok(refused.into_iter().flatten().map(Err).collect())
+    // Where nothing is changed, nothing is written down.
+    let mut made = made.into_iter();
+    Ok(answers
+        .into_iter()
+        .map(|owner_name| {
+            let owner_name = owner_name?;
+            made.next().ok_or(StoreError::Statement(DieselError::NotFound))?.into_token(owner_name)
+        })
+        .collect())
 }
 
-/// The row, if what it rests on is there.
+/// The row with its owner's name, if what it rests on is there.
 fn allowed(
     mint: &Mint,
     row: TokenRow,
     owners: &Kept,
     parents: &BTreeMap<Uuid, KeptParent>,
-) -> Result<TokenRow, StoreError> {
-    if mint.for_git().is_none() {
-        owners.keep(&mint.permit)?;
-    }
-    match row.parent_id {
-        Some(parent)
-            if !parents.get(&parent).is_some_and(|parent| {
-                parent.is_version(mint.new.parent_version) && outlives(parent.grace_ends_at, &row)
-            }) =>
-        {
-            Err(parent_revoked())
-        }
-        _ => Ok(row),
-    }
+) -> Result<(TokenRow, String), StoreError> {
+    let owner_name = mint.for_git().is_none().then(|| owners.keep(&mint.permit)).transpose()?;
+    let Some(parent) = row.parent_id else { return Ok((row, owner_name.unwrap_or_default().to_owned())) };
+    let kept =
+        |parent: &&KeptParent| parent.is_version(mint.new.parent_version) && outlives(parent.grace_ends_at, &row);
+    let parent = parents.get(&parent).filter(kept).ok_or_else(parent_revoked)?;
+    Ok((row, owner_name.unwrap_or(&parent.owner_name).to_owned()))
 }
 
 /// Whether a parent that was given up for a successor, if it was, is there for as long as what is made through it.
 fn outlives(grace_ends_at: Option<Timestamp>, row: &TokenRow) -> bool {
     grace_ends_at.is_none_or(|grace| row.expires_at.is_some_and(|end| grace >= end))
-}
-
-type Names = (Option<String>, Option<String>);
-
-/// Inserts these rows, and gives the names of their owners in the same order.
-fn insert(tx: &mut WriteTx<'_>, mut rows: &[TokenRow]) -> Result<Vec<Names>, StoreError> {
-    let mut names: Vec<Names> = Vec::with_capacity(rows.len());
-    while !rows.is_empty() {
-        rows = crate::batch::first_rows!(rows, |some| {
-            let inserted = diesel::insert_into(tokens::table).values(some).returning(owner_names());
-            names.append(&mut inserted.get_results(tx.connection())?);
-        });
-    }
-    Ok(names)
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
+use diesel::sql_types::Uuid as SqlUuid;
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::kind::Role;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::parent_revoked;
 use crate::error::StoreError;
+use crate::prepared::{Among, among};
 use crate::schema::{members, tokens, users, workspaces};
 use crate::tx::WriteTx;
 
@@ -39,14 +41,16 @@ pub(super) fn parent_kept_live() -> _ {
 /// Whom the token shall act for exists, and if that is a workspace, its maker is still a maintainer of it (or a manager);
 /// nobody changes that before this transaction is over.
 pub(super) fn owner_keeps(tx: &mut WriteTx<'_>, permit: &Permit) -> Result<(), StoreError> {
-    Kept::of(tx, std::iter::once(permit))?.keep(permit)
+    Kept::of(tx, std::iter::once(permit))?.keep(permit).map(drop)
 }
 
 /// Of those for whom tokens are to be made, and of those who make them, what is there and stays so before this
 /// transaction is over: by as few statements as one of them takes, each of which locks in the order of IDs.
 pub(super) struct Kept {
-    users: BTreeSet<Uuid>,
-    workspaces: BTreeSet<Uuid>,
+    /// With their names.
+    users: BTreeMap<Uuid, String>,
+    /// With their names.
+    workspaces: BTreeMap<Uuid, String>,
     managers: BTreeSet<Uuid>,
     /// Workspace and maintainer.
     maintainers: BTreeSet<(Uuid, Uuid)>,
@@ -72,45 +76,48 @@ impl Kept {
         Ok(Self { users, workspaces, managers, maintainers })
     }
 
-    /// Whether the token that this permit allows can be made.
-    pub(super) fn keep(&self, permit: &Permit) -> Result<(), StoreError> {
+    /// Whether the token that this permit allows can be made, and for whom: the name of its owner.
+    pub(super) fn keep(&self, permit: &Permit) -> Result<&str, StoreError> {
         let (Need::Mint(request) | Need::Import(request)) = permit.need() else {
             return Err(StoreError::Permit("making a token"));
         };
-        let kept = |kept: bool, otherwise: &str| {
-            if kept { Ok(()) } else { Err(StoreError::Conflict { what: otherwise.to_owned() }) }
-        };
+        let conflict = |what: &str| StoreError::Conflict { what: what.to_owned() };
         let workspace = match request.owner {
             Owner::User(id) => {
-                let there = self.users.contains(&id.as_uuid());
-                return kept(there, "the user that the token was to act for was just deleted");
+                let name = self.users.get(&id.as_uuid()).map(String::as_str);
+                return name.ok_or_else(|| conflict("the user that the token was to act for was just deleted"));
             }
             Owner::Workspace(id) => id.as_uuid(),
         };
-        let there = self.workspaces.contains(&workspace);
-        kept(there, "the workspace that the token was to act for was just deleted")?;
-        let Some((maker, _)) = &permit.actor().user else { return Ok(()) };
+        let Some(name) = self.workspaces.get(&workspace) else {
+            return Err(conflict("the workspace that the token was to act for was just deleted"));
+        };
+        let Some((maker, _)) = &permit.actor().user else { return Ok(name) };
         let maker = maker.as_uuid();
-        let may = self.managers.contains(&maker) || self.maintainers.contains(&(workspace, maker));
-        kept(may, "you are no maintainer of that workspace any more")
+        if self.managers.contains(&maker) || self.maintainers.contains(&(workspace, maker)) {
+            return Ok(name);
+        }
+        Err(conflict("you are no maintainer of that workspace any more"))
     }
 }
 
-fn kept_users(tx: &mut WriteTx<'_>, ids: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+fn kept_users(tx: &mut WriteTx<'_>, ids: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, String>, StoreError> {
     if ids.is_empty() {
-        return Ok(ids);
+        return Ok(BTreeMap::new());
     }
-    let rows = users::table.filter(users::id.eq_any(listed(ids))).filter(users::deleted_at.is_null());
-    let kept = rows.order(users::id).select(users::id).for_share().load::<Uuid>(tx.connection())?;
+    let rows = users::table.filter(these(users::id, ids)).filter(users::deleted_at.is_null());
+    let kept = rows.order(users::id).select((users::id, users::name)).for_share();
+    let kept = kept.load::<(Uuid, String)>(tx.connection())?;
     Ok(kept.into_iter().collect())
 }
 
-fn kept_workspaces(tx: &mut WriteTx<'_>, ids: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+fn kept_workspaces(tx: &mut WriteTx<'_>, ids: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, String>, StoreError> {
     if ids.is_empty() {
-        return Ok(ids);
+        return Ok(BTreeMap::new());
     }
-    let rows = workspaces::table.filter(workspaces::id.eq_any(listed(ids))).filter(workspaces::deleted_at.is_null());
-    let kept = rows.order(workspaces::id).select(workspaces::id).for_share().load::<Uuid>(tx.connection())?;
+    let rows = workspaces::table.filter(these(workspaces::id, ids)).filter(workspaces::deleted_at.is_null());
+    let kept = rows.order(workspaces::id).select((workspaces::id, workspaces::name)).for_share();
+    let kept = kept.load::<(Uuid, String)>(tx.connection())?;
     Ok(kept.into_iter().collect())
 }
 
@@ -118,22 +125,22 @@ fn kept_managers(tx: &mut WriteTx<'_>, makers: BTreeSet<Uuid>) -> Result<BTreeSe
     if makers.is_empty() {
         return Ok(makers);
     }
-    let rows = users::table.filter(users::id.eq_any(listed(makers))).filter(users::deleted_at.is_null());
+    let rows = users::table.filter(these(users::id, makers)).filter(users::deleted_at.is_null());
     let managers = rows.filter(users::manager).order(users::id).select(users::id).for_share();
     Ok(managers.load::<Uuid>(tx.connection())?.into_iter().collect())
 }
 
 fn kept_maintainers(
     tx: &mut WriteTx<'_>,
-    workspaces: &BTreeSet<Uuid>,
+    workspaces: &BTreeMap<Uuid, String>,
     makers: BTreeSet<Uuid>,
 ) -> Result<BTreeSet<(Uuid, Uuid)>, StoreError> {
     if workspaces.is_empty() || makers.is_empty() {
         return Ok(BTreeSet::new());
     }
     let places = members::table
-        .filter(members::workspace_id.eq_any(listed(workspaces.clone())))
-        .filter(members::user_id.eq_any(listed(makers)))
+        .filter(these(members::workspace_id, workspaces.keys().copied().collect()))
+        .filter(these(members::user_id, makers))
         .filter(members::role.eq(Role::Maintainer.as_str()))
         .order((members::workspace_id, members::user_id))
         .select((members::workspace_id, members::user_id))
@@ -141,8 +148,8 @@ fn kept_maintainers(
     Ok(places.load::<(Uuid, Uuid)>(tx.connection())?.into_iter().collect())
 }
 
-fn listed(ids: BTreeSet<Uuid>) -> Vec<Uuid> {
-    ids.into_iter().collect()
+fn these<C>(column: C, ids: BTreeSet<Uuid>) -> Among<SqlUuid, C, Uuid> {
+    among(column, ids.into_iter().collect())
 }
 
 /// No cut-off of its owner ended this parent; nobody makes one before this transaction is over.
@@ -153,8 +160,10 @@ pub(super) fn parents_owner_keeps(tx: &mut WriteTx<'_>, parent: Uuid, version: O
 }
 
 /// A token that others are made through, as it stays for now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct KeptParent {
+    /// For whom it acts, and so does what is minted through it for git.
+    pub(super) owner_name: String,
     /// When it ends, if it was given up for a successor.
     pub(super) grace_ends_at: Option<Timestamp>,
     version: i32,
@@ -162,15 +171,15 @@ pub(super) struct KeptParent {
 
 impl KeptParent {
     /// Whether it still is what was decided about.
-    pub(super) fn is_version(self, decided: Option<i32>) -> bool {
+    pub(super) fn is_version(&self, decided: Option<i32>) -> bool {
         decided.is_none_or(|decided| decided == self.version)
     }
 }
 
-type ParentRow = (Uuid, Option<Timestamp>, i32);
+type ParentRow = (Uuid, String, Option<Timestamp>, i32);
 
-fn kept_parent((id, grace_ends_at, version): ParentRow) -> (Uuid, KeptParent) {
-    (id, KeptParent { grace_ends_at, version })
+fn kept_parent((id, owner_name, grace_ends_at, version): ParentRow) -> (Uuid, KeptParent) {
+    (id, KeptParent { owner_name, grace_ends_at, version })
 }
 
 /// Those of these tokens that are live and that no cut-off of their owner ended; nobody ends or changes them before this transaction is over. Locked in the order of IDs, as by whoever ends
@@ -181,14 +190,17 @@ pub(super) fn kept_parents(
 ) -> Result<BTreeMap<Uuid, KeptParent>, StoreError> {
     let mut kept: BTreeMap<Uuid, KeptParent> = BTreeMap::new();
     if !wanted.is_empty() {
-        let of_users = of_uncut_users().filter(tokens::id.eq_any(listed(wanted.clone()))).order(tokens::id);
-        let of_users = of_users.select((tokens::id, tokens::grace_ends_at, tokens::version)).for_key_share();
+        let of_users = of_uncut_users().filter(these(tokens::id, wanted.clone())).order(tokens::id);
+        let of_users =
+            of_users.select((tokens::id, users::name, tokens::grace_ends_at, tokens::version)).for_key_share();
         kept.extend(of_users.load::<ParentRow>(tx.connection())?.into_iter().map(kept_parent));
         wanted.retain(|parent| !kept.contains_key(parent));
     }
     if !wanted.is_empty() {
-        let of_workspaces = of_uncut_workspaces().filter(tokens::id.eq_any(listed(wanted))).order(tokens::id);
-        let of_workspaces = of_workspaces.select((tokens::id, tokens::grace_ends_at, tokens::version)).for_key_share();
+        let of_workspaces = of_uncut_workspaces().filter(these(tokens::id, wanted)).order(tokens::id);
+        let of_workspaces = of_workspaces
+            .select((tokens::id, workspaces::name, tokens::grace_ends_at, tokens::version))
+            .for_key_share();
         kept.extend(of_workspaces.load::<ParentRow>(tx.connection())?.into_iter().map(kept_parent));
     }
     Ok(kept)

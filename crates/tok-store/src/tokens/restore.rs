@@ -17,7 +17,7 @@ use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use uuid::Uuid;
 
 use super::revoke::{Found, Identity, LONG, end, ends};
-use super::{OwnedRow, by_id, into_token, with_owner_names};
+use super::{OwnedRow, into_token, shown, shown_by_id, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::{tokens, users, workspaces};
 use crate::tx::{ReadTx, WriteTx};
@@ -54,9 +54,8 @@ pub fn restorable(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -
         .order((tokens::created_at.desc(), tokens::id.desc()))
         .limit(super::list::MOST_MATCHES)
         .load::<OwnedRow>(tx.connection())?;
-    let found = rows.into_iter().map(into_token).collect::<Result<Vec<_>, _>>()?;
     let ended = |token: &Token| matches!(&token.state, TokenState::Revoked { at, .. } if *at >= since);
-    Ok(found.into_iter().filter(ended).collect())
+    Ok(rows.into_iter().map(shown).filter(ended).collect())
 }
 
 /// The act that ended a token, as far as its row and its owner's say.
@@ -74,7 +73,7 @@ pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Res
     diesel::sql_query(LONG).execute(tx.connection())?;
     let reach = ends(permit)?;
     let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
-    let token = by_id(tx, id)?.filter(|t| reach.is_none_or(|owner| owner == t.owner)).ok_or_else(missing)?;
+    let token = shown_by_id(tx, id)?.filter(|t| reach.is_none_or(|owner| owner == t.owner)).ok_or_else(missing)?;
     let conflict = |what: String| StoreError::Conflict { what };
     let named = format!("the token {} ({})", token.name, token.shown_prefix);
     let TokenState::Revoked { reason, .. } = &token.state else {
@@ -99,7 +98,7 @@ pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Res
         let orphans = end_orphans(tx, token.owner, permit.at())?;
         back.retain(|id| !orphans.contains(id));
     }
-    let token = by_id(tx, id)?.ok_or_else(missing)?;
+    let token = shown_by_id(tx, id)?.ok_or_else(missing)?;
     if token.standing(permit.at()) == Standing::Revoked {
         return Err(conflict(format!(
             "{named} cannot come back: what it rests on is gone (the token that it was made through was revoked, its \
@@ -136,7 +135,7 @@ fn may_undo(tx: &mut WriteTx<'_>, permit: &Permit, ending: &Ending) -> Result<bo
     if user.is_some() && through != ending.act {
         return Ok(false);
     }
-    Ok(by_id(tx, TokenId::from_uuid(through))?.is_some_and(|token| token.owner == reach))
+    Ok(shown_by_id(tx, TokenId::from_uuid(through))?.is_some_and(|token| token.owner == reach))
 }
 
 fn ending(tx: &mut WriteTx<'_>, token: &Token) -> Result<Option<Ending>, StoreError> {

@@ -11,7 +11,7 @@ use tok_model::label::Label;
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
-use super::{OwnedRow, Whose, by_id, into_token, whose, with_owner_names};
+use super::{OwnedRow, Whose, shown, shown_by_id, whose, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::{ReadTx, WriteTx};
@@ -62,7 +62,7 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
         _ => ends(permit)?,
     };
     let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
-    let token = by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
+    let token = shown_by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
     let by = permit.actor().describe();
     let who = Identity::of(permit.actor());
     let act = Act { at: permit.at(), by: &by, who, reason, undo: Some(id.as_uuid()) };
@@ -72,7 +72,7 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
             what: format!("the token {} ({}) is revoked already", token.name, token.shown_prefix),
         });
     }
-    let token = by_id(tx, id)?.ok_or_else(missing)?;
+    let token = shown_by_id(tx, id)?.ok_or_else(missing)?;
     let descendants = ended.into_iter().filter(|(other, _)| *other != id).collect();
     Ok(Revoked { token, descendants })
 }
@@ -155,7 +155,7 @@ pub(super) const CUT: &str = "(coalesce(tokens.created_at < users.cutoff_before 
 fn fitting(tx: &mut ReadTx<'_>, permit: &Permit, selection: &Selection) -> Result<Vec<Uuid>, StoreError> {
     let reach = ends(permit)?;
     if let Some(parent) = selection.parent {
-        let parent = by_id(tx, parent)?.filter(|token| reach.is_none_or(|owner| owner == token.owner));
+        let parent = shown_by_id(tx, parent)?.filter(|token| reach.is_none_or(|owner| owner == token.owner));
         parent.ok_or_else(|| StoreError::NotFound { what: "no token of yours has that ID".to_owned() })?;
     }
     // What was made through one's own token is one's to end with it, for whomever it acts.
@@ -199,14 +199,11 @@ fn fitting(tx: &mut ReadTx<'_>, permit: &Permit, selection: &Selection) -> Resul
 }
 
 pub(super) fn sample(tx: &mut ReadTx<'_>, ids: &[Uuid]) -> Result<Vec<Token>, StoreError> {
-    with_owner_names()
+    let newest = with_owner_names()
         .filter(tokens::id.eq_any(ids))
         .order((tokens::created_at.desc(), tokens::id.desc()))
-        .limit(SAMPLE)
-        .load::<OwnedRow>(tx.connection())?
-        .into_iter()
-        .map(into_token)
-        .collect()
+        .limit(SAMPLE);
+    Ok(newest.load::<OwnedRow>(tx.connection())?.into_iter().map(shown).collect())
 }
 
 /// Ends every live token of an owner, as when a user is deleted. Returns how many. It cannot be undone.

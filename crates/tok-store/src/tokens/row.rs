@@ -104,34 +104,28 @@ impl From<&Grant> for GrantColumns {
 impl TokenRow {
     /// The row as a token that was not used. Text that no parser knows, or a combination that no kind has, is an error: fail closed.
     pub(super) fn into_token(self, owner_name: String) -> Result<Token, StoreError> {
-        let id = self.id;
-        self.convert(owner_name).map_err(|why| StoreError::Corrupt { table: "tokens", id: id.to_string(), why })
+        let mut token = self.shown(owner_name);
+        match token.unreadable.take() {
+            None => Ok(token),
+            Some(why) => Err(StoreError::Corrupt { table: "tokens", id: token.id.to_string(), why }),
+        }
     }
 
-    fn convert(self, owner_name: String) -> Result<Token, String> {
-        let grant = self.grant()?;
-        let owner = match (self.user_id, self.workspace_id) {
-            (Some(user), None) => Owner::User(UserId::from_uuid(user)),
-            (None, Some(workspace)) => Owner::Workspace(WorkspaceId::from_uuid(workspace)),
-            _ => return Err("it has no owner, or two".to_owned()),
-        };
-        let state = match (self.revoked_at, self.revoked_by) {
-            (None, None) => match (self.rotated_at, self.rotated_by, self.grace_ends_at, self.successor_id) {
-                (None, None, None, None) => TokenState::Live,
-                (Some(at), Some(by), Some(grace_ends_at), Some(successor)) => {
-                    TokenState::Rotated { at, by, grace_ends_at, successor: TokenId::from_uuid(successor) }
-                }
-                _ => return Err("it is half rotated".to_owned()),
-            },
-            (Some(at), Some(by)) => TokenState::Revoked { at, by, reason: self.revoke_reason },
-            _ => return Err("it is half revoked".to_owned()),
-        };
+    /// The row as far as it can be understood, for whoever looks at it or ends it: one bad row hides no others. What
+    /// could not be is empty, and the first reason is in [`Token::unreadable`], with which it opens nothing.
+    pub(super) fn shown(self, owner_name: String) -> Token {
+        let mut doubts = Doubts(None);
+        let grant = doubts.or(self.grant(), || Grant::Personal { scopes: ScopeSet::default(), routes: None });
+        let owner = doubts.or(self.owner(), || Owner::User(UserId::from_uuid(Uuid::nil())));
+        let state = doubts.or(self.state(), || TokenState::Live);
+        let allow_from = self.allow_from.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        let labels = self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>();
         let secret = match (&self.secret_hash, &self.imported_from) {
             (Some(_), _) => SecretForm::Chosen,
             (None, Some(_)) => SecretForm::Foreign,
             (None, None) => SecretForm::Minted,
         };
-        Ok(Token {
+        Token {
             id: TokenId::from_uuid(self.id),
             name: self.name,
             description: self.description,
@@ -141,7 +135,7 @@ impl TokenRow {
             owner_name,
             parent: self.parent_id.map(TokenId::from_uuid),
             family: TokenId::from_uuid(self.family_id),
-            allow_from: self.allow_from.iter().map(|t| t.parse()).collect::<Result<_, _>>().map_err(words)?,
+            allow_from: doubts.or(of("addresses", allow_from), Vec::new),
             local_login: self.local_uid.is_some(),
             creator: Creator {
                 user: self.created_by_user_id.map(UserId::from_uuid),
@@ -157,13 +151,39 @@ impl TokenRow {
             last_use: None,
             secret,
             imported_from: self.imported_from,
-            labels: self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>().map_err(words)?,
+            labels: doubts.or(of("labels", labels), Vec::new),
             use_limit: self.max_uses.map(|most| UseLimit { most, so_far: self.uses }),
             predecessor: self.predecessor_id.map(TokenId::from_uuid),
             first_use_due: self.first_use_due,
             version: self.version,
             modified_at: self.modified_at,
-        })
+            unreadable: doubts.0,
+        }
+    }
+
+    fn owner(&self) -> Result<Owner, String> {
+        match (self.user_id, self.workspace_id) {
+            (Some(user), None) => Ok(Owner::User(UserId::from_uuid(user))),
+            (None, Some(workspace)) => Ok(Owner::Workspace(WorkspaceId::from_uuid(workspace))),
+            _ => Err("it has no owner, or two".to_owned()),
+        }
+    }
+
+    fn state(&self) -> Result<TokenState, String> {
+        match (self.revoked_at, &self.revoked_by) {
+            (None, None) => match (self.rotated_at, &self.rotated_by, self.grace_ends_at, self.successor_id) {
+                (None, None, None, None) => Ok(TokenState::Live),
+                (Some(at), Some(by), Some(grace_ends_at), Some(successor)) => Ok(TokenState::Rotated {
+                    at,
+                    by: by.clone(),
+                    grace_ends_at,
+                    successor: TokenId::from_uuid(successor),
+                }),
+                _ => Err("it is half rotated".to_owned()),
+            },
+            (Some(at), Some(by)) => Ok(TokenState::Revoked { at, by: by.clone(), reason: self.revoke_reason.clone() }),
+            _ => Err("it is half revoked".to_owned()),
+        }
     }
 
     fn grant(&self) -> Result<Grant, String> {
@@ -175,7 +195,7 @@ impl TokenRow {
                 scopes: ScopeSet::from_texts(texts(&self.scopes).iter().map(String::as_str)).map_err(words)?,
                 routes: match &self.routes {
                     None => None,
-                    Some(rules) => Some(Routes::from_texts(rules.iter().map(String::as_str)).map_err(words)?),
+                    Some(rules) => Some(of("routes", Routes::from_texts(rules.iter().map(String::as_str)))?),
                 },
             }),
             TokenKind::Workspace => Ok(Grant::Workspace { workspace: workspace()?, permission: permission()? }),
@@ -194,6 +214,23 @@ impl TokenRow {
             },
         }
     }
+}
+
+/// Why a row cannot be understood: the first reason, which is enough.
+struct Doubts(Option<String>);
+
+impl Doubts {
+    fn or<T>(&mut self, read: Result<T, String>, otherwise: impl FnOnce() -> T) -> T {
+        read.unwrap_or_else(|why| {
+            self.0.get_or_insert(why);
+            otherwise()
+        })
+    }
+}
+
+/// With the name of what could not be read, for those whose errors do not say.
+fn of<T>(what: &str, read: Result<T, impl std::fmt::Display>) -> Result<T, String> {
+    read.map_err(|why| format!("{what}: {why}"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]

@@ -72,9 +72,17 @@ fn a_token_that_cannot_be_understood_is_no_token() {
         let text = id.to_string();
         let row = ("tokens", text.as_str());
         names(world.store.read(|tx| by_digests(tx, &[made.digest])), row, said);
-        names(world.store.read(|tx| find(tx, &server(at(1)), &Reference::Id(id))), row, said);
-        let page = PageSize::default();
-        names(world.store.read(|tx| list(tx, &server(at(1)), &Filter::default(), page, None)), row, said);
+        // Whoever looks sees that it is there, and why it is good for nothing; and everything beside it.
+        let found = world.store.read(|tx| find(tx, &server(at(1)), &Reference::Id(id))).unwrap();
+        let all = |tx: &mut tok_store::ReadTx<'_>| {
+            list(tx, &server(at(1)), &Filter::default(), PageSize::default(), None).map(|(tokens, _)| tokens)
+        };
+        let listed = world.store.read(all).unwrap();
+        assert_eq!(listed.iter().filter(|token| token.unreadable.is_none()).count(), 2, "{change}");
+        for token in [found.first(), listed.iter().find(|token| token.id == id)] {
+            let why = token.and_then(|token| token.unreadable.as_deref()).unwrap();
+            assert!(why.contains(said), "{why}");
+        }
         world.sql("TRUNCATE tokens, idempotency; INSERT INTO tokens SELECT * FROM kept; DROP TABLE kept");
         world.store.read(|tx| by_digests(tx, &[made.digest])).unwrap();
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use tok_model::decide::{Need, OwnerNow};
+use tok_model::decide::{MintRequest, Need, OwnerNow};
+use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::kind::{Permission, Role};
 use tok_model::secret::Digest;
@@ -14,7 +15,9 @@ use tok_store::tokens::{Mint, Shape, StoredSecret, cut_off, look_up, modify, rev
 
 use crate::audit_chain::{faults, intact};
 use crate::endings::act;
-use crate::world::{Made, World, at, git, permit, personal, rng, root, server, session, workspace_token};
+use crate::world::{
+    Made, World, at, every_kind_of_grant, git, permit, personal, rng, root, server, session, workspace_token,
+};
 
 /// A git token of ann's through this parent, or a personal one through none.
 fn mint(world: &World, user: tok_model::id::UserId, parent: Option<TokenId>, now: i64) -> (Digest, Mint) {
@@ -87,6 +90,54 @@ fn a_lookup_of_many_says_of_each_what_it_would_say_alone() {
     assert_eq!((found.len(), failed), (12, 5), "ann's odd token, and bob's four");
     let of_acme = found[&made[2].digest].as_ref().unwrap();
     assert!(matches!(&of_acme.owner, OwnerNow::Workspace { id, disabled_maker: None, .. } if *id == acme));
+}
+
+#[test]
+fn what_is_made_together_with_others_is_what_it_would_be_alone() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let acme = world.workspace("acme", "ann");
+    let caller = world.local(ann);
+    let parent = world.mint(&caller, session(ann), 0).token.id;
+    let mut together = Vec::new();
+    for (owner, grant) in every_kind_of_grant(Owner::User(ann), Owner::Workspace(acme)) {
+        let allow_from: Vec<_> = ["192.0.2.0/24", "2001:db8::/32"].iter().map(|block| block.parse().unwrap()).collect();
+        for (expires_at, allow_from) in [(Some(at(600)), allow_from), (None, Vec::new())] {
+            if matches!(grant, Grant::Git { .. }) && expires_at.is_none() {
+                continue;
+            }
+            let request = MintRequest { owner, grant: grant.clone(), expires_at, allow_from };
+            let said = expires_at.is_some();
+            let through = (said || matches!(grant, Grant::Git { .. })).then_some(parent);
+            let two = [0, 1].map(|_| {
+                let mut mint = world.asked(permit(&caller, Need::Mint(request.clone()), at(7)), through);
+                if said {
+                    "one\nof \"two\", {lines} \\ ✓".clone_into(&mut mint.new.description);
+                    mint.new.labels = ["ci", "team:web"].map(|label| label.parse().unwrap()).into();
+                    mint.new.max_uses = Some(3);
+                    mint.new.imported_from = Some("wit");
+                }
+                mint
+            });
+            let [alone, other] = two;
+            world.store.mint(&alone).unwrap();
+            together.push(other);
+        }
+    }
+    let made = world.store.mint_together(&together.iter().collect::<Vec<_>>()).unwrap();
+    for (mint, token) in together.iter().zip(made) {
+        let digest = digest(mint);
+        assert_eq!(
+            token.unwrap(),
+            *world.store.read(|tx| look_up(tx, &[digest])).unwrap()[&digest].as_ref().unwrap().token
+        );
+    }
+    // But for its ID and its secret each is the row that was made alone.
+    let kinds = "SELECT count(*) AS number FROM (SELECT DISTINCT to_jsonb(tokens) - ARRAY['id', 'digest', 'family_id', \
+                 'shown_prefix'] FROM tokens WHERE name = 'asked for') AS kinds";
+    let rows = "SELECT count(*) AS number FROM tokens WHERE name = 'asked for'";
+    let count = i64::try_from(together.len()).unwrap();
+    assert_eq!((world.count(kinds), world.count(rows)), (count, 2 * count));
 }
 
 #[test]
@@ -202,8 +253,7 @@ fn nothing_is_made_together_through_what_a_cut_off_ended() {
     };
     let bobs_git = world
         .asked(permit(&holders[1], Need::Mint(git(bob, "bob/app", Permission::Read, 600)), at(7)), Some(kept.token.id));
-    let acmes_git =
-        tok_model::decide::MintRequest { owner: Owner::Workspace(acme), ..git(ann, "acme/app", Permission::Read, 600) };
+    let acmes_git = MintRequest { owner: Owner::Workspace(acme), ..git(ann, "acme/app", Permission::Read, 600) };
     let acmes_git = world.asked(permit(&of_acme, Need::Mint(acmes_git), at(7)), Some(cut_with_acme.token.id));
     let mints = [
         for_git(&holders[0], ann, cut.token.id),
@@ -312,7 +362,7 @@ fn what_was_decided_before_its_parent_was_narrowed_is_not_made() {
     let for_git = |version| asked(git(ann, "ann/app", Permission::Write, 600), version);
     let personal_one = |version| asked(personal(ann, "all", None), version);
     let mut narrow = Shape::of(&parent.token);
-    narrow.reach.grant = tok_model::grant::Grant::Personal { scopes: "repo:read".parse().unwrap(), routes: None };
+    narrow.reach.grant = Grant::Personal { scopes: "repo:read".parse().unwrap(), routes: None };
     let change = permit(&world.local(ann), Need::ChangeTokens { owner: Owner::User(ann) }, at(2));
     world.change(|tx| modify(tx, &change, parent.token.id, 1, &narrow, None)).unwrap();
     let before = world.count("SELECT count(*) AS number FROM tokens");

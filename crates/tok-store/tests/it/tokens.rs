@@ -16,7 +16,7 @@ use tok_model::token::{Owner, Reference, Standing, Token, TokenState};
 use tok_store::StoreError;
 use tok_store::tokens::{Filter, Mint, StoredSecret, by_digests, create, find, list, local_session, revoke};
 
-use crate::world::{World, at, git, permit, personal, root, server, session, workspace_token};
+use crate::world::{World, at, every_kind_of_grant, git, permit, personal, root, server, session, workspace_token};
 
 fn names(tokens: &[Token]) -> Vec<&str> {
     tokens.iter().map(|token| token.name.as_str()).collect()
@@ -29,32 +29,8 @@ fn a_token_is_what_its_permit_says_and_comes_back_the_same() {
     let acme = world.workspace("acme", "ann");
     let caller = world.local(ann);
     let user = Owner::User(ann);
-    let grants = [
-        (
-            user,
-            Grant::Personal {
-                scopes: "repo:read,token:write".parse().unwrap(),
-                routes: Some(tok_model::route::Routes::from_texts(["acme/**:rw", "ann/*:r"]).unwrap()),
-            },
-        ),
-        (user, Grant::Personal { scopes: "".parse().unwrap(), routes: None }),
-        (user, Grant::Session),
-        (user, Grant::Git { repo: "acme/app.x".parse().unwrap(), permission: Permission::Write }),
-        (
-            Owner::Workspace(acme),
-            Grant::Workspace { workspace: "acme".parse().unwrap(), permission: Permission::Write },
-        ),
-        (
-            Owner::Workspace(acme),
-            Grant::Repo {
-                workspace: "acme".parse().unwrap(),
-                permission: Permission::Read,
-                repos: ["app", "lib"].map(|repo| repo.parse().unwrap()).into(),
-            },
-        ),
-    ];
     let parent = world.mint(&caller, session(ann), 0).token;
-    for (owner, grant) in grants {
+    for (owner, grant) in every_kind_of_grant(user, Owner::Workspace(acme)) {
         let allow_from: Vec<_> = ["192.0.2.0/24", "2001:db8::/32"].iter().map(|block| block.parse().unwrap()).collect();
         let request = MintRequest { owner, grant: grant.clone(), expires_at: Some(at(600)), allow_from };
         // Finer than PostgreSQL keeps: what is returned is what was kept.

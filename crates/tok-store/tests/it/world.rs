@@ -110,6 +110,21 @@ pub fn workspace_token(owner: WorkspaceId, name: &str, permission: Permission) -
     MintRequest { owner: Owner::Workspace(owner), grant, expires_at: None, allow_from: Vec::new() }
 }
 
+/// A grant of each kind, with all that a grant of it can have, for a user and the workspace `acme`.
+pub fn every_kind_of_grant(user: Owner, acme: Owner) -> Vec<(Owner, Grant)> {
+    let workspace: tok_model::name::WorkspaceName = "acme".parse().unwrap();
+    let routes = tok_model::route::Routes::from_texts(["acme/**:rw", "ann/*:r"]).unwrap();
+    let repos = ["app", "lib"].map(|repo| repo.parse().unwrap()).into();
+    vec![
+        (user, Grant::Personal { scopes: "repo:read,token:write".parse().unwrap(), routes: Some(routes) }),
+        (user, Grant::Personal { scopes: "".parse().unwrap(), routes: None }),
+        (user, Grant::Session),
+        (user, Grant::Git { repo: "acme/app.x".parse().unwrap(), permission: Permission::Write }),
+        (acme, Grant::Workspace { workspace: workspace.clone(), permission: Permission::Write }),
+        (acme, Grant::Repo { workspace, permission: Permission::Read, repos }),
+    ]
+}
+
 /// A session of a user.
 pub fn session(owner: UserId) -> MintRequest {
     MintRequest { owner: Owner::User(owner), grant: Grant::Session, expires_at: None, allow_from: Vec::new() }

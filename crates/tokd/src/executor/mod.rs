@@ -24,7 +24,7 @@ use tok_store::{Connections, Store, StoreError};
 use tokio::sync::oneshot;
 
 use queue::{Job, Queue, Turn};
-use together::{Asker, answer, caught};
+use together::{Asker, Delivery, answer, caught};
 
 use crate::metrics::QueueFigures;
 
@@ -50,12 +50,14 @@ impl Drop for End {
 }
 
 impl Executor {
-    /// Starts one thread a connection. They end when the last clone is dropped and the queue is empty.
+    /// Starts one thread a connection, in the runtime where answers are waited for. They end when the last clone is dropped and the queue is empty.
     pub fn start(store: &Store, connections: u32) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new());
+        let delivery = Delivery::here();
         for number in 0..connections {
-            let (queue, store) = (Arc::clone(&queue), store.clone());
-            std::thread::Builder::new().name(format!("store-{number}")).spawn(move || work(&queue, &store))?;
+            let (queue, store, delivery) = (Arc::clone(&queue), store.clone(), delivery.clone());
+            let work = move || work(&queue, &store, &delivery);
+            std::thread::Builder::new().name(format!("store-{number}")).spawn(work)?;
         }
         Ok(Self { _end: Arc::new(End(Arc::clone(&queue))), queue, store: Some(store.clone()) })
     }
@@ -147,19 +149,21 @@ fn unavailable(what: &str) -> StoreError {
     StoreError::Unavailable { what: what.to_owned(), source: None }
 }
 
-fn work(queue: &Queue, store: &Store) {
+fn work(queue: &Queue, store: &Store, delivery: &Delivery) {
     while let Some(turn) = queue.next() {
         // A panic ends what it happened in: its caller sees a closed channel, and the thread goes on.
         match turn {
             Turn::Job(job) => _ = caught(|| job(store)),
             Turn::LookUps(askers) => {
                 queue.count(&askers, &queue.figures.look_ups);
-                let _ = caught(|| answer(askers, |asked| look_up(store, asked), |asked| look_up_alone(store, asked)));
+                let (all, alone) = (|asked: &[&_]| look_up(store, asked), |asked: &Vec<_>| look_up_alone(store, asked));
+                let _ = caught(|| answer(askers, delivery, all, alone));
                 queue.looked_up();
             }
             Turn::Mints(askers) => {
                 queue.count(&askers, &queue.figures.mints);
-                let _ = caught(|| answer(askers, |mints| store.mint_together(mints), |mint| store.mint(mint)));
+                let (all, alone) = (|mints: &[&_]| store.mint_together(mints), |mint: &_| store.mint(mint));
+                let _ = caught(|| answer(askers, delivery, all, alone));
                 queue.minted();
             }
         }

@@ -11,7 +11,7 @@ use tok_store::tokens::Found;
 use tokio::sync::oneshot;
 
 use super::queue::{LookUp, MOST_WAITING, Queue, Turn};
-use super::together::{Asker, Line, answer};
+use super::together::{Asker, Delivery, Line, answer};
 use super::{DEADLINE, End, Executor};
 
 type Answer = Result<u32, StoreError>;
@@ -54,7 +54,7 @@ fn one_that_fails_or_panics_takes_nobody_with_it() {
         other => Ok(other * 2),
     };
     let together = |asked: &[&u32]| Ok(asked.iter().map(|number| one(**number)).collect());
-    answer(askers, together, |number| one(*number));
+    answer(askers, &Delivery::default(), together, |number| one(*number));
     for (number, mut waiting) in (0..).zip(waiting) {
         match (number, waiting.try_recv()) {
             (7, Err(_)) => {}
@@ -67,7 +67,7 @@ fn one_that_fails_or_panics_takes_nobody_with_it() {
     // A statement that fails for all of them because of one.
     let (askers, waiting): (Vec<_>, Vec<_>) = (6..12).map(asker).unzip();
     let refused = |_: &[&u32]| Err(StoreError::NotFound { what: "all of it".to_owned() });
-    answer(askers, refused, |number| one(*number));
+    answer(askers, &Delivery::default(), refused, |number| one(*number));
     let answered = waiting.into_iter().map(|mut waiting| matches!(waiting.try_recv(), Ok(Ok(_))));
     assert_eq!(answered.collect::<Vec<_>>(), [true, false, true, false, true, true]);
 }
@@ -87,12 +87,12 @@ fn nobody_is_asked_about_who_does_not_wait_any_more() {
     drop(gone);
     late.asked = Instant::now().checked_sub(DEADLINE + Duration::from_secs(1)).unwrap();
     let (other, _other) = asker(4);
-    answer(vec![first, given_up, late, other], all, alone);
+    answer(vec![first, given_up, late, other], &Delivery::default(), all, alone);
     assert_eq!(*asked.borrow(), [1, 4]);
     drop(waiting);
     let (alone_and_gone, gone) = asker(5);
     drop(gone);
-    answer(vec![alone_and_gone], all, alone);
+    answer(vec![alone_and_gone], &Delivery::default(), all, alone);
     assert_eq!(*asked.borrow(), [1, 4]);
 }
 
@@ -125,7 +125,12 @@ fn everybody_gets_their_own_answer() {
                 while let Some(turn) = queue.next() {
                     let Turn::LookUps(askers) = turn else { panic!("nobody asked for that") };
                     let one = |digests: &Vec<Digest>| Err(said(&digests[0]));
-                    answer(askers, |all| Ok(all.iter().map(|digests| one(digests)).collect()), one);
+                    answer(
+                        askers,
+                        &Delivery::default(),
+                        |all| Ok(all.iter().map(|digests| one(digests)).collect()),
+                        one,
+                    );
                     queue.looked_up();
                 }
             });

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, Source};
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Caller, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
+use tok_model::decide::{Caller, Class, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::kind::{Permission, TokenKind};
@@ -160,11 +160,15 @@ impl Service {
     /// Drops a kept token that git says was refused. Revokes nothing: a 401 has other causes, too.
     pub fn drop_git_token(&self, text: &Plaintext) {
         let digest = text.digest(self.peppers.current());
+        self.drop_kept(|token| token.digest == digest);
+    }
+
+    fn drop_kept(&self, which: impl Fn(&GitToken) -> bool) {
         let slots = self.minted.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slots: Vec<Slot> = slots.by_key.values().cloned().collect();
         for slot in slots {
             if let Ok(mut held) = slot.try_lock()
-                && held.as_ref().is_some_and(|(token, _)| token.digest == digest)
+                && held.as_ref().is_some_and(|(token, _)| which(token))
             {
                 *held = None;
             }
@@ -276,7 +280,15 @@ impl Service {
         let verdict = decide(&caller, Need::Repository { repo: repo.clone(), right }, now);
         match &verdict {
             Ok(permit) => self.uses.note(permit.actor(), repo, command, None, now),
-            Err(refusal) => self.uses.note(&caller.actor(), repo, command, Some(&refusal.to_string()), now),
+            Err(refusal) => {
+                self.uses.note(&caller.actor(), repo, command, Some(&refusal.to_string()), now);
+                // Not everybody who asks helpers says when what they got was refused: libgit2's callers do not.
+                if refusal.class() == Class::Unauthenticated
+                    && let Some(dead) = caller.token().filter(|token| token.kind() == TokenKind::Git)
+                {
+                    self.drop_kept(|token| token.id == dead.id);
+                }
+            }
         }
         verdict.map(|permit| (permit, caller))
     }

@@ -147,6 +147,11 @@ impl Service {
         })
     }
 
+    /// Gives back the room of what is remembered and served no more.
+    pub fn give_back_room(&self) {
+        self.verdicts.sweep();
+    }
+
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.executor.run(Store::ping).await

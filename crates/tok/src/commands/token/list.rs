@@ -79,6 +79,7 @@ impl ListArgs {
             return output::json(&Page("tokens", &page));
         }
         output::text(&[&blocks(&page, self.all_users, context.now, out.style())])?;
+        out.note(&left_unread(&page));
         out.more(&context.again(&self.again()), page.next_cursor.as_deref());
         if page.rows.is_empty() {
             out.note("`tok token create <name>` makes one.\n");
@@ -117,6 +118,17 @@ impl ListArgs {
     }
 }
 
+/// What there is to do about tokens that this server cannot read.
+fn left_unread(page: &PageOf<TokenRecord>) -> String {
+    let mut unread = page.rows.iter().filter(|token| token.unreadable.is_some() && token.state != Standing::Revoked);
+    let Some(first) = unread.next() else { return String::new() };
+    let (these, it) = match unread.count() {
+        0 => ("1 of these".to_owned(), "it opens nothing. To end it"),
+        more => (format!("{} of these", more + 1), "they open nothing. To end the first"),
+    };
+    format!("{these} cannot be read by this version of tokd, and {it}: tok token revoke {}\n", first.id)
+}
+
 /// One block for each token.
 fn blocks(page: &PageOf<TokenRecord>, owners: bool, now: Timestamp, style: Style) -> String {
     if page.rows.is_empty() {
@@ -139,7 +151,11 @@ fn block(token: &TokenRecord, owners: bool, now: Timestamp, style: Style) -> Str
         Standing::Expired => style.warning("[EXPIRED]") + " ",
         Standing::Revoked => style.warning("[REVOKED]") + " ",
     };
-    let (reach, what) = super::reach(token);
+    let mark = if token.unreadable.is_some() { mark + &style.warning("[UNREADABLE]") + " " } else { mark };
+    let (reach, what) = match &token.unreadable {
+        Some(why) => ("Unreadable", safe(why)),
+        None => super::reach(token),
+    };
     let mut facts = vec![format!("ID: {}", token.id), format!("Kind: {}", token.kind), format!("{reach}: {what}")];
     if !token.routes.is_empty() {
         facts.push(format!("Routes: {}", safe(&token.routes.join(", "))));
@@ -199,6 +215,31 @@ tokpat_c3d4…  [EXPIRED] Old \\u{1b}[31mKey
   Never used  •  Expired: 2026-03-01 (266 days ago)
 "
         );
+    }
+
+    #[test]
+    fn what_the_server_cannot_read_is_marked_with_what_ends_it() {
+        let unread =
+            TokenRecord { unreadable: Some("\"repo:fly\" is no scope".to_owned()), scopes: Vec::new(), ..token() };
+        let page = |rows| PageOf { rows, next_cursor: None };
+        let one = page(vec![token(), unread.clone()]);
+        let text = blocks(&one, false, now(), Style::default());
+        assert!(text.contains("tokpat_a1b2…  [UNREADABLE] CI Token\n"), "{text}");
+        assert!(text.contains("Kind: personal  Unreadable: \"repo:fly\" is no scope\n"), "{text}");
+        let ended = TokenRecord { state: Standing::Revoked, ..unread.clone() };
+        let end = "tok token revoke 1b4e28ba-2fa1-4d2e-883f-0016d3cca427\n";
+        for (rows, said) in [
+            (one, format!("1 of these cannot be read by this version of tokd, and it opens nothing. To end it: {end}")),
+            (
+                page(vec![unread.clone(), unread]),
+                format!(
+                    "2 of these cannot be read by this version of tokd, and they open nothing. To end the first: {end}"
+                ),
+            ),
+            (page(vec![token(), ended]), String::new()),
+        ] {
+            assert_eq!(left_unread(&rows), said);
+        }
     }
 
     #[test]

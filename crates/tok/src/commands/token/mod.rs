@@ -179,6 +179,7 @@ pub(crate) mod fixture {
             grace_ends_at: None,
             version: 1,
             modified_at: None,
+            unreadable: None,
         }
     }
 }

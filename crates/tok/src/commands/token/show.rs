@@ -61,6 +61,7 @@ pub(super) fn facts_of(token: &TokenRecord, now: Timestamp) -> Vec<(&'static str
         ("ID", token.id.to_string()),
         ("Kind", token.kind.to_string()),
         ("State", token.state.to_string()),
+        ("Unreadable", text(&token.unreadable)),
         ("User", text(&token.user)),
         super::reach(token),
         ("Routes", join(&token.routes)),

@@ -133,6 +133,10 @@ pub(super) fn as_its_owner(fault: Fault, caller: &Caller, token: &Token) -> Faul
 pub(super) fn unchangeable(token: &Token, now: Timestamp) -> Result<(), Fault> {
     let called = format!("the token {} ({}…)", token.name, token.shown_prefix);
     let conflict = |why: String| Fault::new(FaultCode::Conflict, format!("{called} {why}, so it cannot be changed"));
+    if let Some(why) = &token.unreadable {
+        let why = format!("cannot be read by this version of tokd ({why})");
+        return Err(conflict(why).hint(format!("end it, and make another: tok token revoke {}", token.id)));
+    }
     match (&token.state, token.standing(now)) {
         (TokenState::Rotated { successor, .. }, _) => Err(conflict("was given a successor".to_owned())
             .hint(format!("go on with its successor: tok token show {successor}"))),

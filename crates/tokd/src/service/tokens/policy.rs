@@ -18,16 +18,17 @@ const GIT_KEPT: TimeDelta = TimeDelta::days(30);
 pub fn apply(store: &Store, policy: &Policy, now: Timestamp) -> Result<(), StoreError> {
     for kind in TokenKind::every() {
         let Some(lifetimes) = policy.of(kind) else { continue };
-        if let Lifetime::For(most) = lifetimes.most {
-            let done = tok_store::tokens::clamp(store, kind, most, now)?;
-            if done.shortened > 0 {
-                tracing::info!("{} {kind} tokens end earlier now: they live for {most} at most", done.shortened);
-            }
-        }
         if let Lifetime::For(idle) = lifetimes.idle {
             let ended = tok_store::tokens::end_idle(store, kind, idle, now)?;
             if ended > 0 {
                 tracing::info!("{ended} tokens ended: {kind} tokens that were not used for {idle}, and their children");
+            }
+        }
+        // After that: what rested too long ended for that, and not by a maximum that came later.
+        if let Lifetime::For(most) = lifetimes.most {
+            let done = tok_store::tokens::clamp(store, kind, most, now)?;
+            if done.shortened > 0 {
+                tracing::info!("{} {kind} tokens end earlier now: they live for {most} at most", done.shortened);
             }
         }
     }

@@ -24,7 +24,10 @@ impl Service {
         let key = rotation.idempotency_key.as_ref().map(|key| self.key(caller, key, &asked_for(&old, &rotation)));
         takes_a_successor(&old, &rotation)?;
         // A retry finds it rotated, and whether it may do so again is seen when its key is.
-        if key.is_none() || !matches!(old.state, tok_model::token::TokenState::Rotated { .. }) {
+        if key.is_none()
+            || old.unreadable.is_some()
+            || !matches!(old.state, tok_model::token::TokenState::Rotated { .. })
+        {
             unchangeable(&old, now)?;
         }
         let expires_at = match rotation.expires {

@@ -1,8 +1,7 @@
 //! Public keys as issuers publish them (RFC 7517), and signatures under them.
 //!
-//! The few steps of RFC 7515 that are needed are done here, on ring, which rustls brings anyway. jsonwebtoken would have
-//! brought aws-lc or the `rsa` crate in its versions that are looked after; and what makes such libraries dangerous, keys
-//! and algorithms that are chosen by whoever presents a token, is just what has to be narrow here.
+//! The few steps of RFC 7515 that are needed are done here, on ring, which rustls brings anyway; ARCHITECTURE.md says why no
+//! library of tokens does them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
