@@ -319,14 +319,26 @@ impl Environment {
     /// Lets these users log in from here and the helper ask an agent from now on, instead of the daemon.
     pub fn through_agent(&self, users: &[&str]) {
         for user in users {
-            let password = format!("a long and lucky password of {user}");
-            self.tok(&["user", "passwd", user]).input(format!("{password}\n")).ok();
-            self.with_logins(self.tok(&["login", &self.url(), "--user", user, "--password-stdin"]))
-                .input(format!("{password}\n"))
-                .ok();
+            self.log_in_at(&self.url(), user);
         }
         self.with_logins(self.tok(&["agent", "start"])).ok();
-        self.agent.set(self.home().join("run/tok/agent.sock")).expect("there is one agent");
+        // Whoever asks twice has the same agent.
+        let _ = self.agent.set(self.home().join("run/tok/agent.sock"));
+    }
+
+    /// Logs a user in from here, at this address of the server, with a password that they have from now on.
+    pub fn log_in_at(&self, url: &str, user: &str) -> String {
+        let password = format!("a long and lucky password of {user}");
+        self.tok(&["user", "passwd", user]).input(format!("{password}\n")).ok();
+        let login = self.with_logins(self.tok(&["login", url, "--user", user, "--password-stdin"]));
+        login.input(format!("{password}\n")).ok();
+        password
+    }
+
+    /// Starts an agent that knows of no connection and no token, in the place of the one before.
+    pub fn another_agent(&self) {
+        self.with_logins(self.tok(&["agent", "stop"])).ok();
+        self.through_agent(&[]);
     }
 
     /// In surroundings where logins are kept: where a secret may be.

@@ -16,8 +16,13 @@ const MOST_MILLISECONDS: u64 = 600_000;
 
 /// How long the whole run may take.
 pub(crate) fn timeout() -> Duration {
+    given_timeout().unwrap_or(Duration::from_millis(DEFAULT_MILLISECONDS))
+}
+
+/// The same, if it was given: whoever answers should know it then.
+pub(crate) fn given_timeout() -> Option<Duration> {
     let given = variable("TOK_TIMEOUT_MS").and_then(|text| text.parse::<u64>().ok()).filter(|ms| *ms > 0);
-    Duration::from_millis(given.unwrap_or(DEFAULT_MILLISECONDS).min(MOST_MILLISECONDS))
+    given.map(|milliseconds| Duration::from_millis(milliseconds.min(MOST_MILLISECONDS)))
 }
 
 /// `TOK_USER`. A name that cannot be one stops everything: acting as somebody else by mistake would be worse.

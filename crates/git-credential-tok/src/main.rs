@@ -76,6 +76,7 @@ fn relay(call: &Call) -> Result<(), Trouble> {
         .with_agent(AGENT)
         .with_hint(hint)
         .with_timeout(call.timeout_seconds)
+        .with_deadline(environment::given_timeout())
         .with_profile(agent::profile(call.profile.clone()).as_deref())
         .map_err(|_| Trouble::Profile)?;
     ask(call, &message, &deadline)

@@ -10,8 +10,16 @@ use super::listener::{LocalStream, PeerCredentials};
 
 /// How long the rest of a request may take to arrive, and its answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a token may take: the helper gives up after 2 s, and by then must have been told why.
-pub const MINTING: Duration = Duration::from_millis(1700);
+/// How long a helper waits for its answer unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// And how long before that it must have been told why there is none.
+const MARGIN: Duration = Duration::from_millis(300);
+
+/// How long the answer to this request may take: the helper gives up a moment later.
+pub fn patience(request: &RelayRequest) -> Duration {
+    let deadline = request.deadline().unwrap_or(DEADLINE);
+    deadline.saturating_sub(MARGIN).max(deadline / 2)
+}
 
 /// Answers one helper. Anything malformed gets an empty answer, upon which git goes on to its next helper.
 pub async fn serve<F>(mut stream: LocalStream, peer: PeerCredentials, answer: impl FnOnce(RelayRequest) -> F)
@@ -53,5 +61,23 @@ async fn read(stream: &mut LocalStream) -> Option<Bytes> {
         if bytes.len() > LARGEST_REQUEST || stream.read_buf(&mut *bytes).await.ok()? == 0 {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tok_model::credential::{CredentialRequest, Operation};
+
+    #[test]
+    fn an_answer_comes_before_the_helper_gives_up() {
+        let credential = CredentialRequest::parse(b"protocol=https\nhost=h\n").unwrap();
+        let request = RelayRequest::new(Operation::Get, credential);
+        let of = |milliseconds| patience(&request.clone().with_deadline(Some(Duration::from_millis(milliseconds))));
+        assert_eq!(patience(&request), Duration::from_millis(1_700));
+        assert_eq!(
+            (of(60_000), of(400), of(1)),
+            (Duration::from_millis(59_700), Duration::from_millis(200), Duration::from_micros(500))
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What travels over the local socket: git's lines between a head of ours and a blank line.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 
@@ -68,8 +69,7 @@ impl Hint {
 
 /// A request as it travels from the helper to the daemon or the agent:
 /// `tok/1 <operation>`, git's lines, the lines that only the helper knows (`as`, `agent`, `operation`, `timeout`,
-/// `profile`), and a
-/// blank line.
+/// `profile`, `deadline`), and a blank line.
 #[derive(Debug, Clone)]
 pub struct RelayRequest {
     operation: Operation,
@@ -79,12 +79,22 @@ pub struct RelayRequest {
     hint: Option<Hint>,
     timeout_seconds: Option<u32>,
     profile: Option<String>,
+    deadline_ms: Option<u32>,
 }
 
 impl RelayRequest {
     /// A request without any of the extra lines.
     pub fn new(operation: Operation, credential: CredentialRequest) -> Self {
-        Self { operation, credential, acting_as: None, agent: None, hint: None, timeout_seconds: None, profile: None }
+        Self {
+            operation,
+            credential,
+            acting_as: None,
+            agent: None,
+            hint: None,
+            timeout_seconds: None,
+            profile: None,
+            deadline_ms: None,
+        }
     }
 
     /// Asks in the name of another user, which only managers may.
@@ -116,6 +126,13 @@ impl RelayRequest {
         self
     }
 
+    /// Says how long the helper waits for its answer, if that is not as long as usual; in whole milliseconds.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline_ms = deadline.map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+        self
+    }
+
     /// Says which of several logins to use, by the name that it has on this machine. One that could not be a name is
     /// refused, not left out: it would be another login then.
     pub fn with_profile(mut self, profile: Option<&str>) -> Result<Self, Malformed> {
@@ -134,7 +151,7 @@ impl RelayRequest {
         let head = lines.text().ok_or(Malformed::Head)??;
         let operation = head.strip_prefix(RELAY_MARK).ok_or(Malformed::Head)?.parse()?;
         let mut draft = Draft::default();
-        let [mut acting_as, mut agent, mut hint, mut timeout, mut profile] = [None; 5];
+        let [mut acting_as, mut agent, mut hint, mut timeout, mut profile, mut deadline] = [None; 6];
         for line in &mut lines {
             let (key, value) = line?;
             let (key, slot) = match key {
@@ -143,6 +160,7 @@ impl RelayRequest {
                 "operation" => ("operation", &mut hint),
                 "timeout" => ("timeout", &mut timeout),
                 "profile" => ("profile", &mut profile),
+                "deadline" => ("deadline", &mut deadline),
                 _ => {
                     draft.take(key, value)?;
                     continue;
@@ -155,11 +173,14 @@ impl RelayRequest {
         if !lines.ended_blank() {
             return Err(Malformed::CutOff);
         }
-        let request = Self::new(operation, draft.finish()?)
+        let number =
+            |text: Option<&str>, key| text.map(|n| n.parse().map_err(|_| Malformed::Value { key })).transpose();
+        let mut request = Self::new(operation, draft.finish()?)
             .with_acting_as(acting_as.map(|name| name.parse().map_err(|_| Malformed::Value { key: "as" })).transpose()?)
             .with_hint([Hint::Fetch, Hint::Push].into_iter().find(|known| hint == Some(known.as_str())))
-            .with_timeout(timeout.map(|n| n.parse().map_err(|_| Malformed::Value { key: "timeout" })).transpose()?)
+            .with_timeout(number(timeout, "timeout")?)
             .with_profile(profile)?;
+        request.deadline_ms = number(deadline, "deadline")?;
         Ok(match agent {
             Some(agent) => request.with_agent(agent),
             None => request,
@@ -206,6 +227,11 @@ impl RelayRequest {
         self.timeout_seconds
     }
 
+    /// How long the helper waits for its answer, if that is not as long as usual.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline_ms.map(|milliseconds| Duration::from_millis(milliseconds.into()))
+    }
+
     /// Which of several logins to use.
     pub fn profile(&self) -> Option<&str> {
         self.profile.as_deref()
@@ -219,6 +245,7 @@ impl RelayRequest {
             Operation::Erase => "tok/1 erase\n",
         };
         let timeout = self.timeout_seconds.map(|seconds| seconds.to_string());
+        let deadline = self.deadline_ms.map(|milliseconds| milliseconds.to_string());
         print(head, "\n", |visit| {
             self.credential.each(visit);
             for (key, value) in [
@@ -227,6 +254,7 @@ impl RelayRequest {
                 ("operation", self.hint.map(Hint::as_str)),
                 ("timeout", timeout.as_deref()),
                 ("profile", self.profile.as_deref()),
+                ("deadline", deadline.as_deref()),
             ] {
                 if let Some(value) = value {
                     visit(key, value);
@@ -252,15 +280,17 @@ mod tests {
             .with_agent("git-credential-tok/0.1.0")
             .with_hint(Some(Hint::Push))
             .with_timeout(Some(900))
+            .with_deadline(Some(Duration::from_millis(60_000)))
             .with_profile(Some("work"))
             .unwrap();
         let bytes = request.to_bytes();
         assert_eq!(
             str::from_utf8(&bytes).unwrap(),
             "tok/1 get\nprotocol=https\nhost=h\npath=acme/app\nas=ann\nagent=git-credential-tok/0.1.0\noperation=push\n\
-             timeout=900\nprofile=work\n\n"
+             timeout=900\nprofile=work\ndeadline=60000\n\n"
         );
-        assert_eq!(RelayRequest::parse(&bytes).unwrap().to_bytes(), bytes);
+        let read = RelayRequest::parse(&bytes).unwrap();
+        assert_eq!((read.to_bytes(), read.deadline()), (bytes.clone(), Some(Duration::from_secs(60))));
         assert_eq!(RelayRequest::length(&bytes), Some(bytes.len()));
         assert_eq!(RelayRequest::length(b"tok/1 get\r\nhost=h\r\n\r\nmore"), Some(21));
     }
@@ -286,6 +316,7 @@ mod tests {
             ("tok/1 get\nprotocol=https\nhost=h\nas=../x\n\n", M::Value { key: "as" }),
             ("tok/1 get\nprotocol=https\nhost=h\nas=ann\nas=bob\n\n", M::Repeated { key: "as" }),
             ("tok/1 get\nprotocol=https\nhost=h\ntimeout=-1\n\n", M::Value { key: "timeout" }),
+            ("tok/1 get\nprotocol=https\nhost=h\ndeadline=soon\n\n", M::Value { key: "deadline" }),
             ("tok/1 get\nprotocol=https\nhost=h\nhost=e\n\n", M::Repeated { key: "host" }),
         ] {
             assert_eq!(RelayRequest::parse(text.as_bytes()).unwrap_err(), why, "{text:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use tok_api::fault::{Fault, FaultCode};
-use tok_api::local::helper::{Bytes, MINTING, printed};
+use tok_api::local::helper::{Bytes, patience, printed};
 use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish};
 use tok_model::name::UserName;
 use tok_model::url::Origin;
@@ -87,7 +87,8 @@ async fn get(session: &Arc<Session>, request: &RelayRequest, wish: &Wish) -> Ans
         let message = format!("{} does not answer in time", session.login().server);
         Fault::new(FaultCode::Unavailable, message).hint("try again in a moment; `tok agent status` shows how it is")
     };
-    let asked = tokio::time::timeout(MINTING, session.token(key, wish.failed())).await.unwrap_or_else(|_| Err(late()));
+    let token = session.token(key, wish.failed());
+    let asked = tokio::time::timeout(patience(request), token).await.unwrap_or_else(|_| Err(late()));
     let answered = asked.and_then(|kept| {
         let ends = kept.ends_here(Moment::now(), crate::context::now());
         let given = Given { username: &kept.username, text: kept.text(), id: kept.id, expires_at: ends };

@@ -10,6 +10,7 @@ mod door;
 mod grpc;
 pub(crate) mod hardening;
 pub(crate) mod keeper;
+mod patience;
 pub(crate) mod place;
 pub(crate) mod serve;
 mod session;

@@ -4,7 +4,7 @@
 //! connection is tried, and the answer is whichever comes first. The server hands out the same unexpired token to
 //! whoever asks twice, so asking twice costs nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,21 +17,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Moment;
+use super::patience::{self, MINT, Patience};
 use super::tokens::{Kept, Key, Slot, Tokens};
 use crate::logins::Login;
 
-/// How long the other machine may take to accept a connection: somebody waits for git.
-const REACH: Duration = Duration::from_millis(700);
-/// And to be ready for a call.
-const CONNECT: Duration = Duration::from_millis(1_500);
-/// A connection on which nothing was heard for so long while a call waits is doubted.
-const SILENCE: Duration = Duration::from_millis(400);
-/// How long a second connection may take then.
-const SECOND: Duration = Duration::from_millis(500);
 /// How long a server that was found to be away is not asked again.
 const AWAY: Duration = Duration::from_secs(2);
-/// How long a mint may take in all. Its result is kept even if nobody waits for it any more.
-const MINT: Duration = Duration::from_secs(10);
 /// A server says something every 15 s; one that says nothing for so long is not there any more.
 const QUIET: Duration = Duration::from_secs(40);
 /// Between two tries to watch.
@@ -45,6 +36,8 @@ pub(super) struct Session {
     /// Grows whenever what was minted before should be asked for again.
     generation: AtomicU64,
     state: Mutex<State>,
+    /// How many wait for the server.
+    waiting: AtomicUsize,
     /// One dials, the others wait for its connection.
     dialling: tokio::sync::Mutex<()>,
     /// Somebody else found the server there again.
@@ -62,6 +55,8 @@ struct State {
     /// The server's last word was that the session is no good.
     ended: Option<Fault>,
     watched: bool,
+    /// How long it took to connect.
+    dialled: Duration,
 }
 
 /// How a session is, for people.
@@ -81,6 +76,7 @@ impl Session {
             tokens: Tokens::default(),
             generation: AtomicU64::new(0),
             state: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             dialling: tokio::sync::Mutex::default(),
             back: Notify::new(),
             stop: CancellationToken::new(),
@@ -173,6 +169,7 @@ impl Session {
 
     async fn mint(self: &Arc<Self>, (repo, permission): &Key, failed: Option<TokenId>) -> Result<Kept, Fault> {
         let wish = GitMint { repository: repo.clone(), permission: *permission, failed };
+        let _waiting = Waiting::begin(&self.waiting);
         let result = match timeout(MINT, self.mint_once(wish.clone())).await {
             // A connection that broke under the call: the server may have been started again meanwhile.
             Ok(Err((fault, Heard::No))) if fault.code == FaultCode::Unavailable && self.away().is_none() => {
@@ -202,12 +199,14 @@ impl Session {
         let reply = loop {
             tokio::select! {
                 reply = &mut first => break reply,
-                () = sleep(SILENCE) => {
-                    if self.heard_since(asked.0) {
+                () = sleep(self.patience(0).silence) => {
+                    let patience = self.patience(patience::running());
+                    let waited = Moment::now().since(asked.0);
+                    if waited < patience.silence || self.heard_since(asked.0, patience.silence) {
                         continue;
                     }
                     // Nothing was heard of the server while this call waited: is it the way there, or the server?
-                    let mut second = match timeout(SECOND, self.dial()).await {
+                    let mut second = match timeout(patience.second, self.dial()).await {
                         Ok(Ok(fresh)) => fresh,
                         Ok(Err(fault)) => return Err((fault, Heard::Yes)),
                         Err(_) => return Err((self.silent(), Heard::Yes)),
@@ -281,9 +280,14 @@ impl Session {
         state.away.as_ref().filter(|(_, until)| *until > Moment::now()).map(|(fault, _)| fault.clone())
     }
 
-    fn heard_since(&self, moment: Moment) -> bool {
+    fn heard_since(&self, moment: Moment, silence: Duration) -> bool {
         let now = Moment::now();
-        self.lock().heard.is_some_and(|heard| heard > moment && now.since(heard) < SILENCE)
+        self.lock().heard.is_some_and(|heard| heard > moment && now.since(heard) < silence)
+    }
+
+    /// How long things may take at this moment.
+    fn patience(&self, running: usize) -> Patience {
+        Patience::new(self.waiting.load(Ordering::Relaxed), self.lock().dialled, running)
     }
 
     /// The connection, for a call of somebody else's.
@@ -327,13 +331,17 @@ impl Session {
             Fault::new(FaultCode::Forbidden, trouble.message).hint(trouble.hint)
         })?;
         let caller = Caller { token: Some(secret), act_as: None };
+        let patience = self.patience(patience::running());
         let options = RemoteOptions {
-            reach_deadline: REACH,
-            connect_deadline: CONNECT,
+            reach_deadline: patience.reach,
+            connect_deadline: patience.connect,
             call_deadline: MINT,
             ..RemoteOptions::default()
         };
-        Client::remote(&self.login.server, &caller, &options).await
+        let begin = Moment::now();
+        let client = Client::remote(&self.login.server, &caller, &options).await?;
+        self.lock().dialled = Moment::now().since(begin);
+        Ok(client)
     }
 
     fn start_watch(self: &Arc<Self>) {
@@ -406,6 +414,22 @@ impl Session {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits for the server, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

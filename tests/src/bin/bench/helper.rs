@@ -168,7 +168,12 @@ impl<'a> Bench<'a> {
 
 const CACHE_GET: &str = "git credential-cache get";
 
-fn timed<const N: usize>(rounds: Rounds, names: [&str; N], contenders: [Contender<'_, f64>; N]) -> [Series; N] {
+/// Milliseconds of each, in turns.
+pub(crate) fn timed<const N: usize>(
+    rounds: Rounds,
+    names: [&str; N],
+    contenders: [Contender<'_, f64>; N],
+) -> [Series; N] {
     let mut values = interleave(rounds, contenders.into()).into_iter();
     names.map(|name| Series {
         name: name.to_owned(),
@@ -178,7 +183,7 @@ fn timed<const N: usize>(rounds: Rounds, names: [&str; N], contenders: [Contende
 }
 
 /// The token in an answer; there must be one.
-fn token(answer: &[u8]) -> String {
+pub(crate) fn token(answer: &[u8]) -> String {
     let text = str::from_utf8(answer).expect("an answer is text");
     let found = text.lines().find_map(|line| line.strip_prefix("credential="));
     found.expect("the helper answers with a token").to_owned()
@@ -243,7 +248,8 @@ impl Disk {
     }
 }
 
-fn find(program: &str) -> PathBuf {
+/// A program on `PATH`.
+pub(crate) fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").expect("there is a PATH");
     let found = std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{program} is not on PATH"))

@@ -6,6 +6,7 @@
 
 mod bare;
 mod ending;
+mod fetching;
 mod figure;
 mod fill;
 mod first;
@@ -16,6 +17,7 @@ mod minting;
 mod pgbench;
 mod process;
 mod processors;
+mod remote;
 mod rounds;
 mod size;
 mod statistics;
@@ -34,7 +36,7 @@ use tok_tests::environment::Environment;
 use crate::figure::Figure;
 use crate::pgbench::Floor;
 
-const ALL: [u32; 9] = [1, 2, 3, 4, 7, 8, 10, 15, 17];
+const ALL: [u32; 11] = [1, 2, 3, 4, 7, 8, 10, 15, 17, 18, 19];
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -78,6 +80,8 @@ fn main() {
             8 => vec![minting::measure(&environment, floor(), &token("repo:read,token:write"))],
             10 => size::measure(),
             17 => vec![bench.agents_token()],
+            18 => vec![remote::measure(&helper)],
+            19 => vec![fetching::measure(&helper)],
             _ => vec![ending::measure(&environment, &token("repo:read"))],
         };
         for figure in measured {

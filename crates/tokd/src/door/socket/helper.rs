@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tok_api::fault::{Fault, FaultCode};
-use tok_api::local::helper::{MINTING, printed};
+use tok_api::local::helper::{patience, printed};
 use tok_api::local::listener::{LocalStream, PeerCredentials};
 use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish, refused};
 use tok_model::name::UserName;
@@ -48,7 +48,8 @@ async fn get(service: &Service, request: &RelayRequest, peer: PeerCredentials) -
         // What git asked for is no repository, or it was refused twice already.
         Err(answer) => return (answer, Outcome::Invalid),
     };
-    let minted = tokio::time::timeout(MINTING, mint(service, request, peer, &wish)).await.unwrap_or_else(|_| {
+    let minting = mint(service, request, peer, &wish);
+    let minted = tokio::time::timeout(patience(request), minting).await.unwrap_or_else(|_| {
         Err(Fault::new(FaultCode::Unavailable, "tokd's database does not answer in time").hint("try again in a moment"))
     });
     match minted {
