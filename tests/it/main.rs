@@ -70,3 +70,4 @@ mod typescript;
 mod unreadable;
 mod uses;
 mod why;
+mod wire;
