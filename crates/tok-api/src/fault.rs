@@ -195,6 +195,11 @@ impl Fault {
         }
     }
 
+    /// Whether the connection ended before the answer came, so that nobody here knows whether what was asked was done.
+    pub fn is_lost_answer(&self) -> bool {
+        self.code == FaultCode::Unavailable && self.message == CUT_OFF
+    }
+
     /// The answer to git that asked and cannot be helped. "Cannot know now" is not "no": then git is left to try its
     /// other helpers.
     pub fn to_answer(&self) -> Answer {
@@ -212,6 +217,9 @@ impl Fault {
         Self { matches, ..self }
     }
 }
+
+/// What is said when a connection ends that an answer should have come by.
+const CUT_OFF: &str = "the daemon ended the connection before it answered";
 
 /// `google.rpc.Status`, the message that gRPC's error model puts into `grpc-status-details-bin`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -254,7 +262,7 @@ impl From<Status> for Fault {
         }
         // A status with a source was not sent by anybody: it is what this side makes of a broken connection.
         if std::error::Error::source(&status).is_some() && status.code() != Code::Cancelled {
-            return Self::new(FaultCode::Unavailable, "the daemon ended the connection before it answered")
+            return Self::new(FaultCode::Unavailable, CUT_OFF)
                 .hint("ask again; if it stays so, the daemon's log says why");
         }
         let code = FaultCode::from_grpc(status.code());
