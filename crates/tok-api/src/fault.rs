@@ -106,6 +106,32 @@ impl FaultCode {
         }
     }
 
+    /// What to do where the fault itself does not say, for whoever calls a server's API, over HTTP or gRPC.
+    pub fn next_step(self, field: Option<&str>) -> String {
+        let step = match (self, field) {
+            (Self::InvalidArgument, Some(field)) => {
+                return format!("correct `{field}`; /openapi.json says what it takes");
+            }
+            (Self::InvalidArgument, None) => "/openapi.json says what this call takes",
+            (Self::NotFound, _) => "the list of the same address shows what there is for you",
+            (Self::Forbidden, _) => "use a token of somebody who may; GET /v1/whoami says what this one is",
+            (Self::Unauthenticated, _) => "send `Authorization: Bearer <token>` with a token that works",
+            (Self::Conflict, _) => "look at what is there, and ask again for what still makes sense",
+            (Self::Ambiguous, _) => "give more characters of the ID",
+            (Self::TooLarge, _) => "send less at a time",
+            (Self::RateLimited | Self::Busy, _) => "wait as long as the answer says",
+            (Self::AuthorizationPending, _) => "ask again after the interval",
+            (Self::SlowDown, _) => "wait five seconds longer between two polls",
+            (Self::AccessDenied | Self::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
+            (Self::InvalidGrant, _) => {
+                "get another identity token from the CI system: each is good once, and for minutes"
+            }
+            (Self::InvalidTarget, _) => "ask for a repository and a right that the trust rule gives",
+            (Self::Unavailable | Self::Internal, _) => "try again; tokd's log has the request ID and says more",
+        };
+        step.to_owned()
+    }
+
     fn grpc(self) -> Code {
         match self {
             Self::InvalidArgument => Code::InvalidArgument,
@@ -239,7 +265,7 @@ impl From<Fault> for Status {
         let detail = v1::Fault {
             code: fault.code.as_str().to_owned(),
             message: message.clone(),
-            hint: cut(&fault.hint.unwrap_or_default(), LONGEST_TEXT),
+            hint: cut(&fault.hint.unwrap_or_else(|| fault.code.next_step(fault.field.as_deref())), LONGEST_TEXT),
             field: cut(&fault.field.unwrap_or_default(), LONGEST_TEXT),
             matches: fault.matches.iter().take(MOST_MATCHES).map(|line| cut(line, LONGEST_MATCH)).collect(),
             scope: fault.scope.unwrap_or_default(),
@@ -301,11 +327,15 @@ fn unpack(status: &Status) -> Option<Fault> {
     // A code of a later version still has its gRPC code to go by.
     let code = FaultCode::EVERY.into_iter().find(|code| code.as_str() == detail.code);
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let code = code.unwrap_or_else(|| FaultCode::from_grpc(status.code()));
+    let field = given(detail.field);
+    // What is said to everybody is left out: whoever uses this client has a better word for its own users.
+    let hint = given(detail.hint).filter(|hint| *hint != code.next_step(field.as_deref()));
     Some(Fault {
-        code: code.unwrap_or_else(|| FaultCode::from_grpc(status.code())),
+        code,
         message: detail.message,
-        hint: given(detail.hint),
-        field: given(detail.field),
+        hint,
+        field,
         matches: detail.matches,
         scope: given(detail.scope),
         retry_after: Some(detail.retry_after_seconds).filter(|seconds| *seconds > 0),
