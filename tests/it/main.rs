@@ -53,6 +53,7 @@ mod modify;
 mod nginx;
 mod other_gits;
 mod package;
+mod parity;
 mod passwords;
 mod people;
 mod policy;
