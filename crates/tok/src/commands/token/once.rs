@@ -181,7 +181,7 @@ impl RetryArgs {
             let mut random = [0; 16];
             let filled = SysRng.try_fill_bytes(&mut random);
             filled.map_err(|why| Failure::local(format!("the system gives no random bytes: {why}")))?;
-            Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+            Ok(format!("{:032x}", u128::from_be_bytes(random)))
         };
         self.key().map_or_else(fresh, Ok)
     }
