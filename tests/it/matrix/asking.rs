@@ -170,11 +170,18 @@ impl World {
             "SessionService/MintGit" => [field(1, repository_of(target).as_bytes()), number(2, 1)].concat(),
             _ => Vec::new(),
         };
-        let mut question = grpc(name, &message);
-        if name == "SessionService/Watch" {
-            question.headers.push(("grpc-timeout", "150m".to_owned()));
-        }
-        Some(question)
+        let question = grpc(name, &message);
+        Some(if name == "SessionService/Watch" { question.until("150m") } else { question })
+    }
+}
+
+impl Question {
+    /// The same with this deadline, as gRPC writes them.
+    pub(crate) fn until(&self, deadline: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.retain(|(name, _)| *name != "grpc-timeout");
+        headers.push(("grpc-timeout", deadline.to_owned()));
+        Self { method: self.method.clone(), path: self.path.clone(), headers, body: self.body.clone() }
     }
 }
 

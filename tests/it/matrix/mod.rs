@@ -194,6 +194,9 @@ struct Cell {
     presented: Presented,
 }
 
+/// Of what goes on until its deadline, when nothing had come by then.
+const LATE: &str = "no answer in time";
+
 impl Cell {
     fn expected(&self) -> Verdict {
         expected(self.operation.needs, self.target, self.kind, self.part, self.state)
@@ -244,7 +247,14 @@ impl Cell {
             }
         }
         let answer = lines.ask(self.door, &question, &credentials);
-        if self.door == Door::Http { self.of_http(&answer) } else { self.of_grpc(&answer) }
+        if self.door == Door::Http {
+            return self.of_http(&answer);
+        }
+        match self.of_grpc(&answer) {
+            // Perhaps the machine is busy.
+            Err(late) if late == LATE => self.of_grpc(&lines.ask(self.door, &question.until("5S"), &credentials)),
+            said => said,
+        }
     }
 
     fn of_http(&self, answer: &Answer) -> Result<Verdict, String> {
@@ -296,7 +306,7 @@ impl Cell {
             "7" => Verdict::Forbidden,
             "5" if done != "5" || message.contains("may%20not%20see%20it") => Verdict::Hidden,
             // What goes on until its deadline has said something at once; else nobody had an answer in that time.
-            "4" if done == "4" && answer.body.is_empty() => return Err("no answer in time".to_owned()),
+            "4" if done == "4" && answer.body.is_empty() => return Err(LATE.to_owned()),
             status if status == done => Verdict::Allowed,
             "3" => Verdict::Senseless,
             status => return Err(format!("{status} {message}")),
