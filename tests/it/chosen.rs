@@ -154,11 +154,32 @@ fn its_name_is_no_other_users_and_is_held_while_it_can_come_back() {
     make("will", "will").ok();
     make("will", "deploy").ok();
     environment.tok(&["token", "rename", "deploy", "rita"]).acting_as("will").fails(1).says(&["another user's"]);
+    // Nor is it a user's who comes later.
+    let user = |name: &str| environment.tok(&["user", "create", name]);
+    user("deploy").fails(1).says(&["a token with a chosen secret has that name", "tok token list --all-users"]);
+    user("DEPLOY").fails(1).says(&["a token with a chosen secret has that name"]);
     // As long as its end can be undone, nobody else gets its name; its owner may.
     environment.tok(&["token", "revoke", "deploy", "--force"]).acting_as("will").ok();
     make("mona", "Deploy").fails(1).says(&["15 minutes"]);
+    user("deploy").fails(1).says(&["15 minutes"]);
     environment.tok(&["token", "restore", "deploy"]).acting_as("will").ok();
     environment.tok(&["token", "revoke", "deploy", "--force"]).acting_as("will").ok();
     environment.execute("UPDATE tokens SET revoked_at = now() - interval '16 minutes' WHERE name = 'deploy'");
     make("mona", "deploy").ok();
+    environment.execute("UPDATE tokens SET expires_at = now() WHERE name = 'deploy' AND revoked_at IS NULL");
+    user("deploy").ok();
+    make("mona", "deploy").fails(1).says(&["another user's login name"]);
+}
+
+#[test]
+fn of_a_user_and_a_token_that_want_one_name_at_once_one_gets_it() {
+    let environment = acme();
+    for round in 0..6 {
+        let name = format!("both{round}");
+        let token = environment.tok(&["token", "create", &name, "--secret-stdin"]).acting_as("will");
+        let token = token.input("violet-tractor-97-moon\n").shows_secret().start();
+        let user = environment.tok(&["user", "create", &name]).start();
+        let done = [token.wait().code, user.wait().code];
+        assert!(matches!(done, [Some(0), Some(1)] | [Some(1), Some(0)]), "{done:?}");
+    }
 }

@@ -279,8 +279,8 @@ fn each_neighbour_is_judged_by_where_it_is_asked_and_what_it_writes() {
     let laptop = healthy(&environment);
     let key = format!("credential.{}.helper", environment.url());
     let set = |chain: &[&str]| {
-        let script =
-            chain.iter().map(|value| format!("git config --global --add {key} '{value}'\n")).collect::<String>();
+        let lines = chain.iter().map(|value| format!("git config --global --add {key} '{value}'\n"));
+        let script = lines.collect::<Vec<_>>().concat();
         let script = format!("git config --global --unset-all {key}\n{script}");
         laptop.call("sh").arguments(["-ec", &script]).ok();
     };

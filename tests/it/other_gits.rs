@@ -89,6 +89,35 @@ fn cargo_fetches(gitoxide: bool) -> [Vec<String>; 2] {
     [first, overheard.take()].map(|asked| said(&asked))
 }
 
+#[test]
+fn cargo_reads_the_index_of_a_private_registry() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]).workspace("acme", &[("alice", "writer")]);
+    let work = environment.pushed("alice", "acme/index");
+    environment.commit(&work, "config.json", "{\"dl\": \"https://localhost/nowhere\"}");
+    let crate_line = format!(
+        "{{\"name\":\"lib\",\"vers\":\"0.1.7\",\"deps\":[],\"cksum\":\"{}\",\"features\":{{}},\"yanked\":false}}\n",
+        "0".repeat(64)
+    );
+    environment.commit(&work, "3/l/lib", crate_line);
+    environment.git(&work, &["push", "--quiet"]).acting_as("alice").ok();
+    let overheard = environment.overheard(&named(&environment.url()));
+    for (key, value) in [("helper", overheard.program().to_str().unwrap()), ("useHttpPath", "true")] {
+        let key = format!("credential.https://localhost.{key}");
+        environment.call("git").arguments(["config", "--global", &key, value]).ok();
+    }
+    for gitoxide in [false, true] {
+        let directory = program(&environment, if gitoxide { "one" } else { "other" });
+        let manifest = "[package]\nname = \"user\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nlib = { version = \"0.1\", registry = \"acme\" }\n";
+        fs::write(directory.join("Cargo.toml"), manifest).unwrap();
+        let resolve = cargo(&environment, &directory, gitoxide).argument("generate-lockfile");
+        resolve.variable("CARGO_REGISTRIES_ACME_INDEX", named(&environment.repository("acme/index"))).ok();
+        let lock = fs::read_to_string(directory.join("Cargo.lock")).unwrap();
+        assert!(lock.contains("version = \"0.1.7\"") && lock.contains("acme/index.git"), "{lock}");
+        assert!(overheard.take().iter().all(|asked| asked.value("path") == Some("acme/index.git")));
+    }
+}
+
 /// Operations, each with the keys and values that it came with.
 fn said(asked: &[Asked]) -> Vec<String> {
     asked

@@ -106,6 +106,32 @@ impl FaultCode {
         }
     }
 
+    /// What to do where the fault itself does not say, for whoever calls a server's API, over HTTP or gRPC.
+    pub fn next_step(self, field: Option<&str>) -> String {
+        let step = match (self, field) {
+            (Self::InvalidArgument, Some(field)) => {
+                return format!("correct `{field}`; /openapi.json says what it takes");
+            }
+            (Self::InvalidArgument, None) => "/openapi.json says what this call takes",
+            (Self::NotFound, _) => "the list of the same address shows what there is for you",
+            (Self::Forbidden, _) => "use a token of somebody who may; GET /v1/whoami says what this one is",
+            (Self::Unauthenticated, _) => "send `Authorization: Bearer <token>` with a token that works",
+            (Self::Conflict, _) => "look at what is there, and ask again for what still makes sense",
+            (Self::Ambiguous, _) => "give more characters of the ID",
+            (Self::TooLarge, _) => "send less at a time",
+            (Self::RateLimited | Self::Busy, _) => "wait as long as the answer says",
+            (Self::AuthorizationPending, _) => "ask again after the interval",
+            (Self::SlowDown, _) => "wait five seconds longer between two polls",
+            (Self::AccessDenied | Self::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
+            (Self::InvalidGrant, _) => {
+                "get another identity token from the CI system: each is good once, and for minutes"
+            }
+            (Self::InvalidTarget, _) => "ask for a repository and a right that the trust rule gives",
+            (Self::Unavailable | Self::Internal, _) => "try again; tokd's log has the request ID and says more",
+        };
+        step.to_owned()
+    }
+
     fn grpc(self) -> Code {
         match self {
             Self::InvalidArgument => Code::InvalidArgument,
@@ -195,6 +221,11 @@ impl Fault {
         }
     }
 
+    /// Whether the connection ended before the answer came, so that nobody here knows whether what was asked was done.
+    pub fn is_lost_answer(&self) -> bool {
+        self.code == FaultCode::Unavailable && self.message == CUT_OFF
+    }
+
     /// The answer to git that asked and cannot be helped. "Cannot know now" is not "no": then git is left to try its
     /// other helpers.
     pub fn to_answer(&self) -> Answer {
@@ -212,6 +243,9 @@ impl Fault {
         Self { matches, ..self }
     }
 }
+
+/// What is said when a connection ends that an answer should have come by.
+const CUT_OFF: &str = "the daemon ended the connection before it answered";
 
 /// `google.rpc.Status`, the message that gRPC's error model puts into `grpc-status-details-bin`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -231,7 +265,7 @@ impl From<Fault> for Status {
         let detail = v1::Fault {
             code: fault.code.as_str().to_owned(),
             message: message.clone(),
-            hint: cut(&fault.hint.unwrap_or_default(), LONGEST_TEXT),
+            hint: cut(&fault.hint.unwrap_or_else(|| fault.code.next_step(fault.field.as_deref())), LONGEST_TEXT),
             field: cut(&fault.field.unwrap_or_default(), LONGEST_TEXT),
             matches: fault.matches.iter().take(MOST_MATCHES).map(|line| cut(line, LONGEST_MATCH)).collect(),
             scope: fault.scope.unwrap_or_default(),
@@ -254,7 +288,7 @@ impl From<Status> for Fault {
         }
         // A status with a source was not sent by anybody: it is what this side makes of a broken connection.
         if std::error::Error::source(&status).is_some() && status.code() != Code::Cancelled {
-            return Self::new(FaultCode::Unavailable, "the daemon ended the connection before it answered")
+            return Self::new(FaultCode::Unavailable, CUT_OFF)
                 .hint("ask again; if it stays so, the daemon's log says why");
         }
         let code = FaultCode::from_grpc(status.code());
@@ -293,11 +327,15 @@ fn unpack(status: &Status) -> Option<Fault> {
     // A code of a later version still has its gRPC code to go by.
     let code = FaultCode::EVERY.into_iter().find(|code| code.as_str() == detail.code);
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let code = code.unwrap_or_else(|| FaultCode::from_grpc(status.code()));
+    let field = given(detail.field);
+    // What is said to everybody is left out: whoever uses this client has a better word for its own users.
+    let hint = given(detail.hint).filter(|hint| *hint != code.next_step(field.as_deref()));
     Some(Fault {
-        code: code.unwrap_or_else(|| FaultCode::from_grpc(status.code())),
+        code,
         message: detail.message,
-        hint: given(detail.hint),
-        field: given(detail.field),
+        hint,
+        field,
         matches: detail.matches,
         scope: given(detail.scope),
         retry_after: Some(detail.retry_after_seconds).filter(|seconds| *seconds > 0),

@@ -27,6 +27,7 @@ use tok_model::secret::{Digest, PepperId};
 use tok_model::token::{Owner, Token};
 use uuid::Uuid;
 
+pub(crate) use chosen::no_token_named;
 pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, present, renew_hash};
 pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};

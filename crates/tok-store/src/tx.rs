@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::sql_types::{BigInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use tok_model::audit::{AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
@@ -11,6 +12,15 @@ use crate::audit::Trail;
 use crate::error::StoreError;
 
 type Manager = AnsiTransactionManager;
+
+diesel::define_sql_function! {
+    /// Waits for, and holds until the end of the transaction, the lock of this number.
+    fn pg_advisory_xact_lock(number: BigInt);
+}
+diesel::define_sql_function! {
+    /// A hash that is spread evenly, and secret to nobody.
+    fn hashtextextended(text: Text, seed: BigInt) -> BigInt;
+}
 
 /// Something to read with. Reading functions take it; a [`WriteTx`] is one too.
 pub struct ReadTx<'c> {
@@ -32,7 +42,7 @@ impl ReadTx<'_> {
     pub fn server_version(&mut self) -> Result<String, StoreError> {
         #[derive(QueryableByName)]
         struct Shown {
-            #[diesel(sql_type = diesel::sql_types::Text)]
+            #[diesel(sql_type = Text)]
             server_version: String,
         }
         let shown: Shown = diesel::sql_query("SHOW server_version").get_result(self.connection())?;
@@ -57,6 +67,12 @@ impl<'c> WriteTx<'c> {
     pub fn commit(self, events: impl Into<AuditEvents>, at: Timestamp) -> Result<(), StoreError> {
         let events = events.into();
         self.commit_lines(events.as_slice().iter().map(|event| (event, at, 1)))
+    }
+
+    /// Waits for whoever holds this name, which stands for no row, and holds it until this transaction is over.
+    pub(crate) fn hold(&mut self, name: &str) -> Result<(), StoreError> {
+        diesel::select(pg_advisory_xact_lock(hashtextextended(name, 0))).execute(self.connection())?;
+        Ok(())
     }
 
     /// Makes a use's count permanent, or that it was the first, or that a key is forgotten. The use itself has its line in the

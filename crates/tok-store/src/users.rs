@@ -145,6 +145,7 @@ pub fn create(
     manager: bool,
 ) -> Result<User, StoreError> {
     manages(permit, "making a user")?;
+    crate::tokens::no_token_named(tx, name.as_str(), permit.at())?;
     let written = diesel::insert_into(users::table)
         .values((
             users::id.eq(id.as_uuid()),

@@ -85,6 +85,12 @@ impl Context {
         Ok(self.client.insert(client))
     }
 
+    /// The same over a new connection, when the old one ended.
+    pub(crate) async fn client_again(&mut self) -> Result<&mut Client, Failure> {
+        self.client = None;
+        self.client().await
+    }
+
     async fn connect(&mut self) -> Result<Client, Failure> {
         if self.route.is_none() {
             self.route = Some(Route::find(&self.named, &self.surroundings).await?);

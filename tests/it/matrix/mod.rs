@@ -215,7 +215,7 @@ impl Cell {
 
     fn ask(&self, lines: &mut Lines, cast: &Cast) -> Result<Verdict, String> {
         if self.door == Door::Helper {
-            return self.of_helper(&lines.helper(&self.relayed(lines), self.kind == Kind::LocalStranger));
+            return Self::of_helper(&lines.helper(&self.relayed(lines), self.kind == Kind::LocalStranger));
         }
         let question: Option<Question> = match self.door {
             Door::Http => cast.world.over_http(self.operation, self.target, self.part),
@@ -271,7 +271,7 @@ impl Cell {
         format!("tok/1 get\n{}{acting}\n", lines.challenged(repo, right))
     }
 
-    fn of_helper(&self, answer: &str) -> Result<Verdict, String> {
+    fn of_helper(answer: &str) -> Result<Verdict, String> {
         let says = |word: &str| answer.contains(word);
         match () {
             () if says("\ncredential=tokgit_") && says("\nephemeral=1\n") => Ok(Verdict::Allowed),

@@ -280,7 +280,7 @@ mod tests {
             .with_agent("git-credential-tok/0.1.0")
             .with_hint(Some(Hint::Push))
             .with_timeout(Some(900))
-            .with_deadline(Some(Duration::from_secs(60)))
+            .with_deadline(Some(Duration::from_mins(1)))
             .with_profile(Some("work"))
             .unwrap();
         let bytes = request.to_bytes();

@@ -79,6 +79,32 @@ pub fn imported_before(tx: &mut ReadTx<'_>, name: &str, from: &str) -> Result<Op
         .transpose()
 }
 
+/// Of a user and a token of somebody else's that want the same name at once, one comes first, and the other sees it.
+fn hold_login(tx: &mut WriteTx<'_>, name: &str) -> Result<(), StoreError> {
+    tx.hold(&format!("login\n{}", name.to_lowercase()))
+}
+
+/// A conflict if a token that is presented by its name has the login name of a user who is to be made, and works or can
+/// still be brought back: it would pass for theirs.
+pub(crate) fn no_token_named(tx: &mut WriteTx<'_>, name: &str, at: Timestamp) -> Result<(), StoreError> {
+    hold_login(tx, name)?;
+    let unexpired = tokens::expires_at.is_null().or(tokens::expires_at.gt(at).assume_not_null());
+    let back = tokens::revoke_act.is_not_null().and(tokens::revoked_at.gt(at - UNDO_WINDOW).assume_not_null());
+    let there = tokens::table
+        .filter(crate::lower(tokens::name).eq(crate::lower(name)))
+        .filter(tokens::secret_hash.is_not_null())
+        .filter(tokens::revoked_at.is_null().and(unexpired).or(back));
+    if diesel::select(exists(there)).get_result(tx.connection())? {
+        return Err(StoreError::Conflict {
+            what: "a token with a chosen secret has that name, or had it until a moment ago and can be restored, and it is \
+                   presented by its name: choose another name, or revoke it and wait 15 minutes (`tok token list --all-users` \
+                   shows it)"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// A conflict if the name of a token that is presented by its name means somebody else, or will: another user's login name,
 /// since nobody shall take one for the other, or the name of somebody else's token that can still be brought back.
 pub(super) fn login_free(
@@ -88,6 +114,7 @@ pub(super) fn login_free(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let taken = |what: &str| Err(StoreError::Conflict { what: what.to_owned() });
+    hold_login(tx, name)?;
     let bearer: Option<Uuid> = users::table
         .filter(crate::lower(users::name).eq(crate::lower(name)))
         .filter(users::deleted_at.is_null())

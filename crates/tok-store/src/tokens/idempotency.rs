@@ -5,7 +5,6 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
 use tok_model::audit::{Action, AuditEvent};
 use tok_model::clock::Timestamp;
 use tok_model::decide::Permit;
@@ -68,20 +67,10 @@ impl Replaced {
 
 const REPLACED: &str = "replaced by a retry";
 
-diesel::define_sql_function! {
-    /// Waits for, and holds until the end of the transaction, the lock of this number.
-    fn pg_advisory_xact_lock(number: BigInt);
-}
-diesel::define_sql_function! {
-    /// A hash that is spread evenly, and secret to nobody.
-    fn hashtextextended(text: Text, seed: BigInt) -> BigInt;
-}
-
 /// Looks a key up, and holds it until this transaction is over: of several that retry at once each finds what the one
 /// before it made. An unused token that was made under it for the same request ends here.
 pub fn claim(tx: &mut WriteTx<'_>, key: &Key, by: &str, at: Timestamp) -> Result<Claim, StoreError> {
-    let name = format!("{}\n{}", key.caller, key.key);
-    diesel::select(pg_advisory_xact_lock(hashtextextended(name, 0))).execute(tx.connection())?;
+    tx.hold(&format!("{}\n{}", key.caller, key.key))?;
     let Some((request, made)) = kept_since(tx, &key.caller, &key.key, as_kept(at) - KEPT)? else {
         return Ok(Claim::Fresh);
     };

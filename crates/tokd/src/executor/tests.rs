@@ -30,7 +30,7 @@ fn look_up(number: u64) -> (LookUp, oneshot::Receiver<Result<Option<Found>, Stor
 
 #[test]
 fn who_comes_alone_waits_for_nobody_and_the_rest_go_together() {
-    let mut line = Line::new(1);
+    let mut line = Line::new(1, 1);
     let numbers = |askers: Vec<Asker<u32, u32>>| askers.iter().map(|asker| asker.question).collect::<Vec<_>>();
     assert!(line.join(asker(1).0), "the first asks at once");
     assert_eq!(numbers(line.take()), [1]);
@@ -40,9 +40,19 @@ fn who_comes_alone_waits_for_nobody_and_the_rest_go_together() {
     assert!(!line.ended(), "nobody waits any more");
     assert!(line.join(asker(4).0), "and the next one is the first again");
 
-    let mut line = Line::new(2);
-    assert!(line.join(asker(1).0) && line.join(asker(2).0), "two turns may be under way");
-    assert!(!line.join(asker(3).0));
+    let mut line = Line::new(2, 2);
+    assert!(line.join(asker(1).0));
+    assert_eq!(numbers(line.take()), [1]);
+    assert!(!line.join(asker(2).0), "one is not worth a second turn");
+    assert!(line.join(asker(3).0), "two are");
+    assert_eq!(numbers(line.take()), [2, 3]);
+    assert!(!line.join(asker(4).0) && !line.join(asker(5).0), "there is no third turn");
+    assert!(line.ended(), "the first turn's place is free again, and two wait");
+    assert_eq!(numbers(line.take()), [4, 5]);
+    assert!(!line.join(asker(6).0));
+    assert!(!line.ended(), "one waits, while another turn is under way");
+    assert!(line.ended(), "with none under way one is enough");
+    assert_eq!(numbers(line.take()), [6]);
 }
 
 #[test]

@@ -26,18 +26,19 @@ impl<Q, A> Asker<Q, A> {
     }
 }
 
-/// The line of those who wait. One turn is under way at a time: who comes meanwhile waits for it to end, and the next
-/// turn takes them all. Who comes alone is answered at once.
+/// The line of those who wait. While a turn is under way, who comes waits for it to end, and the next turn takes them all;
+/// or for enough others. Who comes alone is answered at once.
 pub(super) struct Line<Q, A> {
     pub(super) askers: VecDeque<Asker<Q, A>>,
     turns: usize,
     at_once: usize,
+    enough: usize,
 }
 
 impl<Q, A> Line<Q, A> {
-    /// Of which so many turns may be under way at once.
-    pub(super) fn new(at_once: usize) -> Self {
-        Self { askers: VecDeque::new(), turns: 0, at_once }
+    /// Of which so many turns may be under way at once, all but the first only if so many wait.
+    pub(super) fn new(at_once: usize, enough: usize) -> Self {
+        Self { askers: VecDeque::new(), turns: 0, at_once, enough }
     }
 
     /// One more waits. `true`: a turn is to be taken for them.
@@ -59,7 +60,8 @@ impl<Q, A> Line<Q, A> {
     }
 
     fn claim(&mut self) -> bool {
-        let more = !self.askers.is_empty() && self.turns < self.at_once;
+        let needed = if self.turns == 0 { 1 } else { self.enough };
+        let more = self.askers.len() >= needed && self.turns < self.at_once;
         self.turns += usize::from(more);
         more
     }

@@ -109,6 +109,9 @@ pub(super) fn of(chance: &mut Chance, door: Door) -> Vec<u8> {
         Door::Socket => {
             request(chance, &mut lines);
             relay(chance, &mut lines);
+            if chance.below(4) == 0 {
+                secrets(chance, &mut lines);
+            }
         }
         Door::Answer => answer(chance, &mut lines),
         Door::Memory => {

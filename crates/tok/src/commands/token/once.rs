@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tok_api::convert::TokenRecord;
@@ -173,6 +175,17 @@ pub(super) struct RetryArgs {
 }
 
 impl RetryArgs {
+    /// The key that was given, else one that nobody uses again: for what is repeated by itself.
+    pub(super) fn key_or_fresh(self) -> Result<String, Failure> {
+        let fresh = || {
+            let mut random = [0; 16];
+            let filled = SysRng.try_fill_bytes(&mut random);
+            filled.map_err(|why| Failure::local(format!("the system gives no random bytes: {why}")))?;
+            Ok(format!("{:032x}", u128::from_be_bytes(random)))
+        };
+        self.key().map_or_else(fresh, Ok)
+    }
+
     pub(super) fn key(self) -> Option<String> {
         self.idempotency_key.filter(|key| !key.is_empty())
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use tok_api::convert::Rotation;
+use tok_api::fault::Fault;
 
 use super::once::{ChosenArgs, Made, RetryArgs};
 use crate::commands::words;
@@ -12,6 +13,9 @@ use crate::exit::Failure;
 ///
 /// The old one works until the successor is first used or the grace ends, whichever comes first. Whoever presents it
 /// after that has a secret that was given up: it is recorded, and the whole family is revoked.
+///
+/// If the connection ends before the answer is here, it is asked once more, under the same key: whatever was lost, one live
+/// token is left, and its text is shown.
 ///
 /// Output is as with `tok token create`: into a pipe goes the new text alone.
 ///
@@ -44,10 +48,14 @@ impl RotateArgs {
             reference: self.reference,
             grace: self.grace.filter(|text| !text.is_empty()),
             expires: self.expires.filter(|text| !text.is_empty()),
-            idempotency_key: self.retry.key(),
+            idempotency_key: Some(self.retry.key_or_fresh()?),
             secret: self.chosen.secret(context.out).await?,
         };
-        let rotated = context.client().await?.rotate_token(rotation).await;
+        let mut rotated = context.client().await?.rotate_token(rotation.clone()).await;
+        // It may have been done: under the same key, asking again leaves one live token, and gives its text.
+        if rotated.as_ref().is_err_and(Fault::is_lost_answer) {
+            rotated = context.client_again().await?.rotate_token(rotation).await;
+        }
         let rotated = rotated.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         Made { secret: &rotated.secret, token: &rotated.token, predecessor: Some(&rotated.predecessor) }.show(context)
     }

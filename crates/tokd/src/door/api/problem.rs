@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
-use tok_api::fault::{Fault, FaultCode};
+use tok_api::fault::Fault;
 use tok_model::challenge::REALM;
 use tok_model::url::Origin;
 use utoipa::{PartialSchema, ToSchema};
@@ -210,7 +210,7 @@ impl Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        let hint = fault.hint.unwrap_or_else(|| next_step(fault.code, fault.field.as_deref()));
+        let hint = fault.hint.unwrap_or_else(|| fault.code.next_step(fault.field.as_deref()));
         let mut problem = Self::new(fault.code.as_str(), fault.message);
         problem.field = fault.field;
         problem.hint = Some(hint);
@@ -219,32 +219,6 @@ impl From<Fault> for Problem {
         problem.facts.retry_after = fault.retry_after;
         problem
     }
-}
-
-/// What to do where the fault itself does not say.
-fn next_step(code: FaultCode, field: Option<&str>) -> String {
-    let step = match (code, field) {
-        (FaultCode::InvalidArgument, Some(field)) => {
-            return format!("correct `{field}`; /openapi.json says what it takes");
-        }
-        (FaultCode::InvalidArgument, None) => "/openapi.json says what this call takes",
-        (FaultCode::NotFound, _) => "the list of the same address shows what there is for you",
-        (FaultCode::Forbidden, _) => "use a token of somebody who may; GET /v1/whoami says what this one is",
-        (FaultCode::Unauthenticated, _) => "send `Authorization: Bearer <token>` with a token that works",
-        (FaultCode::Conflict, _) => "look at what is there, and ask again for what still makes sense",
-        (FaultCode::Ambiguous, _) => "give more characters of the ID",
-        (FaultCode::TooLarge, _) => "send less at a time",
-        (FaultCode::RateLimited | FaultCode::Busy, _) => "wait as long as Retry-After says",
-        (FaultCode::AuthorizationPending, _) => "ask again after the interval",
-        (FaultCode::SlowDown, _) => "wait five seconds longer between two polls",
-        (FaultCode::AccessDenied | FaultCode::ExpiredToken, _) => "begin again: POST /oauth2/device_authorization",
-        (FaultCode::InvalidGrant, _) => {
-            "get another identity token from the CI system: each is good once, and for minutes"
-        }
-        (FaultCode::InvalidTarget, _) => "ask for a repository and a right that the trust rule gives",
-        (FaultCode::Unavailable | FaultCode::Internal, _) => "try again; tokd's log has the request ID and says more",
-    };
-    step.to_owned()
 }
 
 /// A problem travels through the router as it is; the door writes it down when it knows the request's ID.
@@ -315,6 +289,7 @@ pub(super) fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tok_api::fault::FaultCode;
 
     #[test]
     fn every_fault_has_its_problem_and_a_next_step() {

@@ -54,7 +54,7 @@ impl Service {
         let grace_ends_at = rotation.grace.map_or(now, |grace| now + grace.delta());
         let rotated = self
             .run_and_forget(move |store| {
-                store.write(|tx| give_place(tx, &permit, old.id, row, grace_ends_at, key.as_ref()))
+                store.write(|tx| give_place(tx, &permit, &old, row, grace_ends_at, key.as_ref()))
             })
             .await??;
         Ok(RotatedToken {
@@ -76,7 +76,7 @@ impl Service {
 fn give_place(
     mut tx: WriteTx<'_>,
     permit: &Permit,
-    old: TokenId,
+    old: &Token,
     row: NewToken,
     grace_ends_at: Timestamp,
     key: Option<&Key>,
@@ -88,9 +88,15 @@ fn give_place(
             Ok(replaced) => replaced,
             Err(fault) => return Ok(Err(fault)),
         };
+        // Nothing is repeated, so it is as if there were no key.
+        if replaced.is_none()
+            && let Err(fault) = unchangeable(old, permit.at())
+        {
+            return Ok(Err(fault));
+        }
     }
     let replaces = replaced.as_ref().map(|replaced| replaced.id);
-    let rotated = tok_store::tokens::rotate(&mut tx, permit, old, row, grace_ends_at, replaces)?;
+    let rotated = tok_store::tokens::rotate(&mut tx, permit, old.id, row, grace_ends_at, replaces)?;
     if let Some(key) = key {
         tok_store::tokens::keep(&mut tx, key, rotated.token.id, permit.at())?;
     }
