@@ -8,6 +8,7 @@ mod thief;
 mod weather;
 mod work;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ struct Hour<'a> {
     desktop: &'a Desktop<'a>,
     agent: &'a Agent<'a>,
     witness: &'a Witness,
+    /// How many git tokens alice had when somebody began to count.
+    before: Cell<i64>,
 }
 
 #[test]
@@ -55,20 +58,29 @@ fn the_first_hour_of_a_laptop() {
     let witness = laptop.witness();
     let agent = laptop.agent();
     let (server, proxy, other, laptop) = (&server, &proxy, &other, &laptop);
-    let hour = Hour { server, proxy, other, laptop, desktop: &desktop, agent: &agent, witness: &witness };
+    let hour = Hour {
+        server,
+        proxy,
+        other,
+        laptop,
+        desktop: &desktop,
+        agent: &agent,
+        witness: &witness,
+        before: Cell::new(0),
+    };
 
     hour.alice_logs_in_by_a_page();
     hour.al_logs_in_elsewhere_by_a_password();
     hour.clones_and_pushes();
+    hour.revoked_on_the_server();
+    hour.expired();
+    hour.the_keyring_is_locked();
+    let due = hour.has_a_token_that_will_be_due();
     hour.submodules_have_tokens_of_their_own();
     hour.large_files_are_the_same_repository();
     hour.bare_repositories_and_work_trees();
     hour.an_older_git();
     hour.looked_at_in_the_middle_of_a_push();
-    hour.revoked_on_the_server();
-    hour.expired();
-    hour.the_keyring_is_locked();
-    let due = hour.has_a_token_that_will_be_due();
     hour.the_server_is_started_again();
     hour.the_network_is_cut_silent_and_back();
     hour.stolen();
