@@ -154,7 +154,8 @@ impl Place {
         let call =
             self.environment.call("script").arguments(["-qec", &format!("bash -e {}", path.display()), "/dev/null"]);
         let call = call.variable("SECRET", self.secret.clone()).variable("TOKEN", self.secret.clone());
-        let ended = call.variable("OTHER", self.secret.clone()).input("y\n".repeat(4)).shows_secret().run();
+        let ended =
+            call.variable("OTHER", self.secret.clone()).input("y\n".repeat(4)).shows_secret().holds_input().run();
         assert!(ended.code == Some(0), "this does not work as it is shown:\n{shown}\n{}", ended.describe());
     }
 }
