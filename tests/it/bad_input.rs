@@ -185,6 +185,24 @@ fn a_temporary_token_is_known_where_it_is_asked_about() {
     run.says(&["temporary token", "until tokd stops", "hint: "]);
     let run = environment.tok(&["token", "revoke", "--stdin", "--force"]).input("root:root-secret").run();
     run.says(&["temporary token", "until tokd stops", "hint: ", "it ends when tokd starts without it"]);
+    // Whoever may ask what it is worth is told that it works, and that no expiry is known of it.
+    environment.users(&["ann"]);
+    let asking = environment.token("ann", &["--scopes", "all"]);
+    let introspect = |text: &str| {
+        let form = Request::post("/oauth2/introspect", FORM, format!("token={text}")).bearer(&asking);
+        environment.send(&form)
+    };
+    let known = introspect("root%3Aroot-secret");
+    assert_eq!((known.status, &known.json()["active"], &known.json()["exp"]), (200, &json!(true), &json!(null)));
+    let said = known.json();
+    assert_eq!(
+        (&said["kind"], &said["token_type"], &said["sub"]),
+        (&json!("temporary"), &json!("Basic"), &json!("temporary:root"))
+    );
+    assert!(said["scope"].as_str().unwrap().contains("manager"), "{said}");
+    assert!(!known.text().contains("root-secret"), "{}", known.text());
+    let unknown = introspect("root%3Aroot-secrets");
+    assert_eq!((unknown.status, unknown.json()), (200, json!({"active": false})));
     let form = Request::post("/oauth2/revoke", FORM, "token=root%3Aroot-secret");
     let said = environment.send(&form);
     assert_eq!((said.status, said.json()["error"].as_str()), (400, Some("invalid_request")));

@@ -18,6 +18,7 @@ mod audit_trail;
 mod authority;
 mod bad_input;
 mod both_ways;
+mod busy;
 mod chains;
 mod chosen;
 mod cli;

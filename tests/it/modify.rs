@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tok_tests::environment::Environment;
+use tok_tests::http::Request;
 
 use crate::authority::{READ, WRITE, acme, asked};
 
@@ -137,4 +138,26 @@ fn what_has_ended_is_not_changed_and_what_the_daemon_made_is_only_renamed() {
     modify(&environment, "will", &git, &["--expires", "never"]).fails(2).says(&["can be renamed"]);
     modify(&environment, "will", &git, &["--name", "laptop"]).ok();
     assert_eq!(asked(&environment, "acme/app", READ, &git).status, 200);
+}
+
+#[test]
+fn what_is_made_through_a_token_that_was_narrowed_meanwhile_is_decided_on_what_it_is_now() {
+    let environment = acme();
+    let parent = environment.token("will", &["--scopes", "repo:write,token:write"]);
+    // This daemon knows the parent as it was; somebody at another one narrows it.
+    assert_eq!(statuses(&environment, &parent), [200, 200]);
+    environment.execute(&format!(
+        "UPDATE tokens SET scopes = '{{repo:read,token:write}}', version = version + 1 WHERE shown_prefix = '{}'",
+        &parent[..11]
+    ));
+    let create = |scope: &str| {
+        let body = serde_json::json!({"name": "child", "scopes": [scope]});
+        environment.send(&Request::json("POST", "/v1/tokens", &body).bearer(&parent))
+    };
+    let wide = create("repo:write");
+    assert_eq!((wide.status, wide.json()["code"].as_str()), (403, Some("forbidden")), "{}", wide.text());
+    let narrow = create("repo:read");
+    assert_eq!(narrow.status, 201, "it is made on the second try, and nobody is told of the first");
+    let scopes = environment.rows("SELECT scopes FROM tokens WHERE name = 'child'");
+    assert_eq!(scopes, [serde_json::json!({"scopes": ["repo:read"]})]);
 }

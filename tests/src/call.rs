@@ -32,6 +32,7 @@ pub struct Call {
     canaries: Arc<Canaries>,
     shows_secret: bool,
     lasts: bool,
+    holds_input: bool,
 }
 
 impl Call {
@@ -46,6 +47,7 @@ impl Call {
             canaries: Arc::clone(canaries),
             shows_secret: false,
             lasts: false,
+            holds_input: false,
         };
         for (name, value) in [
             ("PATH", binaries::search_path().as_os_str()),
@@ -125,6 +127,13 @@ impl Call {
         self
     }
 
+    /// Its input has no end: somebody sits there. (`script` waits for two seconds when it does.)
+    #[must_use]
+    pub fn holds_input(mut self) -> Self {
+        self.holds_input = true;
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Finished {
         self.start().wait()
@@ -148,9 +157,15 @@ impl Call {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        let input = self.input;
-        // A program that does not read its input is no reason to fail here.
-        thread::spawn(move || drop(stdin.write_all(&input)));
+        let (input, held) = (self.input, self.holds_input);
+        let (leave, left) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            // A program that does not read its input is no reason to fail here.
+            drop(stdin.write_all(&input));
+            if held {
+                let _ = left.recv();
+            }
+        });
         let stdout = collect(child.stdout.take().expect("stdout is a pipe"));
         let stderr = collect(child.stderr.take().expect("stderr is a pipe"));
         let group = Pid::from_raw(child.id().cast_signed());
@@ -161,7 +176,7 @@ impl Call {
                 let _ = killpg(group, Signal::SIGKILL);
             }
         });
-        Running { what, child, stdout, stderr, over, canaries: self.canaries, shows_secret: self.shows_secret }
+        Running { what, child, stdout, stderr, over, leave, canaries: self.canaries, shows_secret: self.shows_secret }
     }
 
     /// The same program, started by another one with these words before its own.
@@ -211,6 +226,7 @@ pub struct Running {
     stdout: thread::JoinHandle<Vec<u8>>,
     stderr: thread::JoinHandle<Vec<u8>>,
     over: mpsc::Sender<()>,
+    leave: mpsc::Sender<()>,
     canaries: Arc<Canaries>,
     shows_secret: bool,
 }
@@ -229,6 +245,7 @@ impl Running {
     /// Waits for its end.
     pub fn wait(mut self) -> Finished {
         let status = self.child.wait().expect("a child can be waited for");
+        drop(self.leave);
         let finished = Finished {
             code: status.code(),
             stdout: self.stdout.join().expect("the reader of stdout does not panic"),

@@ -142,6 +142,37 @@ impl Channel {
         })
     }
 
+    /// So many more connections to the same server.
+    pub fn connections(&self, count: usize) -> Vec<hyper::client::conn::http2::SendRequest<Whole>> {
+        let address: SocketAddr = self.authority.parse().expect("it is an address");
+        self.runtime.block_on(async {
+            let mut senders = Vec::new();
+            for _ in 0..count {
+                let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+                senders.push(shake_hands(stream).await);
+            }
+            senders
+        })
+    }
+
+    /// What comes of an empty message, unless the connection ends before; for whoever does not wait for it.
+    pub fn ask(
+        &self,
+        mut sender: hyper::client::conn::http2::SendRequest<Whole>,
+        method: &str,
+        metadata: &[(&str, &str)],
+    ) -> impl Future<Output = Option<Answer>> + Send + use<> {
+        let request = Request::post(format!("https://{}/{method}", self.authority))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let request = metadata.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(http_body::Full(Some(vec![0; 5].into()))).expect("the request is one");
+        async move {
+            let response = sender.send_request(request).await.ok()?;
+            Some(collect(response).await)
+        }
+    }
+
     /// One request on a reflection stream, and the first field of its answer that is no echo of it.
     pub fn reflect(&mut self, version: &str, request: &[u8], wanted: u64) -> Vec<(u64, Vec<u8>)> {
         let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
 use tok_tests::binaries;
 use tok_tests::environment::Environment;
+use tok_tests::http::Request;
 
-use super::{acme, json, set_mode};
+use super::{acme, set_mode};
 
 /// What is not run here, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -60,6 +62,8 @@ fn blocks(page: &str) -> Vec<String> {
 /// A server with what the commands are about. What they call by an invented name is there under another, or made so.
 struct Place {
     environment: Environment,
+    /// A manager's token, which makes and ends the others: by HTTP, since programs would take a second each time.
+    keeper: String,
     /// A token's ID.
     id: String,
     /// A token's text.
@@ -69,7 +73,9 @@ struct Place {
 
 impl Place {
     fn new(environment: Environment) -> Self {
-        let mut place = Self { environment, id: String::new(), secret: String::new(), cursor: String::new() };
+        environment.tok(&["user", "create", "keeper", "--manager"]).ok();
+        let keeper = environment.token("keeper", &["--scopes", "all,manager"]);
+        let mut place = Self { environment, keeper, id: String::new(), secret: String::new(), cursor: String::new() };
         // An answer that is no success is a failure, also for curl.
         fs::write(place.environment.home().join(".curlrc"), "fail-with-body\n").unwrap();
         for (file, content) in [
@@ -89,19 +95,30 @@ impl Place {
         place
     }
 
+    /// What the API answers in root's name.
+    fn ask(&self, request: Request) -> Value {
+        let reply = self.environment.send(&request.bearer(&self.keeper).header("Tok-As", "root"));
+        assert!(reply.status < 300, "{}", reply.text());
+        reply.json()
+    }
+
     /// Tokens that the commands take as given.
     fn tokens(&mut self) {
-        let environment = &self.environment;
         let create =
-            |name: &str| environment.tok(&["token", "create", name, "--scopes", "all", "--output", "json"]).ok().json();
+            |name: &str| self.ask(Request::json("POST", "/v1/tokens", &json!({"name": name, "scopes": ["all"]})));
         for name in ["Laptop", "root", "super-user"] {
             create(name);
         }
         let given = create("given");
+        let page = self.ask(Request::get("/v1/tokens?page_size=1"));
         given["token"]["id"].as_str().unwrap().clone_into(&mut self.id);
         given["secret"].as_str().unwrap().clone_into(&mut self.secret);
-        let page = json(environment.tok(&["token", "list", "--limit", "1"]));
         page["next_cursor"].as_str().unwrap().clone_into(&mut self.cursor);
+    }
+
+    /// Ends all that root has.
+    fn end_all(&self) {
+        self.ask(Request::json("POST", "/v1/tokens/revoke", &json!({"user": "root"})));
     }
 
     /// The command with what is there in place of what its page invents.
@@ -137,7 +154,8 @@ impl Place {
         let call =
             self.environment.call("script").arguments(["-qec", &format!("bash -e {}", path.display()), "/dev/null"]);
         let call = call.variable("SECRET", self.secret.clone()).variable("TOKEN", self.secret.clone());
-        let ended = call.variable("OTHER", self.secret.clone()).input("y\n".repeat(4)).shows_secret().run();
+        let ended =
+            call.variable("OTHER", self.secret.clone()).input("y\n".repeat(4)).shows_secret().holds_input().run();
         assert!(ended.code == Some(0), "this does not work as it is shown:\n{shown}\n{}", ended.describe());
     }
 }
@@ -168,7 +186,7 @@ fn every_command_beside_theirs_does_what_it_says() {
         assert!(command.contains("tok ") || command.starts_with("export "), "no command of ours: {row}");
         // What an earlier one ended or changed is made again, and what it made is out of the way.
         if ["revoke", "delete", "rm", "rename", "modify", "rotate"].iter().any(|verb| command.contains(verb)) {
-            place.environment.tok(&["token", "revoke", "--user", "root", "--force"]).ok();
+            place.end_all();
             place.tokens();
         }
         place.run(&place.made_real(&command), &row);
@@ -185,6 +203,6 @@ fn every_block_of_the_readme_does_what_it_says_one_after_the_other() {
         let script = block.lines().filter(here).collect::<Vec<_>>().join("\n");
         place.tokens();
         place.run(&place.made_real(&script), &script);
-        place.environment.tok(&["token", "revoke", "--user", "root", "--force"]).ok();
+        place.end_all();
     }
 }

@@ -25,7 +25,7 @@ fn with_app() -> Environment {
 
 /// A command of a shell on a terminal of its own, as this user. Somebody may type into it.
 pub(crate) fn terminal(environment: &Environment, user: &str, command: &str) -> Call {
-    environment.call("script").arguments(["-qec", command, "/dev/null"]).acting_as(user)
+    environment.call("script").arguments(["-qec", command, "/dev/null"]).acting_as(user).holds_input()
 }
 
 /// What it shows, with line ends as files have them.

@@ -1,10 +1,11 @@
 //! What a resource server is told about a token that was presented to it.
 
+use chrono::TimeDelta;
 use tok_api::convert::{IntrospectedToken, Introspection};
 use tok_api::fault::Fault;
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Caller, Need, decide};
-use tok_model::token::{Owner, Token};
+use tok_model::decide::{Bearer, Caller, Need, decide};
+use tok_model::token::{Owner, SecretForm, Token};
 
 use super::effective_scopes;
 use crate::service::{Presented, Service, presented_text};
@@ -26,8 +27,29 @@ impl Service {
         self.permit(caller, Need::Introspect { token: asked })?;
         let now = self.now();
         let usable = holder.filter(|holder| decide(holder, Need::Identity, now).is_ok());
-        let token = usable.as_ref().and_then(|holder| Some(self.introspected(holder, holder.token()?, now)));
+        let token = usable.as_ref().and_then(|holder| match &holder.bearer {
+            Bearer::Temporary { name } => Some(self.introspected_temporary(holder, name, now)),
+            _ => Some(self.introspected(holder, holder.token()?, now)),
+        });
         Ok(Introspection { active: token.is_some(), token })
+    }
+
+    /// A temporary token has no row to speak of, and is as old as this run of tokd.
+    fn introspected_temporary(&self, holder: &Caller, name: &str, now: Timestamp) -> IntrospectedToken {
+        let scopes: Vec<String> = effective_scopes(holder, None, now).map(|scope| scope.to_string()).collect();
+        let (url, itself) = (self.place().public_url.to_string(), format!("temporary:{name}"));
+        let age = TimeDelta::from_std(self.place().started.elapsed()).unwrap_or_default();
+        IntrospectedToken {
+            scope: scopes.join(" "),
+            token_type: "Basic".to_owned(),
+            iat: (now - age).timestamp(),
+            sub: itself.clone(),
+            aud: url.clone(),
+            iss: url,
+            jti: itself,
+            kind: "temporary".to_owned(),
+            ..IntrospectedToken::default()
+        }
     }
 
     fn introspected(&self, holder: &Caller, token: &Token, now: Timestamp) -> IntrospectedToken {
@@ -41,7 +63,7 @@ impl Service {
         IntrospectedToken {
             scope: scopes.join(" "),
             username,
-            token_type: "Bearer".to_owned(),
+            token_type: if token.secret == SecretForm::Chosen { "Basic" } else { "Bearer" }.to_owned(),
             exp: token.expires_at.map(|end| end.timestamp()),
             iat: token.created_at.timestamp(),
             sub,
