@@ -1,7 +1,10 @@
 //! Look-ups answered by one query, and tokens made with one commit: what is asked together is kept apart.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use tok_model::decide::{MintRequest, Need, OwnerNow};
@@ -207,6 +210,34 @@ fn what_cannot_be_made_undoes_all_that_was_to_be_made_with_it() {
     world.store.mint(&twin).unwrap_err();
     assert_eq!(world.store.mint(&good).unwrap(), first);
     assert_eq!(world.count("SELECT count(*) AS number FROM tokens"), 1);
+}
+
+#[test]
+fn a_mint_that_postgresql_undoes_for_the_sake_of_another_is_tried_once_more() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let parent = world.mint(&world.local(ann), session(ann), 0).token.id;
+    let (_, mint) = mint(&world, ann, Some(parent), 1);
+    let mut other = world.raw();
+    // The other one never looks for a circle: so it is the mint that finds it, and is undone.
+    let token = format!("SET deadlock_timeout = '60s'; BEGIN; SELECT 1 FROM tokens WHERE id = '{parent}' FOR UPDATE");
+    other.batch_execute(&token).unwrap();
+    let made = thread::scope(|scope| {
+        let maker = scope.spawn(|| world.store.mint(&mint));
+        // It has its owner, and wants the token that the other one has.
+        world.until_waiting(1);
+        other.batch_execute(&format!("SELECT 1 FROM users WHERE id = '{ann}' FOR UPDATE; COMMIT")).unwrap();
+        maker.join().unwrap()
+    });
+    assert_eq!(made.unwrap().id, mint.new.id);
+    let undone = "SELECT deadlocks AS number FROM pg_stat_database WHERE datname = current_database()";
+    let begin = Instant::now();
+    while world.count(undone) == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing was undone: the test shows nothing");
+        thread::yield_now();
+    }
+    let lines = format!("SELECT count(*) AS number FROM audit WHERE token_id = '{}'", mint.new.id);
+    assert_eq!(world.count(&lines), 1);
 }
 
 /// Whether these are made, or what is said: of all of them together, then of each alone, by a store that knows nothing of
