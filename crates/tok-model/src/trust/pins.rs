@@ -51,15 +51,16 @@ pub(super) fn of(rule: &TrustRule, claims: &Claims) -> Result<Vec<Pin>, MissingI
     }
     let mut pins = Vec::new();
     for (claim, id_claim) in PAIRS {
-        let Some(name) = claims.one(claim) else { continue };
+        // A rule is met by one name of several, so each of them has to be who it was.
+        let names = claims.values(claim).unwrap_or_default();
         match claims.one(id_claim) {
-            Some(id) => pins.push(Pin {
+            Some(id) => pins.extend(names.iter().map(|name| Pin {
                 claim: claim.to_owned(),
-                name: name.to_owned(),
+                name: name.clone(),
                 id_claim: id_claim.to_owned(),
                 id: id.to_owned(),
-            }),
-            None if rule.system != System::Other => return Err(MissingId { claim, id_claim }),
+            })),
+            None if rule.system != System::Other && !names.is_empty() => return Err(MissingId { claim, id_claim }),
             None => {}
         }
     }

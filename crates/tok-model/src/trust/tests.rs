@@ -146,6 +146,26 @@ fn a_rule_by_names_remembers_ids_and_one_by_ids_need_not() {
 }
 
 #[test]
+fn a_name_among_several_has_to_be_who_it_was_too() {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let seen: Claims = [
+        ("repository", texts(&["zoo/x", "acme/app"])),
+        ("repository_id", texts(&["43"])),
+        ("aud", texts(&["https://git.example.com"])),
+    ]
+    .into_iter()
+    .collect();
+    for system in [System::GitHub, System::Other] {
+        let rule = rule(system, "https://ci.example.com", &["repository=acme/app"]);
+        assert!(rule.judge(&seen).accepted());
+        let pinned: Vec<_> = rule.pins(&seen).unwrap().into_iter().map(|pin| (pin.name, pin.id)).collect();
+        assert_eq!(pinned, [("zoo/x".to_owned(), "43".to_owned()), ("acme/app".to_owned(), "43".to_owned())]);
+    }
+    let nameless: Claims = [("repository", texts(&["zoo/x", "acme/app"]))].into_iter().collect();
+    assert!(github(&["repository=acme/app"]).pins(&nameless).is_err());
+}
+
+#[test]
 fn the_systems_are_known_by_their_issuers() {
     for (issuer, system) in [
         ("https://token.actions.githubusercontent.com", System::GitHub),
