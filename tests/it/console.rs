@@ -115,6 +115,27 @@ fn a_device_is_let_in_by_somebody_who_signs_in_and_says_yes() {
 }
 
 #[test]
+fn what_was_approved_ends_with_everything_else_of_a_user_who_is_cut_off() {
+    let environment = people();
+    let mut browser = Visitor::new(&environment);
+    browser.sign_in("ann", PASSWORD);
+    let approve = |browser: &mut Visitor| {
+        let begun = begin(&environment, "waits");
+        let page = browser.open(&format!("/device?user_code={}", begun["user_code"].as_str().unwrap()));
+        let done = browser.submit(&form(&page, "/device"), &[("decision", "approve")]);
+        assert!(done.text().contains("Approved"), "{}", done.text());
+        begun
+    };
+    let before = approve(&mut browser);
+    environment.tok(&["token", "revoke", "--user", "ann", "--minted-before", "now", "--force"]).ok();
+    assert_eq!(error(&poll(&environment, &before)), is(400, "access_denied"));
+    // What she approves afterwards is good.
+    browser.sign_in("ann", PASSWORD);
+    let after = approve(&mut browser);
+    assert_eq!(poll(&environment, &after).status, 200);
+}
+
+#[test]
 fn a_device_is_refused_or_came_too_late_or_was_never_there() {
     let environment = people();
     let mut browser = Visitor::new(&environment);

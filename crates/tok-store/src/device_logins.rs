@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::schema::device_logins;
+use crate::schema::{device_logins, users};
 use crate::tx::{ReadTx, WriteTx, exactly};
 
 /// How long a login that ended is still known to have been one: who asks late is told that it ran out.
@@ -137,15 +137,23 @@ pub fn begin(tx: &mut WriteTx<'_>, permit: &Permit, new: NewDeviceLogin, most: i
     exactly(1, written, "the login was not written")
 }
 
-/// The login that a device asks about, by the digests of its code under each pepper.
+/// The login that a device asks about, by the digests of its code under each pepper. One that was approved before
+/// everything of its user was cut off is shown as denied: the approval ended with the rest.
 pub fn by_device(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Option<DeviceLogin>, StoreError> {
     let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest.as_bytes()[..]).collect();
-    found(
-        device_logins::table
-            .filter(device_logins::device_digest.eq_any(digests))
-            .select(Row::as_select())
-            .first(tx.connection()),
-    )
+    let row: Option<(Row, Option<Timestamp>, Option<Timestamp>)> = device_logins::table
+        .left_join(users::table.on(device_logins::user_id.eq(users::id.nullable())))
+        .filter(device_logins::device_digest.eq_any(digests))
+        .select((Row::as_select(), device_logins::decided_at, users::cutoff_before.nullable()))
+        .first(tx.connection())
+        .optional()?;
+    let Some((row, decided_at, cut_off)) = row else { return Ok(None) };
+    let login = row.into_login()?;
+    let ended = matches!((decided_at, cut_off), (Some(decided), Some(before)) if decided < before);
+    Ok(Some(match login.progress {
+        Progress::Approved(_) if ended => DeviceLogin { progress: Progress::Denied, ..login },
+        _ => login,
+    }))
 }
 
 /// The login that somebody may approve, by the digests of what they typed under each pepper.
@@ -189,18 +197,27 @@ pub fn settle(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId, approved
     exactly(1, settled, "this login was answered already, or ran out")
 }
 
-/// Takes the one session that a login gives: it was approved by the user for whom the permit makes it, and nobody has
-/// taken it yet. `false` if it was taken.
+/// Takes the one session that a login gives: it was approved by the user for whom the permit makes it, nobody has taken it
+/// yet, and no cut-off of the user's has come since. `false` if there is none to take.
 pub fn redeem(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId) -> Result<bool, StoreError> {
     let owner = match permit.need() {
         Need::Mint(request) if request.grant == Grant::Session => request.owner,
         _ => return Err(StoreError::Permit("redeeming a login")),
     };
     let Owner::User(user) = owner else { return Err(StoreError::Permit("redeeming a login for a workspace")) };
+    // Held, so that whoever cuts the user off now finds the session that this makes.
+    let cut_off: Option<Timestamp> = users::table
+        .find(user.as_uuid())
+        .select(users::cutoff_before)
+        .for_key_share()
+        .first::<Option<Timestamp>>(tx.connection())
+        .optional()?
+        .flatten();
     let approved = device_logins::table
         .find(id.as_uuid())
         .filter(device_logins::state.eq("approved"))
         .filter(device_logins::user_id.eq(user.as_uuid()))
+        .filter(device_logins::decided_at.ge(cut_off.unwrap_or(Timestamp::UNIX_EPOCH)))
         .filter(device_logins::expires_at.gt(permit.at()));
     let taken = diesel::update(approved).set(device_logins::state.eq("redeemed")).execute(tx.connection())?;
     Ok(taken == 1)
