@@ -1,6 +1,7 @@
 //! Passwords of users: whose they are, who may change them, and what is kept of them.
 
 use tok_tests::environment::Environment;
+use tok_tests::http::Request;
 
 const FIRST: &str = "violet-tractor-97-moon";
 const SECOND: &str = "amber-lighthouse-41-fog";
@@ -76,6 +77,23 @@ fn a_token_cannot_make_up_a_first_password() {
     let narrow =
         environment.tok(&["user", "passwd"]).variable("TOK_TOKEN", narrow).input(format!("{SECOND}\n{FIRST}\n"));
     narrow.fails(4).says(&["user:write"]);
+}
+
+#[test]
+fn the_password_until_now_is_not_found_by_trying() {
+    let environment = people();
+    environment.tok(&["user", "passwd", "ann"]).input(format!("{FIRST}\n")).ok();
+    let token = environment.token("ann", &["--scopes", "all"]);
+    super::console::limited(&environment);
+    let change = |current: &str| {
+        let body = serde_json::json!({"current": current, "password": SECOND});
+        let request = Request::json("PUT", "/v1/users/ann/password", &body).bearer(&token);
+        environment.send(&request)
+    };
+    let stopped = (0..50).map(|_| change("amber-lighthouse-41-fig")).find(|reply| reply.status != 403);
+    let stopped = stopped.unwrap();
+    assert!(stopped.status == 429 && stopped.header("retry-after").is_some(), "{}", stopped.text());
+    assert_eq!(change(FIRST).status, 429, "the right one is not looked at either");
 }
 
 #[test]

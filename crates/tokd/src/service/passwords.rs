@@ -127,7 +127,8 @@ impl Service {
             return Err(Fault::field("current", "your password until now is needed")
                 .hint(format!("a manager can set it without: tok user passwd {name}")));
         };
-        match self.verify_password(name, current).await.map_err(IntoFault::into_fault)? {
+        // Whoever has somebody's session must not find their password with it by trying.
+        match self.tried(&caller.source, name, current).await? {
             Some(_) => Ok(()),
             None => Err(Fault {
                 field: Some("current".to_owned()),

@@ -29,16 +29,30 @@ impl Service {
         name: &UserName,
         password: SecretString,
     ) -> Result<UserNow, Fault> {
+        if let Some(user) = self.tried(source, name, password).await? {
+            return Ok(user);
+        }
+        self.note_wrong_password(source, name).await?;
+        Err(wrong())
+    }
+
+    /// The same; nobody if it is not their password.
+    pub(in crate::service) async fn tried(
+        &self,
+        source: &Source,
+        name: &UserName,
+        password: SecretString,
+    ) -> Result<Option<UserNow>, Fault> {
         self.has_a_try_left(source)?;
         let known = self.verify_password(name, password).await.map_err(IntoFault::into_fault)?;
         // Again, for those that came together: the right one among them must not be told from the others.
         self.has_a_try_left(source)?;
-        if let Some(user) = known {
-            return Ok(user);
+        if known.is_none()
+            && let Some(wait) = self.failures.note(source, Instant::now())
+        {
+            return Err(throttled(wait));
         }
-        let wait = self.failures.note(source, Instant::now());
-        self.note_wrong_password(source, name).await?;
-        Err(wait.map_or_else(wrong, throttled))
+        Ok(known)
     }
 
     /// Refuses whoever guessed too often.
