@@ -50,6 +50,7 @@ mod logins;
 mod main_job;
 mod matrix;
 mod metrics;
+mod mid_push;
 mod modify;
 mod nginx;
 mod other_gits;

@@ -5,6 +5,7 @@ mod caller;
 mod git;
 mod identity;
 mod import;
+mod leave;
 mod passwords;
 mod refused;
 mod server;
@@ -40,6 +41,7 @@ use crate::verdicts::Verdicts;
 
 pub use caller::{Presented, authorization};
 pub use git::{GitWish, username};
+pub use leave::Leave;
 pub use sessions::{BrowserSession, Watching};
 pub use strangers::presented_text;
 pub use tokens::{effective_scopes, policy};

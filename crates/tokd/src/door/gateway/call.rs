@@ -151,6 +151,12 @@ impl<B> GitRequest<B> {
         let (parts, body) = request.into_parts();
         Self { repo, call, headers: GitHeaders::read(&parts.headers), body, remote_user, remote_addr }
     }
+
+    /// The same with another body.
+    pub fn map_body<C>(self, map: impl FnOnce(B) -> C) -> GitRequest<C> {
+        let Self { repo, call, headers, body, remote_user, remote_addr } = self;
+        GitRequest { repo, call, headers, body: map(body), remote_user, remote_addr }
+    }
 }
 
 /// The request headers that git-http-backend reads, checked for what may stand in an environment variable.

@@ -1,9 +1,12 @@
 //! Who may pass to git: the gateway's authentication and decision, before [`GitBackend`] runs anything.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::body::Body;
-use hyper::body::Incoming;
+use futures_util::stream::unfold;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Body as HttpBody, Bytes, Incoming};
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tok_api::fault::FaultCode;
@@ -19,7 +22,7 @@ use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
 use crate::metrics::{Door, OTHER, Outcome};
-use crate::service::{Service, authorization};
+use crate::service::{Leave, Service, authorization};
 
 /// git over HTTP, for those who may.
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ impl Gateway {
     /// Answers one request for a repository.
     pub async fn answer(
         &self,
-        service: &Service,
+        service: &Arc<Service>,
         proxies: &Proxies,
         request: Request<Incoming>,
         peer: SocketAddr,
@@ -52,7 +55,7 @@ impl Gateway {
 
     async fn judged(
         &self,
-        service: &Service,
+        service: &Arc<Service>,
         proxies: &Proxies,
         (path, call): (&GitPath, GitCall),
         request: Request<Incoming>,
@@ -81,7 +84,13 @@ impl Gateway {
         }
         let user = caller.remote_user();
         let request = GitRequest::new(path.repo().clone(), call, request, user, address);
-        match self.backend.serve(request).await {
+        let served = if call.service().writes() {
+            let leave = service.leave(caller, &permit);
+            self.backend.serve(request.map_body(|body| while_allowed(body, leave))).await
+        } else {
+            self.backend.serve(request).await
+        };
+        match served {
             Ok(response) => response,
             Err(GatewayFault::NoRepository { .. }) => answer::hidden(),
             Err(fault) => {
@@ -94,6 +103,18 @@ impl Gateway {
             }
         }
     }
+}
+
+/// The body of a push, of which no piece is passed on once its sender may not push any more. What has come by then is
+/// thrown away, as of any push that breaks off.
+fn while_allowed(body: Incoming, leave: Leave) -> impl HttpBody<Data = Bytes, Error = String> + Send {
+    StreamBody::new(unfold((body, leave), async |(mut body, mut leave)| {
+        let piece = match body.frame().await? {
+            Ok(frame) => leave.holds().await.map(|()| frame).map_err(|fault| fault.message),
+            Err(error) => Err(error.to_string()),
+        };
+        Some((piece, (body, leave)))
+    }))
 }
 
 /// What a request asks of which repository; else the answer to it.

@@ -1,0 +1,76 @@
+//! Whether a push that is under way may go on: what it was allowed by can be taken away before its last byte has come.
+
+use std::sync::Arc;
+
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::clock::Timestamp;
+use tok_model::decide::{Caller, Need, Permit, decide};
+use tok_model::token::TokenState;
+use tok_store::tokens::USED_UP;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Service;
+use crate::fault::IntoFault;
+use crate::verdicts::FRESH;
+
+/// What somebody was allowed, for as long as they are at it.
+pub struct Leave {
+    service: Arc<Service>,
+    caller: Caller,
+    need: Need,
+    /// What ends by itself after this has not ended for them: nobody loses a long push to a short-lived token.
+    began: Timestamp,
+    events: watch::Receiver<u64>,
+    looked: Instant,
+}
+
+impl Service {
+    /// The leave that this permit gives its caller.
+    pub fn leave(self: &Arc<Self>, caller: Caller, permit: &Permit) -> Leave {
+        Leave {
+            service: Arc::clone(self),
+            caller,
+            need: permit.need().clone(),
+            began: permit.at(),
+            events: self.minted.events(),
+            looked: Instant::now(),
+        }
+    }
+}
+
+impl Leave {
+    /// Whether it still holds: at once, as long as this daemon took nothing from anybody, else (and now and then, for what
+    /// others take) as the database says. Counts as no use.
+    pub async fn holds(&mut self) -> Result<(), Fault> {
+        let changed = self.events.has_changed().unwrap_or(true);
+        if !changed && self.looked.elapsed() < FRESH {
+            return Ok(());
+        }
+        let generation = *self.events.borrow();
+        match self.look().await {
+            Ok(()) => {
+                // What changed while this was looked up is looked at again.
+                if *self.events.borrow() == generation {
+                    self.events.mark_unchanged();
+                }
+                self.looked = Instant::now();
+                Ok(())
+            }
+            // Nobody takes anything away while the database is away.
+            Err(fault) if !changed && matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn look(&self) -> Result<(), Fault> {
+        let caller = self.service.as_of_now(&self.caller).await?;
+        // The use that is under way may have been the last one there was.
+        let used_up =
+            |state: &TokenState| matches!(state, TokenState::Revoked { reason: Some(why), .. } if why == USED_UP);
+        if caller.token().is_some_and(|token| used_up(&token.state)) {
+            return Ok(());
+        }
+        decide(&caller, self.need.clone(), self.began).map(drop).map_err(IntoFault::into_fault)
+    }
+}
