@@ -159,6 +159,7 @@ fn plain_http_is_for_this_machine_only() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a certificate is good or not at the time at which it is looked at")]
 fn check_config_looks_at_the_certificate_and_its_key() {
     let environment = Environment::new();
     let authority = Authority::new(&environment.path("tls"));

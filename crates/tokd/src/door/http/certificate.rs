@@ -9,6 +9,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tok_model::clock::Timestamp;
 use tok_model::url::{Origin, Scheme};
 
 /// Something that clients will not take.
@@ -22,9 +23,9 @@ pub struct Objection {
 
 /// What is wrong with this chain (PEM, the server's own certificate first) for clients that know the server by these
 /// URLs, `now`. What cannot be read at all is said where the files are opened.
-pub fn objections(chain: &[u8], urls: &[&Origin], now: SystemTime) -> Vec<Objection> {
+pub fn objections(chain: &[u8], urls: &[&Origin], now: Timestamp) -> Vec<Objection> {
     let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(chain).filter_map(Result::ok).collect();
-    let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
+    let now = UnixTime::since_unix_epoch(SystemTime::from(now).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
     let mut found = Vec::new();
     for (place, certificate) in chain.iter().enumerate() {
         let Ok(parsed) = ParsedCertificate::try_from(certificate) else { continue };
@@ -96,6 +97,8 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
     use super::*;
+    use crate::clock::SystemClock;
+    use tok_model::clock::Clock as _;
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -107,7 +110,7 @@ mod tests {
 
     fn said(chain: &[u8], url: &str) -> Vec<(bool, String)> {
         let url = Origin::parse(url).unwrap();
-        objections(chain, &[&url], SystemTime::now()).into_iter().map(|o| (o.out_of_dates, o.words)).collect()
+        objections(chain, &[&url], SystemClock.now()).into_iter().map(|o| (o.out_of_dates, o.words)).collect()
     }
 
     #[test]
@@ -121,7 +124,7 @@ mod tests {
             assert!(said.len() == 1 && said[0].0 == dates && said[0].1.contains(words), "{words}: {said:?}");
         };
         one(&good, "https://tok.example.com", false, "does not name tok.example.com");
-        let now = SystemTime::now();
+        let now = SystemTime::from(SystemClock.now());
         let expired = signed(|params| {
             (params.not_before, params.not_after) = ((now - 2 * DAY).into(), (now - DAY).into());
         });

@@ -6,19 +6,21 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls::crypto::ring;
 use rustls::{InconsistentKeys, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::zeroize::Zeroizing;
+use tok_model::clock::Clock as _;
 use tok_model::url::Origin;
 use tokio::signal::unix::Signal;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::{Objection, objections};
+use crate::clock::SystemClock;
 use crate::config::{ConfigError, TlsFiles};
 
 /// How often the files are looked at.
@@ -58,7 +60,7 @@ impl Certificates {
     /// What clients who know the server by these URLs will not take of the certificate that the file holds.
     pub fn objections(&self, urls: &[&Origin]) -> Vec<Objection> {
         let chain = std::fs::read(&self.files.certificate).unwrap_or_default();
-        objections(&chain, urls, SystemTime::now())
+        objections(&chain, urls, SystemClock.now())
     }
 
     /// For the next handshake.
@@ -78,7 +80,7 @@ impl Certificates {
         let text = Zeroizing::new(tokio::fs::read(key).await.map_err(|why| unreadable(KEY, key, &why))?);
         let config = configuration(&self.files, &chain, &status, &text)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(objections(&chain, &[], SystemTime::now()))
+        Ok(objections(&chain, &[], SystemClock.now()))
     }
 
     /// Reloads whenever the files change, and when SIGHUP asks for it, until `stop`.
