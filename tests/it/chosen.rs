@@ -154,6 +154,13 @@ fn its_name_is_no_other_users_and_is_held_while_it_can_come_back() {
     make("will", "will").ok();
     make("will", "deploy").ok();
     environment.tok(&["token", "rename", "deploy", "rita"]).acting_as("will").fails(1).says(&["another user's"]);
+    // Its name is what it is presented with.
+    let renamed = environment.tok(&["token", "rename", "deploy", "release"]).acting_as("will").ok();
+    renamed.says(&["given as Basic with the user name release from now on, no more with deploy"]);
+    assert!(renamed.text().contains("release:"), "{}", renamed.describe());
+    let list = environment.tok(&["token", "list"]).acting_as("will").ok();
+    assert!(list.text().contains("release:") && !list.text().contains("deploy"), "{}", list.describe());
+    environment.tok(&["token", "modify", "release", "--name", "deploy"]).acting_as("will").ok().says(&["no more with"]);
     // Nor is it a user's who comes later.
     let user = |name: &str| environment.tok(&["user", "create", name]);
     user("deploy").fails(1).says(&["a token with a chosen secret has that name", "tok token list --all-users"]);

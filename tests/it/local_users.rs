@@ -125,3 +125,46 @@ fn nothing_of_the_daemon_is_open_to_other_system_users() {
         assert_ne!(looked.code, Some(0), "{name}: {}", looked.describe());
     }
 }
+
+#[test]
+fn root_administers_whatever_the_tok_user_of_its_name_is() {
+    let Some(environment) = opened() else { return };
+    environment.pushed("alice", "acme/app");
+    environment.tok(&["user", "create", "maggie", "--manager"]).ok();
+    let maggie = environment.token("maggie", &["--scopes", "all"]);
+    environment.tok(&["user", "delete", "--force", "root"]).ok();
+    let helper = || {
+        let lines = environment.challenged("acme/app", "write") + "\n";
+        environment.helper().argument("get").input(lines).shows_secret().ok()
+    };
+    helper().says(&["tok has no user for you", "//<user>@", "tok user create \"$(id -un)\" --manager"]);
+
+    // Somebody else makes the user, and no manager.
+    environment.tok(&["user", "create", "root"]).variable("TOK_TOKEN", &maggie).ok();
+    let who = environment.tok(&["whoami", "--output", "json"]).ok().json();
+    assert_eq!((who["user"].as_str(), who["manager"].as_bool()), (Some("root"), Some(true)));
+    let create = ["token", "create", "ci", "--kind", "workspace", "--workspace", "acme", "--permission", "write"];
+    environment.tok(&create).shows_secret().ok();
+    for arguments in [
+        &["workspace", "member", "list", "acme"][..],
+        &["workspace", "member", "add", "acme", "maggie"],
+        &["token", "list", "--workspace", "acme"],
+        &["user", "create", "eve"],
+    ] {
+        environment.tok(arguments).ok();
+    }
+    assert!(environment.tok(&["repo", "list"]).ok().text().contains("acme/app"));
+
+    // A git token acts for the user, who may not yet.
+    let refused = helper();
+    assert_eq!(refused.text(), "quit=1\n");
+    refused.says(&["acts for the user root", "tok workspace member add acme root --role writer"]);
+    environment.tok(&["workspace", "member", "add", "acme", "root", "--role", "writer"]).ok();
+    assert!(!answer(&helper()).token().is_empty());
+
+    environment.tok(&["user", "delete", "--force", "root"]).ok();
+    let made = environment.tok(&["user", "create", "root"]).ok();
+    assert!(made.text().contains("Created manager root"), "{}", made.describe());
+    assert!(!answer(&helper()).token().is_empty());
+    environment.tok(&["user", "create", "root", "--manager"]).fails(1).says(&["exists", "not changed afterwards"]);
+}

@@ -159,6 +159,7 @@ fn plain_http_is_for_this_machine_only() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a certificate is good or not at the time at which it is looked at")]
 fn check_config_looks_at_the_certificate_and_its_key() {
     let environment = Environment::new();
     let authority = Authority::new(&environment.path("tls"));
@@ -183,4 +184,19 @@ fn check_config_looks_at_the_certificate_and_its_key() {
     check().ok();
     fs::remove_file(authority.certificate()).unwrap();
     check().fails(2).says(&["server.tls.certificate", "cert.pem"]);
+
+    // What belongs together may still be what clients refuse.
+    let day = std::time::Duration::from_hours(24);
+    let now = std::time::SystemTime::now();
+    authority.issue_between(&["localhost"], now - 2 * day, now - day);
+    check().fails(2).says(&["server.tls.certificate", "expired at"]);
+    authority.issue_between(&["localhost"], now + day, now + 2 * day);
+    check().fails(2).says(&["server.tls.certificate", "is not valid before"]);
+    authority.issue(&["localhost"]);
+    let public = "public_url = \"https://git.example.com\"";
+    let text = format!("[server]\nlisten = \"0.0.0.0:443\"\n{public}\n{}", authority.section());
+    fs::write(&path, text).unwrap();
+    check().ok().says(&["warning", "does not name git.example.com"]);
+    authority.issue(&["localhost", "git.example.com"]);
+    assert!(!check().ok().describe().contains("warning"));
 }

@@ -119,6 +119,12 @@ fn the_old_one_works_until_the_successor_is_first_used_and_to_present_it_then_en
         assert!(reason.contains(&old[..11]) && reason.contains("rotated away"), "{reason}");
     }
     assert_eq!(status(&environment, &other), 200, "other families have nothing to do with it");
+    // Whoever held the new one is told what happened to it, and what to do.
+    let told = environment.tok(&["whoami"]).variable("TOK_TOKEN", &new).fails(3);
+    let look = format!("tok audit --token {}", &old[..11]);
+    told.says(&["was revoked at", &old[..11], "had been rotated away, was used again", "tok token create", &look]);
+    let restored = environment.tok(&["token", "restore", &new[..11]]).acting_as("will").fails(1);
+    restored.says(&["was not ended by somebody's act", "tok token create", "tok audit --token", &new[..11]]);
     // It is over: no second alarm.
     assert_eq!((status(&environment, &old), alarms(&environment)), (401, 1));
 }

@@ -21,6 +21,7 @@ use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::grant::{Cidr, Grant};
 use crate::id::{TokenId, UserId};
+use crate::kind::Role;
 use crate::name::{RepoPath, WorkspaceName};
 use crate::scope::RepoRight;
 use crate::token::Owner;
@@ -153,7 +154,22 @@ fn judge(caller: &Caller, need: Need, now: Timestamp, trace: &mut impl Trace) ->
         Need::Import(request) => mint::importable(caller, request, now)?,
         other => authority::allowed(caller, other)?,
     }
-    Ok(Permit { need, actor: caller.actor(), at: now })
+    let actor = actor_for(caller, &need);
+    Ok(Permit { need, actor, at: now })
+}
+
+/// A workspace's token rests on its maker's part there. Who administers by the kernel's word makes one by that word, where
+/// the tok user of their name could not have, and so it does not rest on that user.
+fn actor_for(caller: &Caller, need: &Need) -> Actor {
+    let actor = caller.actor();
+    let (Need::Mint(request) | Need::Import(request)) = need else { return actor };
+    let (true, Owner::Workspace(workspace), Some(user)) =
+        (authority::administering_peer(caller), request.owner, caller.user())
+    else {
+        return actor;
+    };
+    let maintains = user.memberships.values().any(|part| part.workspace == workspace && part.role == Role::Maintainer);
+    if user.manager || maintains { actor } else { Actor { user: None, ..actor } }
 }
 
 #[cfg(test)]

@@ -49,6 +49,24 @@ pub enum TokenState {
     },
 }
 
+/// How the reason goes on that a family's end is given, after the beginning of the token that was reused.
+const REUSED: &str = "… was presented after it had been rotated away: its family ended";
+
+impl TokenState {
+    /// Why a whole family ended: the token that begins so was presented after it had been given up.
+    pub fn reason_of_reuse(shown_prefix: &str) -> String {
+        format!("{shown_prefix}{REUSED}")
+    }
+
+    /// The beginning of the token whose reuse ended this one's family, if that is why it ended.
+    pub fn reused(&self) -> Option<&str> {
+        match self {
+            Self::Revoked { reason: Some(reason), .. } => reason.strip_suffix(REUSED),
+            Self::Live | Self::Rotated { .. } | Self::Revoked { .. } => None,
+        }
+    }
+}
+
 /// How a token stands at some time: what lists show and filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {

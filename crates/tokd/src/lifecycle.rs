@@ -72,6 +72,9 @@ pub fn migrate(config: &Config) -> Result<tok_store::Migrated> {
 pub fn run(config: &Config, mode: Mode) -> Result<()> {
     keep_secrets_in();
     let certificates = config.server.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
+    for objection in certificates.iter().flat_map(|certificates| certificates.objections(&[])) {
+        tracing::warn!("What server.tls.certificate names is served, but {}", objection.words);
+    }
     private_directory(&config.data)?;
     // Before the database, so that a port in use is said at once, and a temporary token that is too weak.
     let (listener, inherited_socket) = sockets(config)?;

@@ -103,9 +103,7 @@ fn run(Args { command, bootstrap }: Args) -> Result<()> {
             Ok(())
         }
         Command::CheckConfig { config } => {
-            if let Some(files) = &load(config.as_deref())?.server.tls {
-                door::http::tls::Certificates::open(files)?;
-            }
+            check_certificate(&load(config.as_deref())?.server)?;
             let said = match config {
                 Some(path) => format!("{} is all right", path.display()),
                 None if Path::new(config::DEFAULT_FILE).exists() => format!("{} is all right", config::DEFAULT_FILE),
@@ -115,6 +113,28 @@ fn run(Args { command, bootstrap }: Args) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Files that do not belong together, and a certificate out of its dates, are errors. What a proxy in front, or clients of
+/// another kind, may take is only said.
+fn check_certificate(server: &config::Server) -> Result<()> {
+    let Some(files) = &server.tls else { return Ok(()) };
+    let certificates = door::http::tls::Certificates::open(files)?;
+    let urls: Vec<_> = server.public_url.iter().chain(&server.aliases).filter(|_| !server.behind_proxy).collect();
+    for objection in certificates.objections(&urls) {
+        let words = format!("names {}: {}", files.certificate.display(), objection.words);
+        let objection_to = config::ConfigError::value("server.tls.certificate", words);
+        if objection.out_of_dates {
+            return Err(objection_to.into());
+        }
+        warn(&objection_to);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "what is said beside the answer to a question asked on the command line")]
+fn warn(words: &dyn std::fmt::Display) {
+    eprintln!("tokd: warning: {words}");
 }
 
 #[expect(clippy::print_stdout, reason = "the answer to a question asked on the command line")]

@@ -35,7 +35,7 @@ impl Weakness {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Control => "hand it over as one line; a single line end at its end is left off",
-            _ => "four or more random words are strong and can be remembered; or leave it out and tok makes one",
+            _ => "four or more random words are strong and can be remembered",
         }
     }
 }

@@ -64,7 +64,12 @@ fn works(token: &Token, now: Timestamp) -> Result<(), Refusal> {
         return Err(Rule::UsedUp.into());
     }
     match &token.state {
-        TokenState::Revoked { at, .. } => return Err(Rule::Revoked(*at).into()),
+        TokenState::Revoked { at, .. } => {
+            return Err(match token.state.reused() {
+                Some(reused) => Rule::FamilyEnded { at: *at, reused: reused.to_owned() }.into(),
+                None => Rule::Revoked(*at).into(),
+            });
+        }
         TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at <= now => {
             return Err(Rule::Rotated(*grace_ends_at).into());
         }
@@ -181,7 +186,7 @@ fn owner_may(caller: &Caller, repo: &RepoPath, right: RepoRight) -> Result<(), R
         },
         OwnerNow::Workspace { name, .. } if *name == repo.workspace => Ok(()),
         OwnerNow::Workspace { .. } => Err(Rule::NotMember(repo.clone()).into()),
-        OwnerNow::User(user) => match role_of(user, &repo.workspace) {
+        OwnerNow::User(user) => match role_of(caller, user, &repo.workspace) {
             None => Err(Rule::NotMember(repo.clone()).into()),
             Some(role) if role.right() >= right => Ok(()),
             Some(role) => Err(Rule::Role { user: user.name.clone(), role, repo: repo.clone(), right }.into()),
@@ -195,7 +200,8 @@ fn owner_words(caller: &Caller, repo: &RepoPath) -> String {
         OwnerNow::Nobody => "it administers this server".to_owned(),
         OwnerNow::Workspace { name, .. } => format!("it acts for the workspace {name}"),
         OwnerNow::User(user) if user.manager => format!("{} is a manager of this server", user.name),
-        OwnerNow::User(user) => match role_of(user, &repo.workspace) {
+        OwnerNow::User(_) if administering_peer(caller) => "it administers this server".to_owned(),
+        OwnerNow::User(user) => match role_of(caller, user, &repo.workspace) {
             Some(role) => format!("{} has the role {role} in {}", user.name, repo.workspace),
             None => format!("{} is no member of {}", user.name, repo.workspace),
         },
@@ -214,9 +220,15 @@ pub(super) fn standing_words(caller: &Caller) -> String {
     }
 }
 
+/// Whether the kernel's word alone makes the caller administer the server: root, or the daemon's own user. They do so
+/// whether or not there is a tok user of their name, and whatever that one is.
+pub(super) fn administering_peer(caller: &Caller) -> bool {
+    matches!(caller.bearer, Bearer::LocalPeer { manager: true })
+}
+
 /// A user's role in a workspace; a manager has the highest everywhere.
-fn role_of(user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
-    if user.manager {
+fn role_of(caller: &Caller, user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
+    if user.manager || administering_peer(caller) {
         Some(Role::Maintainer)
     } else {
         user.memberships.get(workspace).map(|membership| membership.role)
@@ -346,7 +358,7 @@ pub(super) fn workspace_role(caller: &Caller, workspace: &WorkspaceName) -> Resu
         }
     }
     match &caller.owner {
-        OwnerNow::User(user) => role_of(user, workspace).ok_or_else(hidden),
+        OwnerNow::User(user) => role_of(caller, user, workspace).ok_or_else(hidden),
         OwnerNow::Nobody => match caller.bearer {
             Bearer::LocalPeer { manager: true } | Bearer::Temporary { .. } => Ok(Role::Maintainer),
             _ => Err(hidden()),

@@ -1,6 +1,6 @@
 //! Who may make which token: at most what they may do themselves, for at most as long.
 
-use super::authority::{repository, scoped, server, workspace_role};
+use super::authority::{administering_peer, repository, scoped, server, workspace_role};
 use super::explain::Silent;
 use super::refusal::{Beyond, Refusal, Rule};
 use super::{Bearer, Caller, MintRequest, OwnerNow};
@@ -23,7 +23,8 @@ pub(super) fn allowed(caller: &Caller, request: &MintRequest, now: Timestamp) ->
             owned_by_caller(caller, request)?;
             may_mint_git(caller)?;
             within_rule(caller, request, now)?;
-            whole_permission(caller, repo, *permission)
+            whole_permission(caller, repo, *permission)?;
+            within_user(caller, repo, *permission)
         }
         Grant::Session => {
             owned_by_caller(caller, request)?;
@@ -81,6 +82,17 @@ pub(super) fn importable(caller: &Caller, request: &MintRequest, now: Timestamp)
 fn whole_permission(caller: &Caller, repo: &RepoPath, permission: Permission) -> Result<(), Refusal> {
     repository(caller, repo, RepoRight::Read, &mut Silent)?;
     repository(caller, repo, permission.right(), &mut Silent)
+}
+
+/// What administers by the kernel's word does so on the local socket alone. A git token has the authority of the tok user
+/// that it acts for, so one that this user could do nothing with is not made.
+fn within_user(caller: &Caller, repo: &RepoPath, permission: Permission) -> Result<(), Refusal> {
+    let (true, Some(user)) = (administering_peer(caller), caller.user()) else { return Ok(()) };
+    let plain = Caller { bearer: Bearer::LocalPeer { manager: false }, ..caller.clone() };
+    whole_permission(&plain, repo, permission).map_err(|_| {
+        let (user, workspace) = (user.name.clone(), repo.workspace.clone());
+        Rule::Beyond(Beyond::Peer { user, workspace, role: Role::needed_for(permission.right()) }).into()
+    })
 }
 
 /// Later than the maker's own token, from more places, or more often?

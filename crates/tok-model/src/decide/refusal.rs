@@ -54,6 +54,14 @@ pub enum Rule {
     /// It was ended.
     #[error("the token was revoked at {}", moment(.0))]
     Revoked(Timestamp),
+    /// It was ended with its whole family, because one that had been given up for a successor was used after that.
+    #[error("the token was revoked at {}: {reused}…, which had been rotated away, was used again, perhaps by a thief", moment(.at))]
+    FamilyEnded {
+        /// When.
+        at: Timestamp,
+        /// The beginning of the one that was used.
+        reused: String,
+    },
     /// Nobody used it for as long as the server's policy lets a token rest.
     #[error("the token was not used for too long, and ended at {}", moment(.0))]
     Idle(Timestamp),
@@ -185,6 +193,18 @@ pub enum Beyond {
     /// The manager scope, for somebody who is none.
     #[error("{0} is no manager")]
     Manager(UserName),
+    /// What root, or the daemon's own user, may do on the local socket, for their tok user who may not.
+    #[error(
+        "on the local socket you administer this server, but a git token acts for the user {user}, who may not do that in {workspace}"
+    )]
+    Peer {
+        /// The tok user of the caller's system name.
+        user: UserName,
+        /// Where.
+        workspace: WorkspaceName,
+        /// The least role that may.
+        role: Role,
+    },
 }
 
 /// To the second, which is as much as anybody needs to know.
@@ -200,7 +220,7 @@ impl Rule {
             Self::UnknownToken => "unknown_token",
             Self::Throttled(_) => "throttled",
             Self::Expired(_) => "expired",
-            Self::Revoked(_) => "revoked",
+            Self::Revoked(_) | Self::FamilyEnded { .. } => "revoked",
             Self::Idle(_) => "idle",
             Self::Rotated(_) => "rotated",
             Self::UsedUp => "used_up",
@@ -238,6 +258,7 @@ impl Refusal {
             | Rule::UnknownToken
             | Rule::Expired(_)
             | Rule::Revoked(_)
+            | Rule::FamilyEnded { .. }
             | Rule::Idle(_)
             | Rule::Rotated(_)
             | Rule::UsedUp
@@ -280,6 +301,10 @@ impl Refusal {
                 "make a token with `tok token create <name>`, or let git use the helper: `tok git setup <url>`"
                     .to_owned(),
             ),
+            Rule::FamilyEnded { reused, .. } => Some(format!(
+                "make another with `tok token create <name>`; `tok audit --token {reused}` shows who used the old one, \
+                 and from where"
+            )),
             Rule::Throttled(_) => {
                 Some("find what sends the wrong token, and wait; tokens that are good work all the while".to_owned())
             }
@@ -305,6 +330,9 @@ impl Refusal {
             Rule::OnlyToLogIn => Some("log in: tok login <server>".to_owned()),
             Rule::StaleLogin => Some("log in again, and approve it then".to_owned()),
             Rule::NotManager => Some("ask a manager, or run this as root on the server".to_owned()),
+            Rule::Beyond(Beyond::Peer { user, workspace, role }) => {
+                Some(format!("let them: tok workspace member add {workspace} {user} --role {role}"))
+            }
             Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
             Rule::GitToken { .. }
             | Rule::NoRoute(_)

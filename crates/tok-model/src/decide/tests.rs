@@ -175,6 +175,38 @@ fn local_peers_are_identified_not_trusted() {
 }
 
 #[test]
+fn a_peer_that_administers_does_so_whatever_the_tok_user_of_its_name_is() {
+    let (peer, plain) = (local(user(false, &[]), true), local(user(false, &[]), false));
+    let workspace = || "acme".parse().unwrap();
+    let all_of_it = || Grant::Workspace { workspace: workspace(), permission: Permission::Write };
+    let mint = |owner, grant| Need::Mint(MintRequest { owner, grant, expires_at: None, allow_from: Vec::new() });
+    let needs = || {
+        [
+            Need::SeeWorkspace { workspace: workspace() },
+            Need::ManageWorkspace { workspace: workspace() },
+            Need::SeeTokens { owner: Owner::Workspace(TEAM) },
+            Need::Repository { repo: "acme/app".parse().unwrap(), right: RepoRight::Admin },
+            mint(Owner::Workspace(TEAM), all_of_it()),
+        ]
+    };
+    for (need, refused) in needs().into_iter().zip(needs()) {
+        assert_eq!(class_of(&peer, need), None);
+        assert!(class_of(&plain, refused).is_some());
+    }
+    // What it makes for a workspace rests on no user who could not have made it.
+    let made = decide(&peer, mint(Owner::Workspace(TEAM), all_of_it()), now()).unwrap();
+    assert_eq!((&made.actor().user, made.actor().source.uid), (&None, Some(1000)));
+    // Its tokens have the authority of the user whom they act for, and no more.
+    let git = || Grant::Git { repo: "acme/app".parse().unwrap(), permission: Permission::Write };
+    let refusal = decide(&peer, mint(Owner::User(USER), git()), now()).unwrap_err();
+    assert_eq!(refusal.class(), Class::Forbidden);
+    assert_eq!(refusal.hint().as_deref(), Some("let them: tok workspace member add acme ann --role writer"));
+    assert_eq!(class_of(&peer, mint(Owner::User(USER), personal("manager", &[]))), Some(Class::Forbidden));
+    let writer = local(user(false, &[("acme", Role::Writer)]), true);
+    assert_eq!(class_of(&writer, mint(Owner::User(USER), git())), None);
+}
+
+#[test]
 fn maintainers_see_and_end_the_tokens_of_their_workspace() {
     let ends = || Need::EndTokens { owner: Owner::Workspace(TEAM) };
     assert_eq!(class_of(&local(user(false, &[("acme", Role::Maintainer)]), false), ends()), None);

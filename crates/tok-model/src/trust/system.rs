@@ -96,7 +96,23 @@ impl System {
                 &["repository", "repository_id", "repository_owner", "repository_owner_id", "sub"]
             }
             Self::GitLab => &["project_path", "project_id", "namespace_path", "namespace_id", "sub"],
-            Self::Other => &["sub", "or any other"],
+            // What whoever may run jobs there cannot choose: every identity token has `sub`, the rest is what systems call
+            // their projects and whose they are. A branch or an environment anybody has.
+            Self::Other => &[
+                "sub",
+                "repository",
+                "repository_id",
+                "repository_owner",
+                "repository_owner_id",
+                "project_path",
+                "project_id",
+                "namespace_path",
+                "namespace_id",
+                "organization_slug",
+                "organization_id",
+                "pipeline_id",
+                "oidc.circleci.com/project-id",
+            ],
         }
     }
 
@@ -105,6 +121,8 @@ impl System {
         let start = expected.pattern.literal_start();
         let owner_stands = |start: &str| start.split_once('/').is_some_and(|(owner, _)| !owner.is_empty());
         match (self, expected.claim.as_str()) {
+            (Self::Other, claim) if !self.anchors().contains(&claim) => false,
+            (Self::Other, claim) if claim.ends_with("id") => expected.pattern.is_literal(),
             (Self::Other, _) => !start.is_empty(),
             (Self::GitHub | Self::Forgejo, "repository") | (Self::GitLab, "project_path") => owner_stands(start),
             (Self::GitHub | Self::Forgejo, "repository_owner" | "repository_id" | "repository_owner_id")

@@ -58,7 +58,20 @@ fn a_rule_that_strangers_would_meet_cannot_be() {
     assert!(gitlab(&["ref_protected=true"]).is_err());
     let other = |claims| rule(System::Other, "https://ci.example.com", claims).check();
     assert_eq!(other(&["sub=job-*"]), Ok(()));
-    assert!(other(&["sub=*"]).is_err());
+    for good in [&["repository=acme/app", "ref=refs/heads/main"][..], &["organization_slug=acme"], &["project_id=7"]] {
+        assert_eq!(other(good), Ok(()), "{good:?}");
+    }
+    for bad in [
+        &["sub=*"][..],
+        &["sub=**"],
+        &["ref=refs/heads/main"],
+        &["repository=*/app"],
+        &["repository_id=1*"],
+        &["anything=else", "event_name=push"],
+        &["sub=job-1", "sub=*"],
+    ] {
+        assert!(matches!(other(bad), Err(RuleError::Unanchored { .. })), "{bad:?}");
+    }
 }
 
 #[test]

@@ -100,11 +100,18 @@ pub fn modify(
         };
         login_free(tx, &shape.name, owner, permit.at())?;
     }
+    // What is presented with a chosen secret is the name, so that is what is shown of it.
+    let shown = if old.secret == SecretForm::Chosen && old.shown_prefix == format!("{}:", old.name) {
+        format!("{}:", shape.name)
+    } else {
+        old.shown_prefix.clone()
+    };
     let columns = GrantColumns::from(&shape.reach.grant);
     let expires_at = shape.reach.expires_at.map(as_kept);
     diesel::update(tokens::table.find(id.as_uuid()))
         .set((
             tokens::name.eq(&shape.name),
+            tokens::shown_prefix.eq(shown),
             tokens::description.eq(&shape.description),
             tokens::labels.eq(shape.labels.iter().map(ToString::to_string).collect::<Vec<_>>()),
             tokens::scopes.eq(columns.scopes),

@@ -81,7 +81,11 @@ pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Res
     };
     let Some(ending) = ending(tx, &token)? else {
         let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        return Err(conflict(format!("{named} was not ended by somebody's act{why}, and cannot be restored")));
+        return Err(conflict(format!(
+            "{named} was not ended by somebody's act{why}, and cannot be restored: make another with `tok token create \
+             <name>`; `tok audit --token {}` shows how it ended",
+            token.shown_prefix
+        )));
     };
     if ending.at + UNDO_WINDOW <= permit.at() {
         return Err(conflict(format!("{named} was revoked more than 15 minutes ago; make a new one")));

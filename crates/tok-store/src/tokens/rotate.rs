@@ -227,7 +227,7 @@ pub fn reuse(mut tx: WriteTx<'_>, presented: &Token, actor: &Actor, at: Timestam
     if *grace_ends_at > at {
         return Ok(0);
     }
-    let reason = format!("{}… was presented after it had been rotated away: its family ended", presented.shown_prefix);
+    let reason = TokenState::reason_of_reuse(&presented.shown_prefix);
     let ended = end(&mut tx, family, &actor.describe(), Some(&reason), at)?;
     // What of the family somebody ended before, be it by a cut-off of its owner, is not to be brought back either.
     let whole = tokens::table.filter(of_family(presented.family));

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, Source};
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Caller, Class, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
+use tok_model::decide::{Bearer, Caller, Class, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::kind::{Permission, TokenKind};
@@ -132,7 +132,7 @@ impl Service {
         // Also when a token is kept already: what was allowed a moment ago may not be now.
         let need = Need::Repository { repo: wish.repo.clone(), right: wish.permission.right() };
         self.permit(caller, need)?;
-        let owner = git_owner(caller)?;
+        let owner = self.git_owner(caller)?;
         let key = Key {
             owner,
             uid: caller.source.uid,
@@ -155,6 +155,23 @@ impl Service {
         let token = self.mint_git(caller, owner, wish, now).await?;
         *held = Some((token.clone(), generation));
         Ok(token)
+    }
+
+    /// Whom a git token of this caller's acts for.
+    fn git_owner(&self, caller: &Caller) -> Result<Owner, Fault> {
+        caller.owner_id().ok_or_else(|| match &caller.owner {
+            OwnerNow::Nobody => {
+                // Whoever administers by the kernel's word expects their git to reach as far.
+                let create = match caller.bearer {
+                    Bearer::LocalPeer { manager: true } => "tok user create \"$(id -un)\" --manager",
+                    _ => "tok user create <name>",
+                };
+                let url = self.place.public_url.to_string().replacen("://", "://<user>@", 1);
+                Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user")
+                    .hint(format!("name one in the URL ({url}/…) or in TOK_USER, or make one: {create}"))
+            }
+            _ => Fault::new(FaultCode::Forbidden, "this credential cannot mint git tokens"),
+        })
     }
 
     /// Drops a kept token that git says was refused. Revokes nothing: a 401 has other causes, too.
@@ -315,14 +332,6 @@ impl Service {
         }
         Ok(true)
     }
-}
-
-fn git_owner(caller: &Caller) -> Result<Owner, Fault> {
-    caller.owner_id().ok_or_else(|| match &caller.owner {
-        OwnerNow::Nobody => Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user")
-            .hint("name one in the URL (http://<user>@host/…) or in TOK_USER, or make one: tok user create <name>"),
-        _ => Fault::new(FaultCode::Forbidden, "this credential cannot mint git tokens"),
-    })
 }
 
 /// What the git token is made through.

@@ -5,22 +5,27 @@ use tok_api::convert::{
 };
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
-use tok_model::decide::{Caller, Need, Permit};
+use tok_model::decide::{Bearer, Caller, Need, Permit};
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::name::{UserName, WorkspaceName};
 use tok_store::users::User;
 use tok_store::workspaces::{Member, MemberChange, Workspace};
 
+use super::caller::system_name;
 use super::server::memberships;
 use super::tokens::page_size;
 use super::{Service, rng};
 use crate::fault::IntoFault;
 
 impl Service {
-    /// Makes a user and the workspace of the same name.
-    pub async fn create_user(&self, caller: &Caller, new: NewUser) -> Result<UserRecord, Fault> {
+    /// Makes a user and the workspace of the same name. Whoever administers by the kernel's word and makes the user of
+    /// their own system name makes a manager: else what git does for them would reach less far than they do.
+    pub async fn create_user(&self, caller: &Caller, mut new: NewUser) -> Result<UserRecord, Fault> {
         let permit = self.permit(caller, Need::Server)?;
         self.free_for_user(&new.name).await?;
+        if let (Bearer::LocalPeer { manager: true }, Some(uid)) = (&caller.bearer, caller.source.uid) {
+            new.manager |= self.run(move |_| Ok(system_name(uid))).await?.as_ref() == Some(&new.name);
+        }
         let (id, workspace) = (UserId::random(&mut rng()), WorkspaceId::random(&mut rng()));
         let user = self
             .run(move |store| {
@@ -51,8 +56,10 @@ impl Service {
             })
             .await?;
         if let Some(user) = user {
-            return Err(Fault::new(FaultCode::Conflict, format!("the user {} exists", user.name))
-                .hint("names that differ in case alone are the same; `tok user list` shows who there is"));
+            return Err(Fault::new(FaultCode::Conflict, format!("the user {} exists", user.name)).hint(
+                "names that differ in case alone are the same; `tok user list` shows who there is, and who is a \
+                     manager, which is said when a user is made and not changed afterwards",
+            ));
         }
         match workspace {
             None => Ok(()),

@@ -78,6 +78,10 @@ impl ListArgs {
         let out = context.out;
         out.show(&Page("events", &page), || table(&page.rows))?;
         out.more(&again, page.next_cursor.as_deref());
+        // The trail keeps what was asked of repositories that are gone or never were, so none is "not found" here.
+        if let (true, Some(repo)) = (page.rows.is_empty(), &filter.repository) {
+            out.note(&format!("note: you may see no such event about {repo}; is the name right? `tok repo list`\n"));
+        }
         Ok(())
     }
 

@@ -66,7 +66,7 @@ pub(crate) struct LoginArgs {
 /// How it is shown who one is.
 #[derive(Debug, Args)]
 struct HowArgs {
-    /// Log in with this user's password: asked for, or on stdin
+    /// Log in with this user's password: asked for on the terminal, or with --password-stdin read from stdin
     #[arg(long, value_name = "NAME")]
     user: Option<UserName>,
     /// Read the password from stdin

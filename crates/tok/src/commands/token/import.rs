@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 use tok_api::convert::{ImportDraft, ImportReport};
-use tok_model::import::ImportFormat;
+use tok_model::import::{ImportFormat, ImportOutcome};
 use zeroize::Zeroizing;
 
 use crate::commands::words;
@@ -107,7 +107,11 @@ fn text(report: &ImportReport, dry_run: bool) -> String {
     let mut table = Table::new(["LINE", "OUTCOME", "NAME", "ID", "DETAIL"]);
     for line in &report.lines {
         let id = line.token_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
-        table.row([&line.line.to_string(), line.outcome.as_str(), &safe(&line.name), &id, &line.detail]);
+        let outcome = match line.outcome {
+            ImportOutcome::Imported if dry_run => "would be imported",
+            outcome => outcome.as_str(),
+        };
+        table.row([&line.line.to_string(), outcome, &safe(&line.name), &id, &line.detail]);
     }
     let (would, table) = (if dry_run { "Would be imported" } else { "Imported" }, table.text());
     format!("{table}\n{would}: {}, skipped: {}, refused: {}\n", report.imported, report.skipped, report.refused)
@@ -117,7 +121,6 @@ fn text(report: &ImportReport, dry_run: bool) -> String {
 mod tests {
     use super::*;
     use tok_api::convert::ImportedLine;
-    use tok_model::import::ImportOutcome;
 
     #[test]
     fn each_entry_has_its_line() {
@@ -133,8 +136,12 @@ mod tests {
             line(2, "old\u{1b}[2J", ImportOutcome::Refused, "MD5 is no hash for secrets"),
         ]);
         let text = text(&report, true);
-        assert!(text.starts_with("LINE  OUTCOME   NAME"), "{text}");
-        assert!(text.contains("2     refused   old") && text.contains("MD5") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.starts_with("LINE  OUTCOME            NAME"), "{text}");
+        assert!(text.contains("1     would be imported  root"), "{text}");
+        assert!(
+            text.contains("2     refused            old") && text.contains("MD5") && !text.contains('\u{1b}'),
+            "{text}"
+        );
         assert!(text.ends_with("\nWould be imported: 1, skipped: 0, refused: 1\n"), "{text}");
     }
 

@@ -99,7 +99,10 @@ impl ModifyArgs {
         let before = client.show_token(self.reference.clone()).await;
         let before = before.map_err(|fault| Failure::from(fault).hint_if_not_found(super::LOOK_IN_LIST))?;
         let token = client.modify_token(self.change(&before)).await?;
-        context.out.show(&Named("token", &token), || told(&before, &token, context.now))
+        let now = context.now;
+        context.out.show(&Named("token", &token), || told(&before, &token, now))?;
+        super::note_login_name(context, &before, &token);
+        Ok(())
     }
 
     fn change(self, before: &TokenRecord) -> TokenChange {

@@ -9,7 +9,8 @@ use crate::output::{Named, safe};
 
 /// Give a token another name
 ///
-/// Its text stays what it is, and so does everything else.
+/// Its text stays what it is, and so does everything else. A secret that somebody chose is presented with the name, so
+/// wherever that one is kept the new name has to be told.
 ///
 /// Examples:
 ///
@@ -36,6 +37,8 @@ impl RenameArgs {
         context.out.show(&Named("token", &token), || {
             let (old, new, prefix) = (safe(&before.name), safe(&token.name), safe(&token.token_prefix));
             format!("Token name has been changed from '{old}' to '{new}'\n  {prefix}…\n")
-        })
+        })?;
+        super::note_login_name(context, &before, &token);
+        Ok(())
     }
 }

@@ -19,6 +19,11 @@ use crate::output::{Named, safe};
 /// A job's identity token is believed if its issuer signed it, it is for the audience, and each claim is as expected: as it
 /// stands, or with `*` for anything but `/` and `**` for anything. A claim that is given twice may be either.
 ///
+/// A rule has to say whose jobs are meant: one that expects only what anybody's job can have (`ref=refs/heads/main`), or
+/// whose pattern begins with `*`, is refused. At GitHub and Forgejo that is said by repository, repository_owner, their IDs
+/// or sub; at GitLab by project_path, namespace_path, their IDs or sub; at any other issuer by sub, which each identity
+/// token has, or by one of these or organization_slug, organization_id, pipeline_id, oidc.circleci.com/project-id.
+///
 /// Names can pass to somebody else, IDs cannot. A rule without an ID (repository_id, repository_owner_id; at GitLab
 /// project_id, namespace_id) pins the IDs of each name when it is first used, and refuses another ID from then on; with
 /// an ID it is sure from the start. `gh api repos/acme/app --jq .id` prints GitHub's.

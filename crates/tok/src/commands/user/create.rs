@@ -10,7 +10,8 @@ use crate::output::{Named, safe};
 /// Make a user, and the workspace of the same name
 ///
 /// The user needs no password: on this machine the system user of the same name is known by the local socket, and a
-/// manager can make a token for anybody with `--as`.
+/// manager can make a token for anybody with `--as`. Whether a user is a manager is said when they are made, and not
+/// changed afterwards; the user that root, or the daemon's own user, makes of their own system name is always one.
 ///
 /// Examples:
 ///

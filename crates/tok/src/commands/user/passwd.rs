@@ -70,6 +70,11 @@ fn needs_current(fault: &Fault, change: &PasswordChange) -> bool {
 
 /// The new password, and before it the one until now, if there are two lines.
 fn lines(text: &SecretString) -> Result<(Option<SecretString>, SecretString), Failure> {
+    if text.expose_secret().is_empty() {
+        return Err(Failure::usage("there is no password on stdin")
+            .field("password")
+            .hint("give the new password there, or take it away with --remove"));
+    }
     let mut lines = text.expose_secret().split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     match (lines.next(), lines.next(), lines.next()) {
         (Some(new), None, None) => Ok((None, SecretString::from(new))),

@@ -1,6 +1,7 @@
 //! The remote address.
 
 pub mod answer;
+mod certificate;
 mod connection;
 pub mod figures;
 pub mod in_flight;

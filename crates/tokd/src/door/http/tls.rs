@@ -13,10 +13,14 @@ use rustls::{InconsistentKeys, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::zeroize::Zeroizing;
+use tok_model::clock::Clock as _;
+use tok_model::url::Origin;
 use tokio::signal::unix::Signal;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::certificate::{Objection, objections};
+use crate::clock::SystemClock;
 use crate::config::{ConfigError, TlsFiles};
 
 /// How often the files are looked at.
@@ -53,23 +57,30 @@ impl Certificates {
         Ok(Self { files: files.clone(), current: RwLock::new(Arc::new(config)), opened })
     }
 
+    /// What clients who know the server by these URLs will not take of the certificate that the file holds.
+    pub fn objections(&self, urls: &[&Origin]) -> Vec<Objection> {
+        let chain = std::fs::read(&self.files.certificate).unwrap_or_default();
+        objections(&chain, urls, SystemClock.now())
+    }
+
     /// For the next handshake.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
-    /// Reads the files again; what they hold counts from the next handshake on. After an error everything stays.
+    /// Reads the files again; what they hold counts from the next handshake on. After an error everything stays. What
+    /// clients will not take of it is returned.
     ///
     /// # Errors
     /// As with [`open`](Self::open).
-    pub async fn reload(&self) -> Result<(), ConfigError> {
+    pub async fn reload(&self) -> Result<Vec<Objection>, ConfigError> {
         let TlsFiles { certificate, key } = &self.files;
         let chain = tokio::fs::read(certificate).await.map_err(|why| unreadable(CERTIFICATE, certificate, &why))?;
         let status = tokio::fs::metadata(key).await.map_err(|why| unreadable(KEY, key, &why))?;
         let text = Zeroizing::new(tokio::fs::read(key).await.map_err(|why| unreadable(KEY, key, &why))?);
         let config = configuration(&self.files, &chain, &status, &text)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(())
+        Ok(objections(&chain, &[], SystemClock.now()))
     }
 
     /// Reloads whenever the files change, and when SIGHUP asks for it, until `stop`.
@@ -90,10 +101,13 @@ impl Certificates {
             }
             known = stamps;
             match self.reload().await {
-                Ok(()) => tracing::info!(
-                    "New connections get the certificate as it is now in {}",
-                    self.files.certificate.display()
-                ),
+                Ok(objections) => {
+                    let file = self.files.certificate.display();
+                    tracing::info!("New connections get the certificate as it is now in {file}");
+                    for Objection { words, .. } in objections {
+                        tracing::warn!("New connections get the certificate in {file}, but {words}");
+                    }
+                }
                 Err(why) => tracing::error!(%why, "The certificate stays as it was: {why}"),
             }
         }

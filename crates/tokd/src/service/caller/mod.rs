@@ -16,6 +16,7 @@ use tok_model::scope::RepoRight;
 use tok_model::secret::{Digest, Pepper, Plaintext};
 use tok_store::StoreError;
 
+pub(in crate::service) use peer::system_name;
 pub(super) use presented::begins_as_ours;
 pub use presented::{Presented, authorization};
 

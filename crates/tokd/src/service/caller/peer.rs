@@ -99,6 +99,6 @@ fn nobody_named(name: &UserName) -> Fault {
 }
 
 /// The login name of a user ID, if it can be a tok user's.
-fn system_name(uid: u32) -> Option<UserName> {
+pub(in crate::service) fn system_name(uid: u32) -> Option<UserName> {
     nix::unistd::User::from_uid(uid.into()).ok().flatten()?.name.parse().ok()
 }

@@ -55,6 +55,9 @@ pub(super) fn judge(secret: Secret, about: &[String], pepper: &Pepper) -> Result
             "its hash is that of nothing, of its name, or of a password that is tried first; make a new token instead"
                 .to_owned(),
         ),
+        Secret::Random { text: Some(text), .. } if is_cut_short(&text) => {
+            Err("its text is cut short with an ellipsis, as lists show it: give the whole token".to_owned())
+        }
         Secret::Random { text: Some(text), .. } if !is_random(&text, about) => {
             // A prefix that everybody knows makes nothing stronger.
             match strength::check(body(text.expose_secret()), about) {
@@ -66,6 +69,12 @@ pub(super) fn judge(secret: Secret, about: &[String], pepper: &Pepper) -> Result
         }
         other => Ok(other),
     }
+}
+
+/// Whether it is what a list shows of a token, which everybody who may see the list knows.
+fn is_cut_short(text: &SecretString) -> bool {
+    let text = text.expose_secret();
+    text.contains('…') || text.contains("...")
 }
 
 /// Whether a text is beyond guessing even by whoever has no name to it.
@@ -132,6 +141,8 @@ mod tests {
             ("deploy-of-acme12", "can be guessed"),
             ("Annabelle-of-the-hill", "can be guessed"),
             ("k9Xw2vQpL7m", "too short"),
+            ("wit_a1b2c3…s9t0", "cut short"),
+            ("wit_a1b2c3d4e5f6...q7r8s9t0", "cut short"),
         ] {
             let why = judged(Some(weak), None).unwrap_err();
             assert!(why.contains(says) && !why.contains(weak), "{weak}: {why}");

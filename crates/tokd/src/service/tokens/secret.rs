@@ -43,7 +43,10 @@ impl Service {
                 .hint("a token with a chosen secret is presented as name:secret, so choose a name that can stand there")
         })?;
         let about = std::iter::once(name).chain(about).map(str::to_owned).collect();
-        let hash = self.hash_of_chosen("secret", chosen.clone(), about).await?;
+        let hash = self.hash_of_chosen("secret", chosen.clone(), about).await.map_err(|fault| match &fault.hint {
+            Some(hint) => Fault { hint: Some(format!("{hint}; or leave it out and tok makes one")), ..fault },
+            None => fault,
+        })?;
         Ok(NewSecret { text: chosen, stored: StoredSecret::Hash(hash), shown: format!("{name}:") })
     }
 
