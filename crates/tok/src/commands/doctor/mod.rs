@@ -67,7 +67,7 @@ impl DoctorArgs {
         let settings = Settings::read(&git)?;
         let targets = targets::find(&settings, self.url.as_deref())?;
         checks.extend([files::logins(), files::sockets(context), files::agent(context).await]);
-        checks.extend(oddities::of_the_environment(context));
+        checks.extend(oddities::of_the_environment());
         checks.push(oddities::rewritten_with_passwords(&settings));
         checks.push(remotes::passwords(&settings, &targets));
         checks.push(remotes::in_the_clear(&settings, &targets));

@@ -38,6 +38,7 @@ pub(super) async fn check(
         Answerer::Socket(socket) | Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
         Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence))),
         Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
+        Answerer::Unplaced(what) => (String::new(), Some(unplaced(what, target))),
         Answerer::Nobody => (String::new(), Some(nobody(target))),
     };
     if finding.is_some() || !reached {
@@ -82,6 +83,11 @@ fn soon_over(login: &Login, context: &Context) -> Option<Finding> {
         let what = format!("the session of {login} ends {}", when(end, context.now));
         Finding::warning(what, "then git asks for a login in the middle of something").fix(login.login_command())
     })
+}
+
+fn unplaced(what: &str, target: &Target) -> Finding {
+    let finding = Finding::error(what, "git's helper answers nothing then, and no login takes the token's place");
+    finding.class(Class::NotLoggedIn).fix(format!("export TOK_SERVER={}", target.server))
 }
 
 fn nobody(target: &Target) -> Finding {

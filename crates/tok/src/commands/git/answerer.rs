@@ -18,6 +18,8 @@ use crate::logins::{Absence, Choice, Login, Logins, Profile, Rule};
 pub(in crate::commands) enum Answerer {
     /// The token in `TOK_TOKEN`, which `TOK_SERVER` says is for this server.
     Token(SecretString),
+    /// Nobody: there is a token in `TOK_TOKEN`, and nothing says for which server. With what is wrong.
+    Unplaced(&'static str),
     /// Whoever listens at a socket that is named, by the helper's own option or by `TOK_SOCKET`.
     Socket(PathBuf),
     /// The agent, with this login.
@@ -40,6 +42,9 @@ impl Answerer {
         helper: Option<&str>,
     ) -> Result<Self, Failure> {
         let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(what) = unplaced_token() {
+            return Ok(Self::Unplaced(what));
+        }
         if let (Some(token), Some(server)) = (&context.named().token, &context.named().server)
             && *server == target.server
         {
@@ -73,7 +78,7 @@ impl Answerer {
             Self::Socket(_) => "socket",
             Self::Agent(..) | Self::NoLogin(_) | Self::Ambiguous(_) => "agent",
             Self::Daemon(_) => "daemon",
-            Self::Nobody => "nobody",
+            Self::Unplaced(_) | Self::Nobody => "nobody",
         }
     }
 
@@ -104,9 +109,25 @@ impl Answerer {
                 let (what, hint) = Choice::ambiguous(&several);
                 Err(Failure::ambiguous(what, Vec::new()).hint(hint))
             }
+            Self::Unplaced(what) => Err(Failure::not_logged_in(format!(
+                "{what}, so git's helper answers nothing, with the token or without"
+            ))
+            .hint(format!("set TOK_SERVER={server} if the token is for it, or unset TOK_TOKEN"))),
             Self::Nobody => Err(Failure::not_logged_in(format!("nobody answers git for {server}"))
                 .hint(format!("`tok login {server}`, or in a CI job TOK_TOKEN with TOK_SERVER={server}"))),
         }
+    }
+}
+
+/// What is wrong, if there is a token in `TOK_TOKEN` and the variables do not say for which server: the helper, which knows
+/// nothing else, then answers nothing.
+pub(in crate::commands) fn unplaced_token() -> Option<&'static str> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    given("TOK_TOKEN")?;
+    match given("TOK_SERVER").map(|server| server.to_str().and_then(|url| Origin::parse(url).ok())) {
+        None => Some("TOK_TOKEN is set without TOK_SERVER"),
+        Some(None) => Some("TOK_TOKEN is set, and TOK_SERVER is not https://host[:port]"),
+        Some(Some(_)) => None,
     }
 }
 

@@ -214,7 +214,7 @@ fn text(report: &Report, answerer: &Answerer) -> String {
         Answerer::Agent(login, rule) => format!("the agent, with the login of {login}: {}", rule.as_str()),
         Answerer::Socket(socket) => format!("whoever listens at {}", socket.display()),
         Answerer::Daemon(socket) => format!("the daemon of this machine, at {}", socket.display()),
-        Answerer::NoLogin(_) | Answerer::Ambiguous(_) | Answerer::Nobody => "nobody".to_owned(),
+        Answerer::Unplaced(_) | Answerer::NoLogin(_) | Answerer::Ambiguous(_) | Answerer::Nobody => "nobody".to_owned(),
     };
     let helpers = if report.helpers.is_empty() { "nobody".to_owned() } else { report.helpers.join(", ") };
     let mut text = facts(&[
