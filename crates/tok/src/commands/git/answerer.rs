@@ -2,16 +2,26 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use secrecy::SecretString;
+use tok_api::client::agent::AgentClient;
 use tok_api::client::{Caller, Client};
+use tok_api::convert::Explanation;
 use tok_api::endpoint::Surroundings;
+use tok_model::clock::Timestamp;
 use tok_model::url::Origin;
 
 use super::chain::option;
 use super::target::Target;
+use crate::agent::place;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Absence, Choice, Login, Logins, Profile, Rule};
+
+/// No git token is minted with less left (see tokd).
+const LEAST_LEFT: TimeDelta = TimeDelta::seconds(60);
+/// The rules that say that a session is over.
+const ENDED: [&str; 7] = ["no_credential", "unknown_token", "expired", "revoked", "idle", "rotated", "used_up"];
 
 /// Who answers.
 #[derive(Debug)]
@@ -87,6 +97,42 @@ impl Answerer {
         match self {
             Self::Agent(login, rule) => Some((login, *rule)),
             _ => None,
+        }
+    }
+
+    /// Fails if whoever is asked has nothing to say to anybody now.
+    pub(in crate::commands) async fn must_answer(&self) -> Result<(), Failure> {
+        if matches!(self, Self::Agent(..))
+            && let Ok(socket) = place::socket()
+            && let Ok(mut agent) = AgentClient::connect(&socket).await
+            && agent.status().await.is_ok_and(|status| status.locked)
+        {
+            return Err(Failure::not_logged_in("the agent is locked, and answers nobody").hint("`tok agent unlock`"));
+        }
+        Ok(())
+    }
+
+    /// What the server says of a token, turned into what git is told: a session may be good, and too short to mint from.
+    pub(in crate::commands) fn as_the_helper_says(&self, said: Explanation, now: Timestamp) -> Explanation {
+        if matches!(self, Self::Token(_)) {
+            return said;
+        }
+        let again = self.login().map(|(login, _)| login.login_command());
+        let end = said.token.as_ref().and_then(|token| token.expires_at);
+        if said.allowed && end.is_some_and(|end| end - now < LEAST_LEFT) {
+            return Explanation {
+                allowed: false,
+                rule: "expires_soon".to_owned(),
+                reason: "the session ends within a minute, too soon to mint from".to_owned(),
+                hint: again.or(said.hint),
+                ..said
+            };
+        }
+        match again {
+            Some(again) if !said.allowed && ENDED.contains(&said.rule.as_str()) => {
+                Explanation { hint: Some(again), ..said }
+            }
+            _ => said,
         }
     }
 
