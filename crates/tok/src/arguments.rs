@@ -179,7 +179,8 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let typed: Vec<_> = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()).collect();
     let field = field(error).unwrap_or_default();
     let secret = error.kind() == ErrorKind::UnknownArgument && SECRETS.contains(&field.as_str());
-    let hint = if secret { NO_SECRETS.to_owned() } else { better(error, &field, &meant(&typed)).unwrap_or(hint) };
+    let hint =
+        if secret { NO_SECRETS.to_owned() } else { better(error, &hint, &field, &meant(&typed)).unwrap_or(hint) };
     let failure = Failure::usage(message).hint(hint).field(&field);
     failure.or_hint_for(&meant(&typed)).report(if json { Format::Json } else { Format::Table })
 }
@@ -205,7 +206,7 @@ fn field(error: &clap::Error) -> Option<String> {
 }
 
 /// What helps more than clap's own tip; empty if nothing does but the command's help.
-fn better(error: &clap::Error, field: &str, command: &str) -> Option<String> {
+fn better(error: &clap::Error, tip: &str, field: &str, command: &str) -> Option<String> {
     let given = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -222,7 +223,7 @@ fn better(error: &clap::Error, field: &str, command: &str) -> Option<String> {
                 Some(format!("it stands by itself, without `--{field}`: `{command} {}`", field.to_uppercase()))
             }
             // clap would have it behind `--`, which only a name of several words is likely to be meant for.
-            text if text.starts_with('-') && !text.contains(' ') => Some(String::new()),
+            text if tip.starts_with("to pass") && !text.contains(' ') => Some(String::new()),
             _ => None,
         },
         _ => None,
@@ -296,7 +297,8 @@ mod tests {
         let hint = |words: &[&str]| {
             let error = command().try_get_matches_from(words).unwrap_err();
             let typed: Vec<_> = words.iter().skip(1).map(|word| (*word).to_owned()).collect();
-            better(&error, &field(&error).unwrap_or_default(), &meant(&typed))
+            let (_, tip) = split(&error.render().to_string());
+            better(&error, &tip, &field(&error).unwrap_or_default(), &meant(&typed))
         };
         assert_eq!(hint(&["tok", "token", "list", "--json"]).unwrap(), "`--output json`");
         assert_eq!(hint(&["tok", "token", "create", "CI", "-e", "-5"]).unwrap(), "");
@@ -307,6 +309,7 @@ mod tests {
         assert_eq!(hint(&["tok", "token", "create", "--odd name"]), None);
         assert_eq!(hint(&["tok", "token", "remove", "x"]).unwrap(), "`tok token revoke` ends a token");
         assert_eq!(hint(&["tok", "user", "remove", "x"]), None);
+        assert_eq!(hint(&["tok", "token", "create", "CI", "--expire", "30"]), None, "clap knows a similar one");
     }
 
     #[test]
