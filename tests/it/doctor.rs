@@ -309,3 +309,24 @@ fn each_neighbour_is_judged_by_where_it_is_asked_and_what_it_writes() {
     set(&["", "tok --push", "tok"]);
     assert!(chain(&laptop).is_empty(), "{:?}", chain(&laptop));
 }
+
+#[test]
+fn a_socket_that_is_gone_is_named_with_what_starts_its_daemon() {
+    let environment = Environment::tls();
+    let laptop = environment.laptop("laptop");
+    let url = environment.url();
+    let key = format!("credential.{url}.helper");
+    laptop.tok(&["git", "setup", &url]).ok();
+    laptop.git(&["config", "--global", "--replace-all", &key, "tok --socket /nonexistent/s"]).ok();
+    let doctor = laptop.tok(&["doctor", &url]).fails(6);
+    for words in
+        ["nobody answers at /nonexistent/s", "which git is set up to ask", &format!("mend: tok git setup {url}")]
+    {
+        assert!(doctor.text().contains(words), "{}", doctor.describe());
+    }
+    assert!(!doctor.text().contains("ok       session"), "{}", doctor.describe());
+    laptop.git(&["config", "--global", "--replace-all", &key, "tok"]).ok();
+    let doctor = laptop.tok(&["doctor", &url]).variable("TOK_SOCKET", "/nonexistent/s").fails(6);
+    assert!(doctor.text().contains("mend: tokd dev"), "{}", doctor.describe());
+    assert!(!doctor.text().contains("ok       session"), "{}", doctor.describe());
+}

@@ -50,6 +50,28 @@ fn git_clones_and_pushes_over_https_without_a_prompt() {
 }
 
 #[test]
+fn plain_http_where_tls_is_spoken_is_told_the_address() {
+    let environment = Environment::tls();
+    let laptop = environment.laptop("laptop");
+    let url = environment.url();
+    let plain = url.replace("https://", "http://").replace("127.0.0.1", "localhost");
+    let secure = plain.replace("http://", "https://");
+    for words in [&["--server", &plain, "whoami"][..], &["login", &plain]] {
+        laptop.tok(words).fails(6).says(&["speaks TLS", &secure]);
+    }
+    laptop.git(&["init", "--quiet"]).ok();
+    let remote = plain.replace("http://", "http://alice:sekrit@") + "/acme/app.git";
+    laptop.git(&["remote", "add", "origin", &remote]).ok();
+    for words in [&["doctor"][..], &["doctor", "origin"]] {
+        let doctor = laptop.tok(words).run();
+        let mends: Vec<_> = doctor.text().lines().filter(|line| line.contains("mend:")).collect();
+        let right = format!("git remote set-url origin {secure}/acme/app.git");
+        assert!(mends.iter().any(|line| line.contains(&right)), "{}", doctor.describe());
+        assert!(mends.iter().all(|line| !line.contains("http://")), "{}", doctor.describe());
+    }
+}
+
+#[test]
 fn a_new_certificate_is_taken_without_losing_a_connection() {
     let environment = Environment::tls();
     let authority = environment.authority();

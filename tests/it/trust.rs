@@ -507,3 +507,19 @@ fn the_lines_of_the_documented_workflows_do_what_they_say() {
         assert!(pushed.text().starts_with(&environment.revision(&tree, "HEAD")), "{system}: {}", pushed.text());
     }
 }
+
+#[test]
+fn git_that_asks_for_another_server_than_the_jobs_is_told_once() {
+    let (environment, _issuer) = place();
+    let laptop = environment.laptop("job");
+    let other = "https://localhost:1";
+    let job = laptop
+        .tok(&["ci", "exec", "--", "git", "ls-remote", &environment.repository("acme/app")])
+        .variable("TOK_SERVER", other)
+        .variable("TOK_TOKEN", environment.token("alice", &["--scopes", "repo:read"]))
+        .variable("GIT_TERMINAL_PROMPT", "0")
+        .variable("GIT_SSL_CAINFO", environment.authority().trust())
+        .fails(128);
+    let told = format!("git asked for {}, TOK_SERVER (or --server) is {other}", environment.url());
+    assert_eq!(job.complaint().matches(&told).count(), 1, "{}", job.describe());
+}

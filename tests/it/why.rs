@@ -17,10 +17,11 @@ fn a_login_answers_and_nothing_is_minted_to_say_so() {
     let environment = environment();
     let laptop = environment.laptop("laptop");
     let url = environment.repository("acme/app");
+    let setup = format!("tok git setup {}", environment.url());
+    laptop.tok(&["git", "why", &url]).fails(3).says(&["git does not ask tok", "nobody", &setup]);
+    laptop.tok(&["git", "setup", &environment.url()]).ok();
     laptop.tok(&["git", "why", &url]).fails(3).says(&["nobody answers", "tok login"]);
     laptop.logged_in("bob");
-    laptop.tok(&["git", "why", &url]).ok().says(&[&format!("tok git setup {}", environment.url())]);
-    laptop.tok(&["git", "setup", &environment.url()]).ok();
     let before = environment.count(MINTED);
     let why = |words: &[&str]| laptop.tok(&["git", "why", &url, "--output", "json"]).arguments(words.iter().copied());
     let said = why(&[]).ok().json();
@@ -55,6 +56,7 @@ fn a_token_of_a_job_and_the_daemon_of_a_server_answer_before_logins() {
     let environment = environment();
     let laptop = environment.laptop("laptop");
     let url = environment.repository("acme/app");
+    laptop.tok(&["git", "setup", &environment.url()]).ok();
     let token = environment.token("alice", &["--scopes", "repo:read"]);
     let job = |words: &[&str]| {
         let call = laptop.tok(&["git", "why", &url]).arguments(words.iter().copied());
@@ -71,4 +73,49 @@ fn a_token_of_a_job_and_the_daemon_of_a_server_answer_before_logins() {
     // On the server the socket answers.
     let local = environment.tok(&["git", "why", &url, "--output", "json"]).acting_as("alice").ok().json();
     assert_eq!((&local["answered_by"], &local["allowed"]), (&json!("socket"), &json!(true)), "{local}");
+}
+
+#[test]
+fn what_git_does_not_get_is_never_called_allowed() {
+    let environment = environment();
+    let laptop = environment.laptop("laptop");
+    let _agent = laptop.agent();
+    let (url, server) = (environment.repository("acme/app"), environment.url());
+    let why = || laptop.tok(&["git", "why", &url]);
+    laptop.tok(&["git", "setup", &server]).ok();
+    let session = laptop.logged_in("alice");
+    let text = why().ok().text().to_owned();
+    assert!(text.contains("Not looked at") && !text.contains("Asked first"), "{text}");
+
+    // A token for no server: neither it nor the login.
+    let token = environment.token("alice", &["--scopes", "repo:read"]);
+    why().variable("TOK_TOKEN", &token).fails(3).says(&["TOK_TOKEN is set without TOK_SERVER", "answers nothing"]);
+    let doctor = laptop.tok(&["doctor"]).variable("TOK_TOKEN", &token).run();
+    assert!(doctor.text().contains("answers nothing at all"), "{}", doctor.describe());
+    let request = format!("url={url}\nwwwauth[]=Basic realm=\"tok\"\n\n");
+    let helper = laptop.helper().variable("TOK_TOKEN", &token).argument("get").input(request).ok();
+    assert_eq!(helper.text(), "", "no login takes its place");
+
+    // Others, elsewhere and before.
+    laptop.tok(&["git", "why", "https://github.com/acme/app"]).fails(3).says(&["git does not ask tok", "nobody"]);
+    environment
+        .tok(&["git", "why", "https://github.com/acme/app"])
+        .fails(3)
+        .says(&["git does not ask tok for https://github.com"]);
+    let helper = format!("credential.{server}.helper");
+    laptop.git(&["config", "--global", "--unset-all", &helper]).ok();
+    laptop.git(&["config", "--global", "--add", &helper, "store"]).ok();
+    laptop.git(&["config", "--global", "--add", &helper, "tok"]).ok();
+    let text = why().ok().text().to_owned();
+    assert!(text.lines().any(|line| line.starts_with("Asked first") && line.contains("store")), "{text}");
+
+    // A locked agent, and a session that is over.
+    laptop.tok(&["agent", "start"]).ok();
+    laptop.tok(&["agent", "lock"]).ok();
+    why().fails(3).says(&["the agent is locked", "tok agent unlock"]);
+    laptop.tok(&["agent", "unlock"]).ok();
+    environment.tok(&["token", "revoke", "--force", &session]).ok();
+    let over = why().run();
+    assert_ne!(over.code, Some(0), "{}", over.describe());
+    assert!(over.text().contains("Try") && over.text().contains(&format!("tok login {server}")), "{}", over.describe());
 }

@@ -21,7 +21,7 @@ Variables:
     TOK_PUSH=1          as --push does: whoever asks without saying what for wants to push. git says it, since 2.41;
                         programs with a git of their own (libgit2, gitoxide, JGit) do not, and get a token to read
     TOK_SOCKET          the socket to ask, and no other
-    TOK_TOKEN           with TOK_SERVER: the token to answer with, for that server only
+    TOK_TOKEN           with TOK_SERVER: the token to answer with, for that server only; without it nothing is answered
     TOK_USER            the user to act as (managers only)
     TOK_TIMEOUT_MS      how long it may take in all (2000)
     TOK_LOG=debug       say on stderr why there is no answer

@@ -43,7 +43,7 @@ pub(crate) fn pushes() -> bool {
 pub(crate) enum Held {
     /// They answer it.
     Answer(Answer),
-    /// It is about their token, and there is nothing to say.
+    /// It is about their token, and there is nothing to say, by nobody else in its place either.
     Silence,
     /// It is not theirs.
     Nothing,
@@ -59,13 +59,19 @@ pub(crate) fn held(operation: Operation, request: &CredentialRequest) -> Result<
         Some(Ok(server)) => server,
         other => {
             // Said once per git command, not again for every store and erase.
-            if asked {
-                output::complain(match other {
-                    None => "TOK_TOKEN is set without TOK_SERVER, so it is not used; set TOK_SERVER=https://host",
-                    Some(_) => "TOK_SERVER is not https://host[:port], so TOK_TOKEN is not used",
-                });
+            if !asked {
+                return Ok(Held::Nothing);
             }
-            return Ok(Held::Nothing);
+            output::complain(match other {
+                None => {
+                    "TOK_TOKEN is set without TOK_SERVER, so it is not used, and nothing in its place; set TOK_SERVER=https://host, or unset TOK_TOKEN"
+                }
+                Some(_) => {
+                    "TOK_SERVER is not https://host[:port], so TOK_TOKEN is not used, and nothing in its place; correct TOK_SERVER, or unset TOK_TOKEN"
+                }
+            });
+            // Whoever set a token may do with it less than with a login or over the socket, and meant that.
+            return Ok(Held::Silence);
         }
     };
     if request.origin().ok().as_ref() != Some(&server) {

@@ -88,6 +88,7 @@ fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), T
     let private_only = call.operation != Operation::Get && !message.credential().answered_by_tok();
     let agent = agent::socket();
     let bytes = message.to_bytes();
+    let mut answered = false;
     for candidate in sockets::candidates(call.socket.as_deref(), agent.as_deref(), private_only) {
         let mut connection = sockets::connect(&candidate, deadline)?;
         if connection.is_none() && candidate.is_agent && agent::is_needed(call.operation, message.credential()) {
@@ -101,6 +102,7 @@ fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), T
             }
         }
         let Some(connection) = connection else { continue };
+        answered = true;
         let answer = relay::exchange(&connection, &bytes, deadline)?;
         if call.operation != Operation::Get {
             // Whoever kept it has forgotten it now, and the next one may have kept it, too.
@@ -114,6 +116,9 @@ fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), T
             output::stdout(answer.for_git());
             return Ok(());
         }
+    }
+    if let Some(socket) = call.socket.as_deref().filter(|_| call.operation == Operation::Get && !answered) {
+        return Err(Trouble::Gone { path: socket.to_owned(), server: message.credential().origin().ok() });
     }
     if !sockets::is_chosen(call.socket.as_deref()) {
         advise(call.operation, message.credential());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tok_model::credential::Malformed;
+use tok_model::url::Origin;
 
 /// Why there is no answer although there should have been one. Says what to do next, never a value of the request.
 #[derive(Debug)]
@@ -24,6 +25,13 @@ pub(crate) enum Trouble {
     NoSocket {
         /// The path.
         path: PathBuf,
+    },
+    /// Nobody listens at the socket that git's configuration names.
+    Gone {
+        /// The socket.
+        path: PathBuf,
+        /// The server that git asks about.
+        server: Option<Origin>,
     },
     /// Somebody else listens there.
     Stranger {
@@ -60,6 +68,13 @@ impl fmt::Display for Trouble {
                 write!(f, "not allowed to connect to {}; ask who runs tokd for access to its socket", path.display())
             }
             Self::NoSocket { path } => write!(f, "{} cannot be a socket's path: at most 107 bytes", path.display()),
+            Self::Gone { path, server } => {
+                write!(f, "nobody answers at {}, which git is set up to ask; start tokd", path.display())?;
+                match server {
+                    Some(server) => write!(f, ", or run `tok git setup {server}` again"),
+                    None => Ok(()),
+                }
+            }
             Self::Stranger { path, uid } => write!(
                 f,
                 "nothing was sent to {}: uid {uid} listens there, which is neither you, root nor the user tokd",

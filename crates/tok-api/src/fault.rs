@@ -226,6 +226,11 @@ impl Fault {
         self.code == FaultCode::Unavailable && self.message == CUT_OFF
     }
 
+    /// Whether plain HTTP was spoken where the server speaks TLS: its address begins with https.
+    pub fn is_plain_where_tls_is(&self) -> bool {
+        self.code == FaultCode::Unavailable && self.message.starts_with(SPEAKS_TLS)
+    }
+
     /// The answer to git that asked and cannot be helped. "Cannot know now" is not "no": then git is left to try its
     /// other helpers.
     pub fn to_answer(&self) -> Answer {
@@ -246,6 +251,9 @@ impl Fault {
 
 /// What is said when a connection ends that an answer should have come by.
 const CUT_OFF: &str = "the daemon ended the connection before it answered";
+
+/// How it is said that plain HTTP was spoken where TLS is; the address that is right follows.
+pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS there; its address is ";
 
 /// `google.rpc.Status`, the message that gRPC's error model puts into `grpc-status-details-bin`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -286,6 +294,9 @@ impl From<Status> for Fault {
         if let Some(fault) = dial_fault(&status) {
             return fault;
         }
+        if let Some(fault) = tls_fault(&status) {
+            return fault;
+        }
         // A status with a source was not sent by anybody: it is what this side makes of a broken connection.
         if std::error::Error::source(&status).is_some() && status.code() != Code::Cancelled {
             return Self::new(FaultCode::Unavailable, CUT_OFF)
@@ -314,6 +325,22 @@ fn dial_fault(status: &Status) -> Option<Fault> {
     while let Some(error) = cause {
         if let Some(DialFault(fault)) = error.downcast_ref() {
             return Some(fault.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Below gRPC only the words of an error are handed on.
+fn tls_fault(status: &Status) -> Option<Fault> {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if let Some((_, address)) = words.split_once(SPEAKS_TLS) {
+            return Some(
+                Fault::new(FaultCode::Unavailable, format!("{SPEAKS_TLS}{address}"))
+                    .hint(format!("write https instead of http: {address}")),
+            );
         }
         cause = error.source();
     }

@@ -53,8 +53,10 @@ const TABLE: &[(Scope, &str, &str, &[Scope])] = &[
 
 /// Text that names no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scope {0:?}; `tok token scopes` lists them")]
-pub struct UnknownScope(String);
+#[error("unknown scope {text:?}; {}", if text.trim().contains([' ', ';', '+']) { "separate scopes by commas" } else { "`tok token scopes` lists them" })]
+pub struct UnknownScope {
+    text: String,
+}
 
 impl Scope {
     /// Every scope, in the order of lists.
@@ -95,7 +97,7 @@ impl FromStr for Scope {
             .iter()
             .find(|row| row.1 == text)
             .map(|row| row.0)
-            .ok_or_else(|| UnknownScope(text.chars().take(60).collect()))
+            .ok_or_else(|| UnknownScope { text: text.chars().take(60).collect() })
     }
 }
 

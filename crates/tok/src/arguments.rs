@@ -179,7 +179,8 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let typed: Vec<_> = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()).collect();
     let field = field(error).unwrap_or_default();
     let secret = error.kind() == ErrorKind::UnknownArgument && SECRETS.contains(&field.as_str());
-    let hint = if secret { NO_SECRETS.to_owned() } else { hint };
+    let hint =
+        if secret { NO_SECRETS.to_owned() } else { better(error, &hint, &field, &meant(&typed)).unwrap_or(hint) };
     let failure = Failure::usage(message).hint(hint).field(&field);
     failure.or_hint_for(&meant(&typed)).report(if json { Format::Json } else { Format::Table })
 }
@@ -202,6 +203,41 @@ fn field(error: &clap::Error) -> Option<String> {
     // What was typed where no option was expected is no name of anything.
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     (name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain)).then_some(name)
+}
+
+/// What helps more than clap's own tip; empty if nothing does but the command's help.
+fn better(error: &clap::Error, tip: &str, field: &str, command: &str) -> Option<String> {
+    let given = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand
+            if command == "tok token" && matches!(given(ContextKind::InvalidSubcommand), Some("remove" | "del")) =>
+        {
+            Some("`tok token revoke` ends a token".to_owned())
+        }
+        ErrorKind::UnknownArgument => match given(ContextKind::InvalidArg)? {
+            "--json" => Some("`--output json`".to_owned()),
+            _ if takes(command, field) => {
+                Some(format!("it stands by itself, without `--{field}`: `{command} {}`", field.to_uppercase()))
+            }
+            // clap would have it behind `--`, which only a name of several words is likely to be meant for.
+            text if tip.starts_with("to pass") && !text.contains(' ') => Some(String::new()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a command takes an argument of this name that is no option.
+fn takes(path: &str, field: &str) -> bool {
+    let mut tree = command();
+    for word in path.split(' ').skip(1) {
+        let Some(below) = tree.find_subcommand(word).cloned() else { return false };
+        tree = below;
+    }
+    tree.get_positionals().any(|argument| argument.get_id() == field)
 }
 
 /// The command that was meant, as far as words name one.
@@ -254,6 +290,26 @@ mod tests {
         assert_eq!(meant(&typed), "tok token list");
         let (message, _) = fails(&["tok", "user", "create", "a\u{1b}[2Jb"]);
         assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
+
+    #[test]
+    fn tips_lead_to_what_was_meant() {
+        let hint = |words: &[&str]| {
+            let error = command().try_get_matches_from(words).unwrap_err();
+            let typed: Vec<_> = words.iter().skip(1).map(|word| (*word).to_owned()).collect();
+            let (_, tip) = split(&error.render().to_string());
+            better(&error, &tip, &field(&error).unwrap_or_default(), &meant(&typed))
+        };
+        assert_eq!(hint(&["tok", "token", "list", "--json"]).unwrap(), "`--output json`");
+        assert_eq!(hint(&["tok", "token", "create", "CI", "-e", "-5"]).unwrap(), "");
+        assert_eq!(
+            hint(&["tok", "token", "create", "--name", "x"]).unwrap(),
+            "it stands by itself, without `--name`: `tok token create NAME`"
+        );
+        assert_eq!(hint(&["tok", "token", "create", "--odd name"]), None);
+        assert_eq!(hint(&["tok", "token", "remove", "x"]).unwrap(), "`tok token revoke` ends a token");
+        assert_eq!(hint(&["tok", "user", "remove", "x"]), None);
+        assert_eq!(hint(&["tok", "token", "create", "CI", "--expire", "30"]), None, "clap knows a similar one");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! A daemon that is named is asked and no other. Without one, and without a token in `TOK_TOKEN`, the stored logins decide
 //! before a daemon of this machine does: whoever logged in somewhere means that server.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tok_api::endpoint::Surroundings;
+use tok_model::secret::{Plaintext, TokenTextError};
 use tok_model::url::Origin;
 
 use crate::exit::Failure;
@@ -86,6 +87,11 @@ impl Route {
 
     /// What to do when the server does not know the caller.
     pub(crate) fn not_logged_in(&self) -> Option<String> {
+        if let (None, Some(token)) = (&self.login, &self.token)
+            && let Some(advice) = not_whole(token.expose_secret())
+        {
+            return Some(advice);
+        }
         match (&self.login, &self.server, &self.token) {
             (Some(login), _, _) => Some(format!(
                 "the session of {login} has ended or was revoked: `{}` begins another",
@@ -99,14 +105,69 @@ impl Route {
     }
 }
 
+/// What to do if a token has a prefix of ours and is none: no server is needed to see that.
+fn not_whole(token: &str) -> Option<String> {
+    match Plaintext::parse(token) {
+        Err(TokenTextError::Shape | TokenTextError::Checksum) => {
+            Some("the token in TOK_TOKEN is cut off or mistyped: copy the whole of it again".to_owned())
+        }
+        Ok(_) | Err(TokenTextError::Prefix) => None,
+    }
+}
+
 /// Nobody guesses on whose behalf something is done.
 fn which(logins: &[&Login], server_named: bool) -> Failure {
-    let first = logins.first().map(|login| login.server.to_string()).unwrap_or_default();
-    let hint = if server_named {
-        format!("name a profile with `--profile`, or make one of them the default: `tok login {first} --default`")
-    } else {
-        format!("name one with `--server` or `--profile`, or make it the default: `tok login {first} --default`")
-    };
+    let hint = way_to_tell(logins, server_named);
     let matches = logins.iter().map(ToString::to_string).collect();
     Failure::ambiguous("there are several logins, and nothing says which is meant", matches).hint(hint)
+}
+
+/// What tells several logins apart, as far as these can be.
+fn way_to_tell(logins: &[&Login], server_named: bool) -> String {
+    let Some(first) = logins.first() else { return String::new() };
+    let server = &first.server;
+    let default = format!("make one of them the default: `tok login {server} --default`");
+    let elsewhere = !server_named && logins.iter().any(|login| login.server != *server);
+    match (elsewhere, logins.iter().any(|login| login.profile.is_some())) {
+        (true, true) => format!("name one with `--server` or `--profile`, or {default}"),
+        (true, false) => format!("name one with `--server`, or {default}"),
+        (false, true) => format!("name a profile with `--profile`, or {default}"),
+        // Nothing that could be said names one of these: they differ by their users alone.
+        (false, false) => format!(
+            "{default}; or give one a name, `tok login {server} --profile NAME`, and say `--profile NAME`; or end one: `tok logout {server} --user {}`",
+            first.user
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logins::fixture::login;
+
+    #[test]
+    fn a_token_that_was_cut_off_is_told_from_one_that_is_unknown() {
+        for cut in ["tokpat_abc", "tokpat_0123456789"] {
+            assert!(not_whole(cut).unwrap().contains("cut off or mistyped"));
+        }
+        assert_eq!((not_whole("name:secret"), not_whole("wit_0123")), (None, None));
+    }
+
+    #[test]
+    fn the_hint_names_what_tells_the_logins_apart() {
+        let (a, b) = ("https://a.example", "https://b.example");
+        let hint = |logins: &[Login], named| way_to_tell(&logins.iter().collect::<Vec<_>>(), named);
+        let users = hint(&[login(a, "alice"), login(a, "bob")], false);
+        assert!(!users.contains("--server"), "{users}");
+        for command in [
+            "`tok login https://a.example --default`",
+            "`tok login https://a.example --profile NAME`",
+            "`tok logout https://a.example --user alice`",
+        ] {
+            assert!(users.contains(command), "{users}");
+        }
+        assert!(hint(&[login(a, "alice"), login(b, "bob")], false).starts_with("name one with `--server`, or"));
+        let profiles = hint(&[login(a, "alice").under("x"), login(a, "bob").under("y")], true);
+        assert!(profiles.starts_with("name a profile"), "{profiles}");
+    }
 }

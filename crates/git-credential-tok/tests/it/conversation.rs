@@ -200,3 +200,17 @@ fn closed_streams_are_nobodys_business() {
     let script = format!("'{HELPER}' get <&- >&- 2>&-");
     assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
 }
+
+#[test]
+fn a_socket_of_gits_configuration_that_is_gone_is_said_in_one_line() {
+    let outcome = run(helper().args(["--socket", "/nonexistent/s", "get"]), REQUEST);
+    assert_eq!(outcome.stdout, "");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+    for words in ["nobody answers at /nonexistent/s", "start tokd", "tok git setup https://git.example.com"] {
+        assert!(outcome.stderr.contains(words), "{outcome:?}");
+    }
+    for operation in ["store", "erase"] {
+        let outcome = run(helper().args(["--socket", "/nonexistent/s", operation]), REQUEST);
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::kit::{Daemon, Silent, helper, run};
+use crate::kit::{Daemon, REQUEST, Silent, helper, run};
 
 const TOKEN: &str = "tokpat_0123456789";
 
@@ -83,6 +83,24 @@ fn storing_or_erasing_it_asks_nobody() {
         let input = format!("{}username=tok\npassword={TOKEN}\n", request("https", "git.example.com", ""));
         let outcome = run(command.env("TOK_SOCKET", silent.path()).arg(operation), input);
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+    }
+    assert!(!silent.was_reached());
+}
+
+#[test]
+fn a_token_for_no_server_is_replaced_by_nobody_else() {
+    // The token may be a narrow one: a login or the socket in its place would do what it must not.
+    let silent = Silent::bind();
+    for server in [None, Some(""), Some("git.example.com")] {
+        let mut command = helper();
+        command.env("TOK_TOKEN", TOKEN).env("TOK_SOCKET", silent.path()).arg("get");
+        if let Some(server) = server {
+            command.env("TOK_SERVER", server);
+        }
+        let outcome = run(&mut command, REQUEST);
+        // No quit: git goes on to its next helper.
+        assert_eq!(outcome.stdout, "", "{server:?}");
+        assert!(outcome.stderr.contains("nothing in its place"), "{outcome:?}");
     }
     assert!(!silent.was_reached());
 }

@@ -331,9 +331,11 @@ fn nobody_answers(surroundings: &Surroundings, failures: &[(PathBuf, DialError)]
     let message = format!("no tokd answers; tried {}", tried.join(", "));
     let hint = match (&surroundings.explicit, failures.iter().any(|(_, failure)| refused(failure))) {
         (_, true) => "ask an administrator to let your user open the socket (its directory and its group)",
-        (Some(_), _) => "check `--socket` and TOK_SOCKET; `tokd dev` prints the socket that it listens on",
+        (Some(_), _) => {
+            "start it (`systemctl start tokd`, `tokd dev`), or check `--socket` and TOK_SOCKET; `tokd dev` prints the socket that it listens on"
+        }
         (None, _) => {
-            "start one with `tokd dev` or `systemctl start tokd`, or name its socket with `--socket` or TOK_SOCKET"
+            "`tok login <server>` if the server is elsewhere; on the server start one with `tokd dev` or `systemctl start tokd`, or name its socket with `--socket` or TOK_SOCKET"
         }
     };
     Fault::new(FaultCode::Unavailable, message).hint(hint)

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::CALL_DEADLINE;
-use crate::fault::{Fault, FaultCode};
+use crate::fault::{Fault, FaultCode, SPEAKS_TLS};
 
 /// How long a remote server may take from the first packet to the end of the TLS handshake.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -104,7 +104,7 @@ impl Dialler {
     pub(super) async fn secure(&self, stream: TcpStream) -> Result<Wire, DialFault> {
         // Calls are small and waited for.
         stream.set_nodelay(true).map_err(|why| self.unreachable(&words(&why)))?;
-        let Some((connector, name)) = &self.tls else { return Ok(Wire::Plain(stream)) };
+        let Some((connector, name)) = &self.tls else { return Ok(Wire::Plain(Greeted::new(stream, &self.server))) };
         let stream = connector.connect(name.clone(), stream).await.map_err(|why| self.untrusted(&why))?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             let what = format!("{} speaks TLS, but not HTTP/2, over which gRPC goes", self.server);
@@ -237,7 +237,7 @@ pub(crate) struct DialFault(pub(crate) Fault);
 
 /// A connection.
 pub(super) enum Wire {
-    Plain(TcpStream),
+    Plain(Greeted),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -251,10 +251,42 @@ impl Wire {
     }
 }
 
+/// A connection in the clear, whose first bytes may say that it should not be: whoever speaks TLS answers plain HTTP/2, as
+/// any other plain HTTP, with a status 400 in HTTP/1.
+pub(super) struct Greeted {
+    stream: TcpStream,
+    /// What to use instead, until the first bytes were seen.
+    instead: Option<String>,
+}
+
+/// What stands in an answer of who speaks TLS: tokd, nginx, Apache and Go say so in these words.
+const TLS_WORDS: [&[u8]; 3] = [b"TLS", b"HTTPS", b"SSL"];
+
+impl Greeted {
+    fn new(stream: TcpStream, server: &Origin) -> Self {
+        Self { stream, instead: Some(server.to_string().replacen("http://", "https://", 1)) }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready()
+            && let Some(instead) = self.instead.take()
+        {
+            let first = buffer.filled().get(before..).unwrap_or_default();
+            let says = |word: &&[u8]| first.windows(word.len()).any(|part| part == *word);
+            if first.starts_with(b"HTTP/1.") && TLS_WORDS.iter().any(says) {
+                return Poll::Ready(Err(io::Error::other(format!("{SPEAKS_TLS}{instead}"))));
+            }
+        }
+        read
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Plain(plain) => plain.poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -263,21 +295,21 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -241,8 +241,13 @@ impl Service {
         let parents_end = caller.token().and_then(Token::ends_at);
         let expires_at = (now + self.policy.git_lifetime.delta()).min(parents_end.unwrap_or(Timestamp::MAX_UTC));
         if expires_at - now < LEAST_LEFT {
-            return Err(Fault::new(FaultCode::Forbidden, "your token ends within a minute, too soon to mint from")
-                .hint("make another: tok token create <name>"));
+            // A login is made anew, any other token by whoever made it.
+            let (what, again) = match caller.token().map(|token| token.grant.kind()) {
+                Some(TokenKind::Session) => ("session", format!("log in again: tok login {}", self.place.public_url)),
+                _ => ("token", "make another: tok token create <name>".to_owned()),
+            };
+            let why = format!("your {what} ends within a minute, too soon to mint from");
+            return Err(Fault::new(FaultCode::Forbidden, why).hint(again));
         }
         let grant = Grant::Git { repo: wish.repo.clone(), permission: wish.permission };
         let allow_from = caller.token().map(|token| token.allow_from.clone()).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A socket for the job's own git: each repository that git asks for is exchanged when it is asked for, and kept while it
 //! is good.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tok_api::convert::{Exchange, ExchangedToken};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::local::helper::{Bytes, printed};
 use tok_model::clock::Timestamp;
-use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish};
+use tok_model::credential::{Answer, CredentialRequest, Given, Operation, RelayRequest, Wish};
 use tok_model::kind::Permission;
 use tok_model::name::RepoPath;
 use tok_model::url::Origin;
@@ -34,6 +34,8 @@ pub(super) struct Door {
     clock: fn() -> Timestamp,
     client: Mutex<Option<Client>>,
     slots: Mutex<HashMap<Key, Slot>>,
+    /// The other servers that git was told about.
+    said: Mutex<HashSet<String>>,
 }
 
 /// A repository, and a right if each right has a token of its own.
@@ -43,7 +45,7 @@ type Slot = Arc<Mutex<Option<ExchangedToken>>>;
 
 impl Door {
     pub(super) fn new(server: Origin, identity: Identity, clock: fn() -> Timestamp) -> Self {
-        Self { server, identity, clock, client: Mutex::default(), slots: Mutex::default() }
+        Self { server, identity, clock, client: Mutex::default(), slots: Mutex::default(), said: Mutex::default() }
     }
 
     /// Answers one helper.
@@ -51,6 +53,7 @@ impl Door {
         let credential = request.credential();
         let ours = credential.origin().is_ok_and(|origin| origin == self.server);
         let answer = match request.operation() {
+            Operation::Get if !ours => self.elsewhere(credential).await,
             _ if !ours => Answer::empty(),
             Operation::Get => self.get(&request).await,
             Operation::Erase => {
@@ -62,6 +65,19 @@ impl Door {
             Operation::Store => Answer::empty(),
         };
         printed(&answer)
+    }
+
+    /// Nothing for another server; if that is one of tok's, the wrong one is named here, which is said once.
+    async fn elsewhere(&self, credential: &CredentialRequest) -> Answer {
+        match credential.origin() {
+            Ok(asked) if credential.challenge().is_some() && self.said.lock().await.insert(asked.to_string()) => {
+                let server = &self.server;
+                Answer::empty().with_message(&format!(
+                    "git asked for {asked}, TOK_SERVER (or --server) is {server}: this job's tokens are for that one alone"
+                ))
+            }
+            _ => Answer::empty(),
+        }
     }
 
     async fn get(&self, request: &RelayRequest) -> Answer {

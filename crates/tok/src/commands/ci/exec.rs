@@ -121,10 +121,12 @@ impl ExecArgs {
     }
 }
 
-/// git's settings for a command, behind those that are there: our helper for one server, and no other one for it.
+/// git's settings for a command, behind those that are there: our helper for one server, and no other one for it. About
+/// the others it is asked last, and only says that they are others.
 fn settings(server: &Origin, helper: &str, present: Option<&str>) -> Vec<(String, String)> {
     let first: usize = present.and_then(|count| count.parse().ok()).unwrap_or(0);
     let ours = [
+        ("credential.helper".to_owned(), helper.to_owned()),
         (format!("credential.{server}.helper"), String::new()),
         (format!("credential.{server}.helper"), helper.to_owned()),
         (format!("credential.{server}.useHttpPath"), "true".to_owned()),
@@ -210,16 +212,18 @@ mod tests {
         assert_eq!(
             names(Some("2")),
             [
-                "GIT_CONFIG_COUNT=5",
-                "GIT_CONFIG_KEY_2=credential.https://git.example.com.helper",
-                "GIT_CONFIG_VALUE_2=",
+                "GIT_CONFIG_COUNT=6",
+                "GIT_CONFIG_KEY_2=credential.helper",
+                "GIT_CONFIG_VALUE_2=tok --socket /s",
                 "GIT_CONFIG_KEY_3=credential.https://git.example.com.helper",
-                "GIT_CONFIG_VALUE_3=tok --socket /s",
-                "GIT_CONFIG_KEY_4=credential.https://git.example.com.useHttpPath",
-                "GIT_CONFIG_VALUE_4=true",
+                "GIT_CONFIG_VALUE_3=",
+                "GIT_CONFIG_KEY_4=credential.https://git.example.com.helper",
+                "GIT_CONFIG_VALUE_4=tok --socket /s",
+                "GIT_CONFIG_KEY_5=credential.https://git.example.com.useHttpPath",
+                "GIT_CONFIG_VALUE_5=true",
             ]
         );
-        assert!(names(None).contains(&"GIT_CONFIG_COUNT=3".to_owned()));
+        assert!(names(None).contains(&"GIT_CONFIG_COUNT=4".to_owned()));
     }
 
     #[test]

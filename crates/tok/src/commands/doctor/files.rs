@@ -6,6 +6,7 @@ use std::path::Path;
 use tok_api::client::agent::AgentClient;
 
 use super::finding::{Check, Finding};
+use super::session::start;
 use crate::context::Context;
 use crate::logins::{Logins, LoginsFile};
 use crate::output::quoted;
@@ -43,8 +44,13 @@ pub(super) fn sockets(context: &Context) -> Check {
         && let Err(why) = std::os::unix::net::UnixStream::connect(named)
     {
         let what = format!("TOK_SOCKET or --socket names {}, where nobody answers: {why}", named.display());
-        findings
-            .push(Finding::error(what, "no other socket is tried then, so git gets no answer").fix("unset TOK_SOCKET"));
+        findings.push(
+            Finding::error(
+                what,
+                "no other socket is tried then, so git gets no answer; start tokd there, or unset TOK_SOCKET",
+            )
+            .fix(start(named)),
+        );
     }
     Check::new("sockets", None, None, findings)
 }

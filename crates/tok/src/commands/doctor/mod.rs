@@ -66,11 +66,13 @@ impl DoctorArgs {
         let mut checks = vec![program::git(&git)];
         let settings = Settings::read(&git)?;
         let targets = targets::find(&settings, self.url.as_deref())?;
+        let tls = remotes::that_speak_tls(context, &settings, &targets).await;
         checks.extend([files::logins(), files::sockets(context), files::agent(context).await]);
-        checks.extend(oddities::of_the_environment(context));
+        checks.extend(oddities::of_the_environment());
         checks.push(oddities::rewritten_with_passwords(&settings));
-        checks.push(remotes::passwords(&settings, &targets));
-        checks.push(remotes::in_the_clear(&settings, &targets));
+        checks.push(remotes::passwords(&settings, &targets, &tls));
+        checks.push(remotes::in_the_clear(&settings, &targets, &tls));
+        let targets: Vec<_> = targets.into_iter().map(|target| remotes::over_tls(target, &tls)).collect();
         for target in &targets {
             checks.extend(helpers::all(&settings, target)?);
             checks.push(oddities::about(&settings, target)?);

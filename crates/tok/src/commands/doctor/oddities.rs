@@ -1,20 +1,19 @@
 //! What gets between git and its helper, or between tok and its server.
 
 use super::finding::{Check, Finding};
+use crate::commands::git::answerer::unplaced_token;
 use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
-use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::quoted;
 
 /// Variables.
-pub(super) fn of_the_environment(context: &Context) -> Vec<Check> {
+pub(super) fn of_the_environment() -> Vec<Check> {
     let given = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let mut findings = Vec::new();
-    if context.named().token.is_some() && context.named().server.is_none() {
-        let why =
-            "git's helper uses the token only for the server that TOK_SERVER names, and leaves logins aside meanwhile";
-        findings.push(Finding::warning("TOK_TOKEN is set without TOK_SERVER", why).fix("unset TOK_TOKEN"));
+    if let Some(what) = unplaced_token() {
+        let why = "git's helper uses the token only for the server that TOK_SERVER names, and answers nothing at all meanwhile: no login and no socket takes the token's place";
+        findings.push(Finding::error(what, why).fix("unset TOK_TOKEN"));
     }
     if given("GIT_SSL_NO_VERIFY") {
         let why = "git then speaks to whoever is on the way, and gives them tokens";

@@ -1,8 +1,11 @@
 //! The remotes of the repository one is in.
 
+use tok_model::url::{Origin, Scheme};
+
 use super::finding::{Check, Finding};
 use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
+use crate::context::Context;
 use crate::output::quoted;
 
 /// A remote's URL, and the command that replaces it.
@@ -14,15 +17,44 @@ struct Remote<'a> {
     several: bool,
 }
 
+/// The servers that a remote or a target names by http, and that speak TLS there.
+pub(super) async fn that_speak_tls(context: &Context, settings: &Settings, targets: &[Target]) -> Vec<Origin> {
+    let named = remotes(settings).into_iter().map(|remote| remote.target.server);
+    let mut plain: Vec<Origin> = named.chain(targets.iter().map(|target| target.server.clone())).collect();
+    plain.retain(|server| server.scheme() == Scheme::Http && server.acceptable());
+    plain.sort_by_key(ToString::to_string);
+    plain.dedup();
+    let mut speaking = Vec::new();
+    for server in plain {
+        let answer = match context.server(&server, None).await {
+            Ok(mut client) => client.whoami().await.err(),
+            Err(_) => None,
+        };
+        if answer.is_some_and(|fault| fault.is_plain_where_tls_is()) {
+            speaking.push(server);
+        }
+    }
+    speaking
+}
+
+/// The same server, by the address that it has.
+pub(super) fn over_tls(target: Target, tls: &[Origin]) -> Target {
+    let secure = target.server.to_string().replacen("http://", "https://", 1).parse();
+    match secure {
+        Ok(server) if tls.contains(&target.server) => Target { server, ..target },
+        _ => target,
+    }
+}
+
 /// Passwords and tokens in URLs.
-pub(super) fn passwords(settings: &Settings, targets: &[Target]) -> Check {
+pub(super) fn passwords(settings: &Settings, targets: &[Target], tls: &[Origin]) -> Check {
     let mut findings: Vec<_> = remotes(settings)
         .into_iter()
         .filter(|remote| remote.target.password)
         .map(|remote| {
             let what = format!("the URL of the remote {} has a password or a token in it", remote.name);
             let why = "it stands in plain text in .git/config, goes wherever that is copied, and is used instead of a fresh token; revoke it as well";
-            Finding::error(what, why).fix(remote.set(&remote.target.plain()))
+            Finding::error(what, why).fix(remote.set(&over_tls(remote.target.clone(), tls).plain()))
         })
         .collect();
     for target in targets.iter().filter(|target| target.password && target.remote.is_none()) {
@@ -34,7 +66,7 @@ pub(super) fn passwords(settings: &Settings, targets: &[Target]) -> Check {
 }
 
 /// Remotes over http.
-pub(super) fn in_the_clear(settings: &Settings, targets: &[Target]) -> Check {
+pub(super) fn in_the_clear(settings: &Settings, targets: &[Target], tls: &[Origin]) -> Check {
     let mut findings: Vec<_> = remotes(settings)
         .into_iter()
         .filter(|remote| !remote.target.server.acceptable())
@@ -44,6 +76,11 @@ pub(super) fn in_the_clear(settings: &Settings, targets: &[Target]) -> Check {
             Finding::error(what, why).fix(remote.set(&remote.target.url().replacen("http://", "https://", 1)))
         })
         .collect();
+    for remote in remotes(settings).into_iter().filter(|remote| tls.contains(&remote.target.server)) {
+        let what = format!("the remote {} is http, and {} speaks TLS", remote.name, remote.target.server.host());
+        let why = "no request gets through: the server takes no plain HTTP there";
+        findings.push(Finding::error(what, why).fix(remote.set(&over_tls(remote.target.clone(), tls).plain())));
+    }
     for target in targets.iter().filter(|target| !target.server.acceptable() && target.remote.is_none()) {
         let what = format!("{} is spoken to in the clear", target.server);
         let why = "whoever is on the way reads every token; tok gives it none";

@@ -1,12 +1,15 @@
 //! Whether somebody would answer, and whether their session is good.
 
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
 use chrono::TimeDelta;
 use tok_api::fault::FaultCode;
 
 use super::finding::{Check, Class, Finding};
 use super::remotes;
 use crate::commands::git::answerer::Answerer;
-use crate::commands::git::chain::Chain;
+use crate::commands::git::chain::{Chain, option};
 use crate::commands::git::settings::Settings;
 use crate::commands::git::target::Target;
 use crate::context::Context;
@@ -35,9 +38,14 @@ pub(super) async fn check(
     let (detail, finding) = match &answerer {
         Answerer::Token(_) => ("the token in TOK_TOKEN".to_owned(), None),
         Answerer::Agent(login, rule) => (format!("{login}: {}", rule.as_str()), soon_over(login, context)),
-        Answerer::Socket(socket) | Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
+        Answerer::Socket(socket) => {
+            let named = helper.as_deref().is_some_and(|helper| option(helper, "--socket").is_some());
+            (format!("the daemon at {}", socket.display()), gone(socket, named.then_some(target)))
+        }
+        Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
         Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence))),
         Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
+        Answerer::Unplaced(what) => (String::new(), Some(unplaced(what, target))),
         Answerer::Nobody => (String::new(), Some(nobody(target))),
     };
     if finding.is_some() || !reached {
@@ -82,6 +90,28 @@ fn soon_over(login: &Login, context: &Context) -> Option<Finding> {
         let what = format!("the session of {login} ends {}", when(end, context.now));
         Finding::warning(what, "then git asks for a login in the middle of something").fix(login.login_command())
     })
+}
+
+/// Nobody listens at a socket that git's configuration for this target names, or else `TOK_SOCKET`.
+fn gone(socket: &Path, set_up_for: Option<&Target>) -> Option<Finding> {
+    let why = UnixStream::connect(socket).err()?;
+    let (by, fix) = match set_up_for {
+        Some(target) => ("git is set up to ask", format!("tok git setup {}", target.server)),
+        None => ("TOK_SOCKET names", start(socket).to_owned()),
+    };
+    let what = format!("nobody answers at {}, which {by}: {why}", socket.display());
+    let why = format!("no other is asked then; start tokd there (`{}`), if that is where it was", start(socket));
+    Some(Finding::error(what, why).class(Class::Unreachable).fix(fix))
+}
+
+/// The command that starts the daemon that listens there.
+pub(super) fn start(socket: &Path) -> &'static str {
+    if socket.starts_with("/run") { "sudo systemctl start tokd" } else { "tokd dev" }
+}
+
+fn unplaced(what: &str, target: &Target) -> Finding {
+    let finding = Finding::error(what, "git's helper answers nothing then, and no login takes the token's place");
+    finding.class(Class::NotLoggedIn).fix(format!("export TOK_SERVER={}", target.server))
 }
 
 fn nobody(target: &Target) -> Finding {

@@ -2,22 +2,34 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use secrecy::SecretString;
+use tok_api::client::agent::AgentClient;
 use tok_api::client::{Caller, Client};
+use tok_api::convert::Explanation;
 use tok_api::endpoint::Surroundings;
+use tok_model::clock::Timestamp;
 use tok_model::url::Origin;
 
 use super::chain::option;
 use super::target::Target;
+use crate::agent::place;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Absence, Choice, Login, Logins, Profile, Rule};
+
+/// No git token is minted with less left (see tokd).
+const LEAST_LEFT: TimeDelta = TimeDelta::seconds(60);
+/// The rules that say that a session is over.
+const ENDED: [&str; 7] = ["no_credential", "unknown_token", "expired", "revoked", "idle", "rotated", "used_up"];
 
 /// Who answers.
 #[derive(Debug)]
 pub(in crate::commands) enum Answerer {
     /// The token in `TOK_TOKEN`, which `TOK_SERVER` says is for this server.
     Token(SecretString),
+    /// Nobody: there is a token in `TOK_TOKEN`, and nothing says for which server. With what is wrong.
+    Unplaced(&'static str),
     /// Whoever listens at a socket that is named, by the helper's own option or by `TOK_SOCKET`.
     Socket(PathBuf),
     /// The agent, with this login.
@@ -40,6 +52,9 @@ impl Answerer {
         helper: Option<&str>,
     ) -> Result<Self, Failure> {
         let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(what) = unplaced_token() {
+            return Ok(Self::Unplaced(what));
+        }
         if let (Some(token), Some(server)) = (&context.named().token, &context.named().server)
             && *server == target.server
         {
@@ -73,7 +88,7 @@ impl Answerer {
             Self::Socket(_) => "socket",
             Self::Agent(..) | Self::NoLogin(_) | Self::Ambiguous(_) => "agent",
             Self::Daemon(_) => "daemon",
-            Self::Nobody => "nobody",
+            Self::Unplaced(_) | Self::Nobody => "nobody",
         }
     }
 
@@ -82,6 +97,42 @@ impl Answerer {
         match self {
             Self::Agent(login, rule) => Some((login, *rule)),
             _ => None,
+        }
+    }
+
+    /// Fails if whoever is asked has nothing to say to anybody now.
+    pub(in crate::commands) async fn must_answer(&self) -> Result<(), Failure> {
+        if matches!(self, Self::Agent(..))
+            && let Ok(socket) = place::socket()
+            && let Ok(mut agent) = AgentClient::connect(&socket).await
+            && agent.status().await.is_ok_and(|status| status.locked)
+        {
+            return Err(Failure::not_logged_in("the agent is locked, and answers nobody").hint("`tok agent unlock`"));
+        }
+        Ok(())
+    }
+
+    /// What the server says of a token, turned into what git is told: a session may be good, and too short to mint from.
+    pub(in crate::commands) fn as_the_helper_says(&self, said: Explanation, now: Timestamp) -> Explanation {
+        if matches!(self, Self::Token(_)) {
+            return said;
+        }
+        let again = self.login().map(|(login, _)| login.login_command());
+        let end = said.token.as_ref().and_then(|token| token.expires_at);
+        if said.allowed && end.is_some_and(|end| end - now < LEAST_LEFT) {
+            return Explanation {
+                allowed: false,
+                rule: "expires_soon".to_owned(),
+                reason: "the session ends within a minute, too soon to mint from".to_owned(),
+                hint: again.or(said.hint),
+                ..said
+            };
+        }
+        match again {
+            Some(again) if !said.allowed && ENDED.contains(&said.rule.as_str()) => {
+                Explanation { hint: Some(again), ..said }
+            }
+            _ => said,
         }
     }
 
@@ -104,9 +155,25 @@ impl Answerer {
                 let (what, hint) = Choice::ambiguous(&several);
                 Err(Failure::ambiguous(what, Vec::new()).hint(hint))
             }
+            Self::Unplaced(what) => Err(Failure::not_logged_in(format!(
+                "{what}, so git's helper answers nothing, with the token or without"
+            ))
+            .hint(format!("set TOK_SERVER={server} if the token is for it, or unset TOK_TOKEN"))),
             Self::Nobody => Err(Failure::not_logged_in(format!("nobody answers git for {server}"))
                 .hint(format!("`tok login {server}`, or in a CI job TOK_TOKEN with TOK_SERVER={server}"))),
         }
+    }
+}
+
+/// What is wrong, if there is a token in `TOK_TOKEN` and the variables do not say for which server: the helper, which knows
+/// nothing else, then answers nothing.
+pub(in crate::commands) fn unplaced_token() -> Option<&'static str> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    given("TOK_TOKEN")?;
+    match given("TOK_SERVER").map(|server| server.to_str().and_then(|url| Origin::parse(url).ok())) {
+        None => Some("TOK_TOKEN is set without TOK_SERVER"),
+        Some(None) => Some("TOK_TOKEN is set, and TOK_SERVER is not https://host[:port]"),
+        Some(Some(_)) => None,
     }
 }
 

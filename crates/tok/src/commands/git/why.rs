@@ -26,7 +26,8 @@ const SHOWN: usize = 4;
 /// Say who would answer git for a URL, which rule decides, and what git would get
 ///
 /// Nothing is minted and nothing is changed; the secret in the answer is masked. With `--mint` the helper is asked as git
-/// asks it, so that what is shown, still masked, is what git gets. Exit code 0 means allowed, 3 that nobody answers, 4 denied.
+/// asks it, so that what is shown, still masked, is what git gets. Exit code 0 means allowed, 3 that git gets no answer of
+/// tok's, as when it does not ask tok or the agent is locked, 4 denied. Whether the repository exists is not looked at.
 ///
 /// Examples:
 ///
@@ -54,6 +55,8 @@ struct Report {
     right: &'static str,
     /// The helpers that git asks, in order.
     helpers: Vec<String>,
+    /// Those that are asked before tok's; what one of them has is used, and tok is not asked.
+    asked_first: Vec<String>,
     /// `token`, `socket`, `agent` or `daemon`.
     answered_by: &'static str,
     login: Option<LoginRecord>,
@@ -82,14 +85,11 @@ impl WhyArgs {
         };
         let settings = Settings::read(&git)?;
         let chain = Chain::of(&settings, &target.url())?;
-        if chain.ours().is_none() {
-            context.out.note(&format!(
-                "warning: git does not ask tok for {}: tok git setup {}\n",
-                target.server, target.server
-            ));
-        }
-        let helper = chain.ours().map(|entry| entry.value.clone());
-        let answerer = Answerer::find(context, &target, helper.as_deref()).await?;
+        let Some(helper) = chain.ours().map(|entry| entry.value.clone()) else {
+            return Err(not_asked(&chain, &target));
+        };
+        let answerer = Answerer::find(context, &target, Some(&helper)).await?;
+        answerer.must_answer().await?;
         let right = if self.push { RepoRight::Write } else { RepoRight::Read };
         let ask = ExplainAsk { repository: Some((repository.clone(), right)), ..ExplainAsk::default() };
         let said = answerer.client(context, &target.server).await?.explain(ask).await;
@@ -97,15 +97,17 @@ impl WhyArgs {
             let again = answerer.login().map(|(login, _)| format!("`{}`", login.login_command())).unwrap_or_default();
             Failure::from(fault).hint_if_not_logged_in(&again)
         })?;
+        let said = answerer.as_the_helper_says(said, context.now);
         let answer = match (said.allowed, self.mint) {
             (false, _) => Vec::new(),
-            (true, true) => ask_helper(&target, helper.as_deref().unwrap_or("tok"), self.push)?,
+            (true, true) => ask_helper(&target, &helper, self.push)?,
             (true, false) => expected(&answerer, &target, &said, knows_bearer(&git)?),
         };
         let report = Report {
             url: target.url(),
             repository: repository.to_string(),
             right: if self.push { "write" } else { "read" },
+            asked_first: chain.before_ours().map(|entry| entry.value.clone()).collect(),
             helpers: chain.helpers().iter().map(|entry| entry.value.clone()).collect(),
             answered_by: answerer.word(),
             login: answerer.login().map(|(login, _)| LoginRecord::new(login, context.now)),
@@ -121,6 +123,17 @@ impl WhyArgs {
         context.out.show(&report, || text(&report, &answerer))?;
         if report.allowed { Ok(()) } else { Err(Failure::Silent(Exit::NotAllowed)) }
     }
+}
+
+/// Git goes to others, or to nobody, whoever is known here.
+fn not_asked(chain: &Chain, target: &Target) -> Failure {
+    let others: Vec<_> = chain.helpers().iter().map(|entry| entry.value.as_str()).collect();
+    let others = if others.is_empty() { "nobody".to_owned() } else { others.join(", ") };
+    let server = &target.server;
+    Failure::not_logged_in(format!(
+        "git does not ask tok for {server}, so nothing of tok's is answered; it asks {others}"
+    ))
+    .hint(format!("if it is a server of tok's: tok git setup {server}"))
 }
 
 /// Whether git takes a token as it is (2.46), or as a password only.
@@ -214,16 +227,23 @@ fn text(report: &Report, answerer: &Answerer) -> String {
         Answerer::Agent(login, rule) => format!("the agent, with the login of {login}: {}", rule.as_str()),
         Answerer::Socket(socket) => format!("whoever listens at {}", socket.display()),
         Answerer::Daemon(socket) => format!("the daemon of this machine, at {}", socket.display()),
-        Answerer::NoLogin(_) | Answerer::Ambiguous(_) | Answerer::Nobody => "nobody".to_owned(),
+        Answerer::Unplaced(_) | Answerer::NoLogin(_) | Answerer::Ambiguous(_) | Answerer::Nobody => "nobody".to_owned(),
     };
     let helpers = if report.helpers.is_empty() { "nobody".to_owned() } else { report.helpers.join(", ") };
+    let first = match report.asked_first.as_slice() {
+        [] => String::new(),
+        first => format!("{}; what it has is used, and tok is not asked then", safe(&first.join(", "))),
+    };
+    let unseen = if report.allowed { "whether there is such a repository" } else { "" };
     let mut text = facts(&[
         ("URL", safe(&report.url)),
         ("Git asks", safe(&helpers)),
+        ("Asked first", first),
         ("Answered by", safe(&by)),
         ("Wanted", format!("{} {}", report.right, safe(&report.repository))),
         ("Verdict", format!("{}: {}", if report.allowed { "allowed" } else { "denied" }, safe(&report.reason))),
         ("Rule", safe(&report.rule)),
+        ("Not looked at", unseen.to_owned()),
         ("Try", report.hint.as_deref().map(safe).unwrap_or_default()),
     ]);
     if !report.answer.is_empty() {

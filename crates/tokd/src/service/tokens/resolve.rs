@@ -86,8 +86,12 @@ impl Service {
         }
         match found.pop().map(|(permit, mut tokens)| (permit, tokens.pop())) {
             Some((permit, Some(token))) => Ok((permit, self.dated(token))),
-            _ => Err(Fault::new(FaultCode::NotFound, "no token of yours matches that")
-                .hint("`tok token list` shows IDs and prefixes; managers see everybody's with --all-users")),
+            _ => Err(Fault::new(FaultCode::NotFound, "no token of yours matches that").hint(match &reference {
+                Reference::Name(name) if name.len() < 4 => {
+                    "of an ID it takes 4 or more characters; `tok token list` shows IDs and prefixes"
+                }
+                _ => "`tok token list` shows IDs and prefixes; managers see everybody's with --all-users",
+            })),
         }
     }
 
