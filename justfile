@@ -55,7 +55,7 @@ helper *ARGS:
 
 # Measure against the baselines, say which numbers miss their goal, and write bench/latest.json; ARGS are rows, such as 4
 bench *ARGS: helper
-    cargo build --release --locked --package tokd --package tok
+    cargo build --release --locked --package tokd --package tok --package git-credential-tok
     cargo build --release --locked --package tok-tests --bins
     "${CARGO_TARGET_DIR:-target}"/release/bench --helper "${CARGO_TARGET_DIR:-target}"/helper/git-credential-tok "$@"
 
