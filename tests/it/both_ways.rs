@@ -368,7 +368,9 @@ fn masked(environment: &Environment, finished: &Finished, kept: &HashMap<String,
         Err(_) => finished.text().to_owned(),
     };
     let said = format!("exit code {:?}\n{stdout}\n{}", finished.code, finished.complaint());
-    let said: Vec<String> = normalise(&said, &names).lines().map(flat).collect();
+    // Of a last use that was not written down yet there is nothing to say.
+    let of_a_use = |line: &&str| !["Used with", "Used for"].iter().any(|name| line.trim().starts_with(name));
+    let said: Vec<String> = normalise(&said, &names).lines().filter(of_a_use).map(flat).collect();
     said.join("\n")
 }
 
