@@ -76,6 +76,10 @@ pub(super) fn random(text: Option<&str>, sha256: Option<&str>, prefix: &str) -> 
             if TokenKind::every().any(|kind| text.starts_with(kind.prefix())) {
                 return Err("its text is a tok token's; those are made, not brought in".to_owned());
             }
+            // What a list shows of a token, which everybody who may see the list knows.
+            if text.contains('…') || text.contains("...") {
+                return Err("its text is cut short with an ellipsis, as lists show it: give the whole token".to_owned());
+            }
             if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err("its text has characters in it that no token has".to_owned());
             }

@@ -55,9 +55,6 @@ pub(super) fn judge(secret: Secret, about: &[String], pepper: &Pepper) -> Result
             "its hash is that of nothing, of its name, or of a password that is tried first; make a new token instead"
                 .to_owned(),
         ),
-        Secret::Random { text: Some(text), .. } if is_cut_short(&text) => {
-            Err("its text is cut short with an ellipsis, as lists show it: give the whole token".to_owned())
-        }
         Secret::Random { text: Some(text), .. } if !is_random(&text, about) => {
             // A prefix that everybody knows makes nothing stronger.
             match strength::check(body(text.expose_secret()), about) {
@@ -69,12 +66,6 @@ pub(super) fn judge(secret: Secret, about: &[String], pepper: &Pepper) -> Result
         }
         other => Ok(other),
     }
-}
-
-/// Whether it is what a list shows of a token, which everybody who may see the list knows.
-fn is_cut_short(text: &SecretString) -> bool {
-    let text = text.expose_secret();
-    text.contains('…') || text.contains("...")
 }
 
 /// Whether a text is beyond guessing even by whoever has no name to it.
