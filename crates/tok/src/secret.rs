@@ -98,12 +98,13 @@ fn read_at_most(from: impl Read, what: &str, place: &str, most: u64) -> Result<S
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use secrecy::ExposeSecret as _;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn said(secret: Result<SecretString, Failure>) -> String {
+    /// The secret, or what is said of it.
+    pub(crate) fn said(secret: Result<SecretString, Failure>) -> String {
         match secret {
             Ok(secret) => secret.expose_secret().to_owned(),
             Err(failure) => format!("{failure:?}"),

@@ -117,13 +117,7 @@ impl Drop for Quiet {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn said(secret: Result<SecretString, Failure>) -> String {
-        match secret {
-            Ok(secret) => secret.expose_secret().to_owned(),
-            Err(failure) => format!("{failure:?}"),
-        }
-    }
+    use crate::secret::tests::said;
 
     #[test]
     fn keys_make_a_line() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::decide::{Bearer, Caller, Need, OwnerNow, Refusal, Rule, decide};
+use tok_model::decide::{Bearer, Caller, Need, OwnerNow, decide};
 use tok_model::id::TokenId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -84,36 +84,19 @@ impl Service {
 
     /// Whether what a caller presented is still good, as of now. Changes nothing, and counts as no use.
     async fn still_good(&self, caller: &Caller) -> Result<(), Fault> {
-        let (token, user) = (caller.token().map(|token| token.id), caller.user().map(|user| user.id));
-        let (stored, user) = self
-            .run(move |store| {
-                store.read(|tx| {
-                    let stored = match token {
-                        Some(id) => tok_store::tokens::by_stored_id(tx, id)?,
-                        None => None,
-                    };
-                    let user = match user {
-                        Some(id) => tok_store::users::now(tx, id)?,
-                        None => None,
-                    };
-                    Ok((stored, user))
-                })
-            })
-            .await?;
         let good =
             |caller: &Caller| decide(caller, Need::Identity, self.now()).map(drop).map_err(IntoFault::into_fault);
-        match stored {
-            Some(stored) => good(&Caller {
-                bearer: Bearer::Token(Arc::new(self.dated(stored.token))),
-                owner: stored.owner,
-                source: caller.source.clone(),
-            })?,
-            None if token.is_some() => return Err(Refusal::from(Rule::UnknownToken).into_fault()),
-            None => {}
+        let presented = match &caller.bearer {
+            Bearer::Acting { by } => Caller { bearer: (**by).clone(), ..caller.clone() },
+            _ => caller.clone(),
+        };
+        if presented.token().is_some() {
+            good(&self.as_of_now(&presented).await?)?;
         }
-        match (&caller.bearer, &caller.owner) {
-            (Bearer::Token(_), _) | (_, OwnerNow::Nobody | OwnerNow::Workspace { .. }) => Ok(()),
-            (_, OwnerNow::User(_)) => {
+        match (&caller.bearer, caller.user().map(|user| user.id)) {
+            (Bearer::Token(_), _) | (_, None) => Ok(()),
+            (_, Some(user)) => {
+                let user = self.run(move |store| store.read(|tx| tok_store::users::now(tx, user))).await?;
                 let owner = user.map_or(OwnerNow::Nobody, |user| OwnerNow::User(Arc::new(user)));
                 good(&Caller { owner, ..caller.clone() })
             }
