@@ -94,13 +94,16 @@ fn a_push_whose_token_is_revoked_before_its_last_byte_does_not_land() {
     assert!(!answer.contains("ok refs/heads/late"), "{answer}");
     assert_eq!(branches(&environment), "main\n");
 
-    // The same of whoever was put out of the workspace.
-    let token = environment.token("bob", &["--scopes", "repo:write"]);
-    let held = Held::begin(&environment, &work, "later", &token);
-    environment.tok(&["workspace", "member", "remove", "acme", "bob"]).ok();
-    let answer = held.end();
-    assert!(!answer.contains("ok refs/heads/later"), "{answer}");
-    assert_eq!(branches(&environment), "main\n");
+    // The same of whoever was put out of the workspace, also with the last use of a token.
+    for (branch, more) in [("later", &[][..]), ("latest", &["--max-uses", "1"])] {
+        let token = environment.token("bob", &[&["--scopes", "repo:write"], more].concat());
+        let held = Held::begin(&environment, &work, branch, &token);
+        environment.tok(&["workspace", "member", "remove", "acme", "bob"]).ok();
+        let answer = held.end();
+        assert!(!answer.contains(&format!("ok refs/heads/{branch}")), "{answer}");
+        assert_eq!(branches(&environment), "main\n");
+        environment.tok(&["workspace", "member", "add", "acme", "bob", "--role", "writer"]).ok();
+    }
 }
 
 #[test]

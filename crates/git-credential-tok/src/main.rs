@@ -67,8 +67,7 @@ fn relay(call: &Call) -> Result<(), Trouble> {
     let acting_as = environment::acting_as()?;
     let hint = match call.operation {
         Operation::Get if !request.wwwauth().is_empty() => None,
-        Operation::Get if call.push || environment::pushes() => Some(Hint::Push),
-        Operation::Get => ancestors::hint(),
+        Operation::Get => ancestors::hint().or_else(|| (call.push || environment::pushes()).then_some(Hint::Push)),
         _ => None,
     };
     let message = RelayRequest::new(call.operation, request)

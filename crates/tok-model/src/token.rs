@@ -190,7 +190,16 @@ pub struct Token {
     pub unreadable: Option<String>,
 }
 
+/// What ends a token whose uses are all made.
+pub const USED_UP: &str = "used up";
+
 impl Token {
+    /// Whether it ended with the last use that it had, and not by anybody's act.
+    pub fn is_used_up(&self) -> bool {
+        let ended = matches!(&self.state, TokenState::Revoked { reason: Some(why), .. } if why == USED_UP);
+        ended && self.use_limit.is_some_and(|limit| limit.so_far >= limit.most)
+    }
+
     /// Its kind.
     pub fn kind(&self) -> TokenKind {
         self.grant.kind()

@@ -42,7 +42,7 @@ pub use restore::{Restored, UNDO_WINDOW, came_back, restorable, restore};
 pub(crate) use revoke::end_all_of;
 pub use revoke::{EndedMany, Revoked, Selection, revoke, revoke_selected, selected};
 pub use rotate::{FirstUse, Rotated, first_use, reuse, rotate};
-pub use uses::{Counted, USED_UP, count_use};
+pub use uses::{Counted, count_use};
 
 use crate::error::StoreError;
 use crate::schema::{last_uses, tokens, users, workspaces};

@@ -4,15 +4,12 @@ use diesel::prelude::*;
 use tok_model::audit::{Action, Actor, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::id::TokenId;
-use tok_model::token::Token;
+use tok_model::token::{Token, USED_UP};
 
 use super::{as_kept, end_descendants};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::WriteTx;
-
-/// What ends a token whose uses are all made.
-pub const USED_UP: &str = "used up";
 
 /// What a count came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

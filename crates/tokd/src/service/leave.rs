@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::clock::Timestamp;
-use tok_model::decide::{Caller, Need, Permit, decide};
-use tok_model::token::TokenState;
-use tok_store::tokens::USED_UP;
+use tok_model::decide::{Bearer, Caller, Need, Permit, decide};
+use tok_model::token::{Token, TokenState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -64,12 +63,13 @@ impl Leave {
     }
 
     async fn look(&self) -> Result<(), Fault> {
-        let caller = self.service.as_of_now(&self.caller).await?;
-        // The use that is under way may have been the last one there was.
-        let used_up =
-            |state: &TokenState| matches!(state, TokenState::Revoked { reason: Some(why), .. } if why == USED_UP);
-        if caller.token().is_some_and(|token| used_up(&token.state)) {
-            return Ok(());
+        let mut caller = self.service.as_of_now(&self.caller).await?;
+        // The use that is under way may have been the last one there was: that it ended with it takes nothing from it.
+        if let Bearer::Token(token) = &caller.bearer
+            && token.is_used_up()
+        {
+            let live = Token { state: TokenState::Live, use_limit: None, ..Token::clone(token) };
+            caller.bearer = Bearer::Token(Arc::new(live));
         }
         decide(&caller, self.need.clone(), self.began).map(drop).map_err(IntoFault::into_fault)
     }

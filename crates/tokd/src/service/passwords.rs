@@ -13,6 +13,7 @@ use tok_store::StoreError;
 
 use super::Service;
 use super::identity::user_record;
+use super::sessions::throttled;
 use crate::fault::IntoFault;
 
 impl Service {
@@ -129,8 +130,9 @@ impl Service {
         };
         // Whoever has somebody's session must not find their password with it by trying.
         match self.tried(&caller.source, name, current).await? {
-            Some(_) => Ok(()),
-            None => Err(Fault {
+            Ok(_) => Ok(()),
+            Err(Some(wait)) => Err(throttled(wait)),
+            Err(None) => Err(Fault {
                 field: Some("current".to_owned()),
                 ..Fault::new(FaultCode::Forbidden, "that is not your password until now")
             }

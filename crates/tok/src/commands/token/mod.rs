@@ -98,7 +98,6 @@ fn reach(token: &TokenRecord) -> (&'static str, String) {
     }
 }
 
-/// How its secret came to be, if not in the usual way.
 /// Says of a chosen secret, which is presented with its token's name, that the name is another one now.
 fn note_login_name(context: &Context, before: &TokenRecord, after: &TokenRecord) {
     if before.name != after.name && after.secret_form == SecretForm::Chosen {
@@ -111,6 +110,7 @@ fn note_login_name(context: &Context, before: &TokenRecord, after: &TokenRecord)
     }
 }
 
+/// How its secret came to be, if not in the usual way.
 fn secret_form(token: &TokenRecord) -> String {
     match (token.secret_form, &token.imported_from) {
         (_, Some(system)) => format!("imported from {}", safe(system)),

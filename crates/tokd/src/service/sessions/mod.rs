@@ -22,6 +22,7 @@ use tok_model::unseen;
 
 pub use self::browser::BrowserSession;
 pub(super) use self::device::DeviceLogins;
+pub(super) use self::password::throttled;
 pub(super) use self::watch::Watchers;
 pub use self::watch::Watching;
 use super::{Service, rng};

@@ -29,30 +29,28 @@ impl Service {
         name: &UserName,
         password: SecretString,
     ) -> Result<UserNow, Fault> {
-        if let Some(user) = self.tried(source, name, password).await? {
-            return Ok(user);
+        match self.tried(source, name, password).await? {
+            Ok(user) => Ok(user),
+            Err(wait) => {
+                // Also of the guess with which there were too many.
+                self.note_wrong_password(source, name).await?;
+                Err(wait.map_or_else(wrong, throttled))
+            }
         }
-        self.note_wrong_password(source, name).await?;
-        Err(wrong())
     }
 
-    /// The same; nobody if it is not their password.
+    /// The same, which writes nothing down. It is not their password: how long to wait, if there were too many guesses now.
     pub(in crate::service) async fn tried(
         &self,
         source: &Source,
         name: &UserName,
         password: SecretString,
-    ) -> Result<Option<UserNow>, Fault> {
+    ) -> Result<Result<UserNow, Option<u32>>, Fault> {
         self.has_a_try_left(source)?;
         let known = self.verify_password(name, password).await.map_err(IntoFault::into_fault)?;
         // Again, for those that came together: the right one among them must not be told from the others.
         self.has_a_try_left(source)?;
-        if known.is_none()
-            && let Some(wait) = self.failures.note(source, Instant::now())
-        {
-            return Err(throttled(wait));
-        }
-        Ok(known)
+        Ok(known.ok_or_else(|| self.failures.note(source, Instant::now())))
     }
 
     /// Refuses whoever guessed too often.
@@ -73,7 +71,7 @@ impl Service {
     }
 }
 
-pub(super) fn throttled(wait: u32) -> Fault {
+pub(in crate::service) fn throttled(wait: u32) -> Fault {
     Refusal::from(Rule::Throttled(wait)).into_fault()
 }
 
