@@ -23,5 +23,8 @@ pub use memory::Memory;
 pub use relay::{Hint, LARGEST_ANSWER, Operation, RELAY_MARK, RelayRequest};
 pub use request::{Capabilities, CredentialRequest};
 
+/// A git token is answered, and made, with this much left or not at all: no clone starts with a token about to end.
+pub const LEAST_LEFT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+
 /// What every `state[]` value of ours begins with; others belong to other helpers.
 pub const STATE_PREFIX: &str = "tok:";

@@ -16,8 +16,8 @@ use tok_model::name::RepoPath;
 
 use super::clock::Moment;
 
-/// An answer must have this much left, so that no clone starts with a token about to end.
-const LEAST_LEFT: Duration = Duration::from_secs(60);
+/// The same, as a length of time.
+const LEAST_LEFT: Duration = Duration::from_secs(tok_model::credential::LEAST_LEFT.num_seconds().unsigned_abs());
 /// And so much more if the server's clock is not known: it may differ by that.
 const UNKNOWN_SKEW: Duration = Duration::from_secs(30);
 /// The server says its time in whole seconds, rounded down.

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::TimeDelta;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, Source};
 use tok_model::clock::Timestamp;
+use tok_model::credential::LEAST_LEFT;
 use tok_model::decide::{Bearer, Caller, Class, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
@@ -23,8 +23,6 @@ use super::{Service, rng};
 use crate::door::gateway::repositories::Created;
 use crate::fault::IntoFault;
 
-/// An answer must have this much left, so that no clone starts with a token about to end.
-const LEAST_LEFT: TimeDelta = TimeDelta::seconds(60);
 /// Entries of the cache beyond which those that ended are swept out.
 const SWEEP_ABOVE: usize = 1000;
 
@@ -177,13 +175,13 @@ impl Service {
     /// Drops a kept token that git says was refused. Revokes nothing: a 401 has other causes, too.
     pub fn drop_git_token(&self, text: &Plaintext) {
         let digest = text.digest(self.peppers.current());
-        self.drop_kept(|token| token.digest == digest);
+        self.drop_kept(|_| true, |token| token.digest == digest);
     }
 
-    fn drop_kept(&self, which: impl Fn(&GitToken) -> bool) {
+    /// Drops what is kept of these keys, if it is this token.
+    fn drop_kept(&self, of: impl Fn(&Key) -> bool, which: impl Fn(&GitToken) -> bool) {
         let slots = self.minted.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots: Vec<Slot> = slots.by_key.values().cloned().collect();
-        for slot in slots {
+        for (_, slot) in slots.by_key.iter().filter(|(key, _)| of(key)) {
             if let Ok(mut held) = slot.try_lock()
                 && held.as_ref().is_some_and(|(token, _)| which(token))
             {
@@ -308,7 +306,7 @@ impl Service {
                 if refusal.class() == Class::Unauthenticated
                     && let Some(dead) = caller.token().filter(|token| token.kind() == TokenKind::Git)
                 {
-                    self.drop_kept(|token| token.id == dead.id);
+                    self.drop_kept(|key| key.repo == *repo && key.owner == dead.owner, |token| token.id == dead.id);
                 }
             }
         }

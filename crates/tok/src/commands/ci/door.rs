@@ -11,7 +11,7 @@ use tok_api::convert::{Exchange, ExchangedToken};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::local::helper::{Bytes, printed};
 use tok_model::clock::Timestamp;
-use tok_model::credential::{Answer, CredentialRequest, Given, Operation, RelayRequest, Wish};
+use tok_model::credential::{Answer, CredentialRequest, Given, LEAST_LEFT, Operation, RelayRequest, Wish};
 use tok_model::kind::Permission;
 use tok_model::name::RepoPath;
 use tok_model::url::Origin;
@@ -20,8 +20,6 @@ use tokio::sync::Mutex;
 use super::identity::Identity;
 use crate::exit::Failure;
 
-/// A token is not given with less left.
-const LEAST_LEFT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 /// How long git is kept waiting: the runner, and for its first job the server, may have to ask around.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// The user name that git is answered with where the token says all.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use chrono::TimeDelta;
 use secrecy::SecretString;
 use tok_api::client::agent::AgentClient;
 use tok_api::client::{Caller, Client};
 use tok_api::convert::Explanation;
 use tok_api::endpoint::Surroundings;
 use tok_model::clock::Timestamp;
+use tok_model::credential::LEAST_LEFT;
 use tok_model::url::Origin;
 
 use super::chain::option;
@@ -18,8 +18,6 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Absence, Choice, Login, Logins, Profile, Rule};
 
-/// No git token is minted with less left (see tokd).
-const LEAST_LEFT: TimeDelta = TimeDelta::seconds(60);
 /// The rules that say that a session is over.
 const ENDED: [&str; 7] = ["no_credential", "unknown_token", "expired", "revoked", "idle", "rotated", "used_up"];
 
