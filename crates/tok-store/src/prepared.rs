@@ -1,12 +1,12 @@
-//! Statements that are prepared once a connection however many values they are given: many rows as columns, and rows found
-//! by one key or many.
+//! Statements that are prepared once a connection however many values they are given: many rows as columns, rows found by
+//! one key or many, conditions that are written out, and so many rows at most.
 
 use std::marker::PhantomData;
 
 use diesel::expression::{AppearsOnTable, AsExpression, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, Bool, HasSqlType, SingleValue};
 
@@ -109,6 +109,104 @@ where
         out.push_sql(" = ANY(");
         out.push_bind_param::<Array<T>, Vec<V>>(&self.values)?;
         out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// A condition that is written out with values in it: what an index has to be asked in its own words. Diesel prepares
+/// nothing that its own `sql` is a part of.
+pub(crate) struct Written(Vec<Part>);
+
+enum Part {
+    Text(&'static str),
+    Value(Box<dyn QueryFragment<Pg> + Send>),
+}
+
+impl Written {
+    /// What it begins with.
+    pub(crate) fn new(text: &'static str) -> Self {
+        Self(vec![Part::Text(text)])
+    }
+
+    /// With more words.
+    pub(crate) fn text(mut self, text: &'static str) -> Self {
+        self.0.push(Part::Text(text));
+        self
+    }
+
+    /// With a value.
+    pub(crate) fn value<T, V>(mut self, value: V) -> Self
+    where
+        T: diesel::sql_types::SqlType + SingleValue,
+        V: AsExpression<T>,
+        V::Expression: QueryFragment<Pg> + Send + 'static,
+    {
+        self.0.push(Part::Value(Box::new(value.as_expression())));
+        self
+    }
+}
+
+impl Expression for Written {
+    type SqlType = Bool;
+}
+
+impl<G> ValidGrouping<G> for Written {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<Q> AppearsOnTable<Q> for Written {}
+
+impl<Q> SelectableExpression<Q> for Written {}
+
+impl QueryId for Written {
+    type QueryId = ();
+    // Told apart by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Written {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.push_sql(text),
+                Part::Value(value) => value.walk_ast(out.reborrow())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No more than so many rows, the number written out: of a limit that is a value PostgreSQL believes that it lets a tenth
+/// of all rows through, and plans anew each time, for longer than reading a page takes.
+pub(crate) struct AtMost<Q> {
+    query: Q,
+    rows: i64,
+}
+
+impl<Q> AtMost<Q> {
+    /// Of what this query finds. There is a statement for each number, so of numbers there have to be few.
+    pub(crate) fn rows(query: Q, rows: i64) -> Self {
+        Self { query, rows }
+    }
+}
+
+impl<Q: Query> Query for AtMost<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q> RunQueryDsl<PgConnection> for AtMost<Q> {}
+
+impl<Q> QueryId for AtMost<Q> {
+    type QueryId = ();
+    // Told apart by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for AtMost<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        out.push_sql(" LIMIT ");
+        out.push_sql(&self.rows.to_string());
         Ok(())
     }
 }

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use diesel::dsl::{not, sql};
-use diesel::expression::{SqlLiteral, UncheckedBind};
-use diesel::helper_types::AsExprOf;
+use diesel::dsl::not;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::UserId;
@@ -20,6 +18,7 @@ use uuid::Uuid;
 use super::revoke::CUT;
 use super::{OwnedRow, shown, whose, with_owner_names, with_owners};
 use crate::error::StoreError;
+use crate::prepared::{AtMost, Written};
 use crate::schema::{last_uses, tokens};
 use crate::tx::ReadTx;
 
@@ -48,6 +47,17 @@ pub struct Filter {
     /// With this label.
     pub label: Option<Label>,
 }
+
+impl Filter {
+    /// Whether it leaves out only what an index leaves out, so that a page is as many rows of it, whatever the values.
+    fn is_plain(&self) -> bool {
+        let Self { owner: _, kind, standing, never_used, expiring_within, label } = self;
+        kind.is_none() && standing.is_none() && !never_used && expiring_within.is_none() && label.is_none()
+    }
+}
+
+/// What a page and the row behind it are rounded up to where their number is a part of the statement.
+const PAGES: [i64; 6] = [2, 21, 51, 101, 251, 1001];
 
 /// One page, newest first; a row that cannot be understood is there and [says so](Token::unreadable). The second part is where the next page begins, `None` on the last one; it stays right while
 /// tokens come and go, since it is a place in the order and not a count of rows.
@@ -142,37 +152,41 @@ fn rows(
     if let Some(after) = after {
         query = query.filter(beyond(after));
     }
-    Ok(query.order((tokens::created_at.desc(), tokens::id.desc())).limit(limit).load(tx.connection())?)
+    let query = query.order((tokens::created_at.desc(), tokens::id.desc()));
+    if !filter.is_plain() {
+        return Ok(query.limit(limit).load(tx.connection())?);
+    }
+    let some = PAGES.into_iter().find(|rows| *rows >= limit).unwrap_or(limit);
+    let mut found: Vec<OwnedRow> = AtMost::rows(query, some).load(tx.connection())?;
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
 }
 
 /// Further in the order than that row. Compared as one, so that an index finds the place at once.
-fn beyond(after: Cursor) -> SqlLiteral<Bool, UncheckedBind<AtTime, AsExprOf<Uuid, SqlUuid>>> {
-    let begin: AtTime = sql("(tokens.created_at, tokens.id) < (").bind::<Timestamptz, _>(after.at()).sql(", ");
-    begin.bind::<SqlUuid, _>(after.id()).sql(")")
+fn beyond(after: Cursor) -> Written {
+    let begin = Written::new("(tokens.created_at, tokens.id) < (").value::<Timestamptz, _>(after.at());
+    begin.text(", ").value::<SqlUuid, _>(after.id()).text(")")
 }
 
-/// A condition with a moment in it.
-type AtTime = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<Timestamp, Timestamptz>>>;
-
 /// Not a git token. Written out, since that is how the indexes say it.
-fn kept() -> SqlLiteral<Bool> {
-    sql("tokens.kind <> 'git'")
+fn kept() -> Written {
+    Written::new("tokens.kind <> 'git'")
 }
 
 /// With a label at all. Written out, for the same reason.
-fn labelled() -> SqlLiteral<Bool> {
-    sql("tokens.labels <> '{}'")
+fn labelled() -> Written {
+    Written::new("tokens.labels <> '{}'")
 }
 
 /// Ended by somebody: by its own row, by its owner's cut-off, or by its successor.
-fn ended(now: Timestamp) -> AtTime {
-    let condition = sql::<Bool>("(tokens.revoked_at IS NOT NULL OR coalesce(tokens.grace_ends_at <= ");
-    condition.bind::<Timestamptz, _>(now).sql(&format!(", false) OR {CUT})"))
+fn ended(now: Timestamp) -> Written {
+    let condition = Written::new("(tokens.revoked_at IS NOT NULL OR coalesce(tokens.grace_ends_at <= ");
+    condition.value::<Timestamptz, _>(now).text(", false) OR ").text(CUT).text(")")
 }
 
 /// Ran out.
-fn expired(now: Timestamp) -> AtTime {
-    sql::<Bool>("coalesce(tokens.expires_at <= ").bind::<Timestamptz, _>(now).sql(", false)")
+fn expired(now: Timestamp) -> Written {
+    Written::new("coalesce(tokens.expires_at <= ").value::<Timestamptz, _>(now).text(", false)")
 }
 
 /// The most matches that [`find`] returns: enough to show that a prefix is ambiguous.
