@@ -210,3 +210,24 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for AtMost<Q> {
         Ok(())
     }
 }
+
+/// Prepared for its values each time, where they say which of several ways is short.
+pub(crate) struct Anew<Q>(pub(crate) Q);
+
+impl<Q: Query> Query for Anew<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q> RunQueryDsl<PgConnection> for Anew<Q> {}
+
+impl<Q> QueryId for Anew<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Anew<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        self.0.walk_ast(out)
+    }
+}
