@@ -107,6 +107,18 @@ fn a_push_whose_token_is_revoked_before_its_last_byte_does_not_land() {
 }
 
 #[test]
+fn a_push_that_tokd_is_killed_under_leaves_no_git_that_waits_for_the_rest() {
+    let (environment, work) = acme();
+    let token = environment.token("alice", &["--scopes", "repo:write"]);
+    let held = Held::begin(&environment, &work, "late", &token);
+    // Waits until everything that it started has ended, too.
+    environment.kill();
+    held.end();
+    environment.start();
+    assert_eq!(branches(&environment), "main\n");
+}
+
+#[test]
 fn a_push_goes_on_while_others_lose_their_tokens_and_with_the_last_use_of_its_own() {
     let (environment, work) = acme();
     for (branch, more) in [("one", &[][..]), ("two", &["--max-uses", "1"])] {

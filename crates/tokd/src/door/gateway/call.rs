@@ -166,8 +166,6 @@ pub struct GitHeaders {
     pub content_type: Option<String>,
     /// `Content-Encoding`: git compresses requests above a kilobyte.
     pub content_encoding: Option<String>,
-    /// `Content-Length` in bytes; absent for chunked bodies.
-    pub content_length: Option<u64>,
     /// `Git-Protocol`: `version=2` and further `key[=value]`, joined by colons.
     pub git_protocol: Option<String>,
 }
@@ -178,7 +176,6 @@ impl GitHeaders {
         Self {
             content_type: text(headers, &header::CONTENT_TYPE),
             content_encoding: text(headers, &header::CONTENT_ENCODING).map(|encoding| encoding.to_ascii_lowercase()),
-            content_length: text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             git_protocol: text(headers, &HeaderName::from_static("git-protocol")).filter(|value| is_protocol(value)),
         }
     }
@@ -242,18 +239,9 @@ mod tests {
         headers.insert("git-protocol", "version=2:x=$(id)".parse().unwrap());
         headers.insert("content-type", "x".repeat(300).parse().unwrap());
         headers.insert("content-encoding", "GZip".parse().unwrap());
-        headers.insert("content-length", "12".parse().unwrap());
         headers.insert("authorization", "Bearer secret".parse().unwrap());
         let read = GitHeaders::read(&headers);
-        assert_eq!(
-            read,
-            GitHeaders {
-                content_type: None,
-                content_encoding: Some("gzip".into()),
-                content_length: Some(12),
-                git_protocol: None
-            }
-        );
+        assert_eq!(read, GitHeaders { content_type: None, content_encoding: Some("gzip".into()), git_protocol: None });
         headers.insert("git-protocol", "version=2:key=value".parse().unwrap());
         assert_eq!(GitHeaders::read(&headers).git_protocol.as_deref(), Some("version=2:key=value"));
     }

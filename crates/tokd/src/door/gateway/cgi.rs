@@ -35,6 +35,9 @@ pub(super) struct Head {
 }
 
 /// Adds the request to a command whose environment is otherwise empty (RFC 3875 section 4.1).
+///
+/// Not `CONTENT_LENGTH`: without it http-backend reads to the end of its input, as of a chunked body. With it it waits for
+/// so many bytes, and if the input ends before them, because tokd was killed, turns round and round for ever.
 pub(super) fn describe<B>(command: &mut Command, root: &Path, request: &GitRequest<B>) {
     command
         .env("GATEWAY_INTERFACE", "CGI/1.1")
@@ -49,8 +52,6 @@ pub(super) fn describe<B>(command: &mut Command, root: &Path, request: &GitReque
     let headers = &request.headers;
     let optional = [
         ("CONTENT_TYPE", headers.content_type.clone()),
-        // Without it http-backend reads to the end of the body, which is how a chunked one ends.
-        ("CONTENT_LENGTH", headers.content_length.map(|length| length.to_string())),
         ("HTTP_CONTENT_ENCODING", headers.content_encoding.clone()),
         ("GIT_PROTOCOL", headers.git_protocol.clone()),
     ];

@@ -330,7 +330,6 @@ fn nothing_of_the_daemons_environment_reaches_a_hook() {
             "GATEWAY_INTERFACE",
             "SERVER_PROTOCOL",
             "CONTENT_TYPE",
-            "CONTENT_LENGTH",
             "HTTP_CONTENT_ENCODING",
             "QUERY_STRING",
             "PATH_INFO",
