@@ -37,6 +37,7 @@ mod endings;
 mod explain;
 mod faults;
 mod first_hour;
+mod git_http2;
 mod git_protocol;
 mod healing;
 mod helper_hostile;

@@ -175,7 +175,7 @@ impl GitRun {
             if let Some((_, header)) = line.split_once("=> Send header: ") {
                 let mut words = header.split(' ');
                 match (words.next(), words.next(), words.next()) {
-                    (Some(method), Some(target), Some("HTTP/1.1")) => found.push(Exchange {
+                    (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/2")) => found.push(Exchange {
                         method: method.to_owned(),
                         target: target.to_owned(),
                         scheme: None,
@@ -188,7 +188,8 @@ impl GitRun {
                     }
                     _ => {}
                 }
-            } else if let Some((_, status)) = line.split_once("<= Recv header: HTTP/1.1 ")
+            } else if let Some((_, status)) =
+                line.split_once("<= Recv header: HTTP/1.1 ").or_else(|| line.split_once("<= Recv header: HTTP/2 "))
                 && let Some(last) = found.last_mut()
                 && let Some(status) =
                     status.get(..3).and_then(|status| status.parse().ok()).filter(|status| *status >= 200)

@@ -117,22 +117,35 @@ impl GitBackend {
 
         let began = settle::begin();
         let (group, pipes) = self.start(&request)?;
-        let (chunks, waiting) = mpsc::channel(WAITING_CHUNKS);
+        let (chunks, mut waiting) = mpsc::channel(WAITING_CHUNKS);
         let (head, answered) = oneshot::channel();
+        let (heard, whole) = oneshot::channel();
         let settling = (request.call == GitCall::Exchange(GitService::ReceivePack)).then_some((path, began));
         let run = Run {
             title: format!("{} {repo}", request.call.service().as_str()),
             program: self.repositories.program.clone(),
             group,
             idle: self.limits.idle,
+            heard,
             settling,
             permit,
         };
+        let push = request.call.service().writes();
         tokio::spawn(run.drive(request.body, pipes, head, chunks));
 
         let head = answered.await.unwrap_or(Ok(None))?.ok_or(GatewayFault::NoAnswer { repo })?;
-        let body = StreamBody::new(unfold(waiting, async move |mut waiting: mpsc::Receiver<Chunk>| {
-            waiting.recv().await.map(|chunk| (chunk.map(Frame::data), waiting))
+        // git gives the head at once. nginx takes it for the end of the question and would pass on no more of a push; what
+        // a push is answered is never needed to go on with it. Who reads may have to be answered in between.
+        let first = tokio::select! {
+            _ = whole => None,
+            first = waiting.recv(), if !push => first,
+        };
+        let body = StreamBody::new(unfold((first, waiting), async move |(first, mut waiting)| {
+            let chunk: Chunk = match first {
+                Some(chunk) => chunk,
+                None => waiting.recv().await?,
+            };
+            Some((chunk.map(Frame::data), (None, waiting)))
         }));
         let mut response = Response::new(Body::new(body));
         *response.status_mut() = head.status;
@@ -188,6 +201,8 @@ struct Run {
     program: super::program::GitProgram,
     group: Group,
     idle: Duration,
+    /// Told when the client has sent all it had; dropped if it never will.
+    heard: oneshot::Sender<()>,
     settling: Option<(PathBuf, SystemTime)>,
     permit: OwnedSemaphorePermit,
 }
@@ -198,7 +213,8 @@ impl Run {
         B: HttpBody<Data = Bytes> + Send,
         B::Error: std::fmt::Display + Send,
     {
-        let Self { title, program, group, idle, settling, permit } = self;
+        let Self { title, program, group, idle, heard, settling, permit } = self;
+        let mut heard = Some(heard);
         let activity = Activity::begin();
         let mut said = String::new();
         let mut held = None;
@@ -215,7 +231,10 @@ impl Run {
                 }
                 tokio::select! {
                     result = &mut feeding, if !fed => match result {
-                        Ok(()) => fed = true,
+                        Ok(()) => {
+                            fed = true;
+                            let _ = heard.take().map(|heard| heard.send(()));
+                        }
                         Err(broke) => break Over::BodyBroke(broke),
                     },
                     () = &mut relaying, if !relayed => relayed = true,
@@ -224,6 +243,7 @@ impl Run {
                     () = activity.quiet_for(idle) => break Over::Silent,
                 }
             };
+            drop(heard);
             match (over, settling.as_ref()) {
                 (Over::Ended, _) => (Over::Ended, Some(group)),
                 (over, settling) => {

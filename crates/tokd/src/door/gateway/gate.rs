@@ -2,18 +2,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::stream::unfold;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tok_api::fault::FaultCode;
-use tok_model::decide::Caller;
+use tok_model::audit::Source;
+use tok_model::decide::{Caller, Permit};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::url::GitPath;
+use tokio::time::timeout;
 
 use super::backend::GitBackend;
 use super::call::{GitCall, GitRequest, GitService, NotServed};
@@ -22,7 +25,12 @@ use crate::door::http::answer;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
 use crate::metrics::{Door, OTHER, Outcome};
-use crate::service::{Leave, Service, authorization};
+use crate::service::{Leave, Presented, Service, authorization};
+
+/// What git sends at once, and again after a 401, is no longer (`http.postBuffer`).
+const LONGEST_REPEATED: usize = 1 << 20;
+/// How long a body may take that nobody will read.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// git over HTTP, for those who may.
 #[derive(Debug, Clone)]
@@ -45,9 +53,14 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Response<Body> {
         let (command, response) = match asked(&request) {
-            Err(response) => (OTHER, response),
-            Ok((_, call)) if is_probe(call, request.headers()) => ("probe", probed(call.service())),
-            Ok((path, call)) => (command(call), self.judged(service, proxies, (&path, call), request, peer).await),
+            Err(response) => (OTHER, heard_out(request.into_body(), response).await),
+            Ok((_, call)) if is_probe(call, request.headers()) => {
+                ("probe", heard_out(request.into_body(), probed(call.service())).await)
+            }
+            Ok((path, call)) => {
+                let source = proxies.source(request.headers(), peer);
+                (command(call), self.judged(service, (&path, call), request, source).await)
+            }
         };
         service.requests().count(Door::Gateway, command, Outcome::of_status(response.status()));
         response
@@ -56,32 +69,16 @@ impl Gateway {
     async fn judged(
         &self,
         service: &Arc<Service>,
-        proxies: &Proxies,
         (path, call): (&GitPath, GitCall),
         request: Request<Incoming>,
-        peer: SocketAddr,
+        source: Source,
     ) -> Response<Body> {
-        let right = if call.service().writes() { RepoRight::Write } else { RepoRight::Read };
-        let source = proxies.source(request.headers(), peer);
         let address = source.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let presented = authorization(request.headers());
-        let verdict = service.git_verdict(presented, source, path.repo(), right, command(call)).await;
-        let (permit, caller) = match verdict {
-            Ok(Ok(allowed)) => allowed,
-            Ok(Err(refusal)) => return answer::refused(&refusal, path.repo(), right),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "A git request could not be judged");
-                return answer::cannot_know(&error);
-            }
+        let (permit, caller) = match admitted(service, (path, call), presented, source).await {
+            Ok(allowed) => allowed,
+            Err(response) => return heard_out(request.into_body(), response).await,
         };
-        match service.ensure_repository(&permit).await {
-            Ok(true) => {}
-            Ok(false) => return missing(service, &caller, path.repo()),
-            Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => {
-                return answer::unavailable();
-            }
-            Err(fault) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message),
-        }
         let user = caller.remote_user();
         let request = GitRequest::new(path.repo().clone(), call, request, user, address);
         let served = if call.service().writes() {
@@ -103,6 +100,44 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Who asks, if they may and there is a repository; else the answer.
+async fn admitted(
+    service: &Arc<Service>,
+    (path, call): (&GitPath, GitCall),
+    presented: Presented,
+    source: Source,
+) -> Result<(Permit, Caller), Response<Body>> {
+    let right = if call.service().writes() { RepoRight::Write } else { RepoRight::Read };
+    let verdict = service.git_verdict(presented, source, path.repo(), right, command(call)).await;
+    let (permit, caller) = match verdict {
+        Ok(Ok(allowed)) => allowed,
+        Ok(Err(refusal)) => return Err(answer::refused(&refusal, path.repo(), right)),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "A git request could not be judged");
+            return Err(answer::cannot_know(&error));
+        }
+    };
+    match service.ensure_repository(&permit).await {
+        Ok(true) => Ok((permit, caller)),
+        Ok(false) => Err(missing(service, &caller, path.repo())),
+        Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => Err(answer::unavailable()),
+        Err(fault) => Err(answer::text(StatusCode::INTERNAL_SERVER_ERROR, &fault.message)),
+    }
+}
+
+/// Gives the answer once its client has said what it wanted to say, or as much of it as git ever repeats.
+///
+/// An HTTP/2 stream is over with its answer, and libcurl (seen in 7.88, which Debian 12 has) fails if that comes while it
+/// still has something to send: git would see no 401 and no 200 there, but a broken connection. The same goes for clients
+/// of a proxy that speaks HTTP/2.
+async fn heard_out(body: Incoming, response: Response<Body>) -> Response<Body> {
+    let mut rest = Limited::new(body, LONGEST_REPEATED);
+    let listen = async { while let Some(Ok(_)) = rest.frame().await {} };
+    // Whoever takes longer is answered all the same.
+    let _ = timeout(PATIENCE, listen).await;
+    response
 }
 
 /// The body of a push, of which no piece is passed on once its sender may not push any more. What has come by then is
@@ -128,9 +163,13 @@ fn asked(request: &Request<Incoming>) -> Result<(GitPath, GitCall), Response<Bod
 }
 
 /// The answer to git's probe, where there is no gateway: proxies that cannot answer it themselves pass it on to here.
-pub fn answer_to_probe(request: &Request<Incoming>) -> Option<Response<Body>> {
-    let (_, call) = asked(request).ok()?;
-    is_probe(call, request.headers()).then(|| probed(call.service()))
+pub async fn answer_to_probe(request: Request<Incoming>) -> Option<Response<Body>> {
+    let (_, call) = asked(&request).ok()?;
+    if is_probe(call, request.headers()) {
+        Some(heard_out(request.into_body(), probed(call.service())).await)
+    } else {
+        None
+    }
 }
 
 /// Before a request that is larger than `http.postBuffer` git sends one of 4 bytes, `0000`, which asks for nothing. With a

@@ -103,7 +103,7 @@ impl Router {
             }),
             _ => match &self.gateway {
                 Some(gateway) => gateway.answer(&self.service, &self.proxies, request, peer).await,
-                None => match answer_to_probe(&request) {
+                None => match answer_to_probe(request).await {
                     Some(answer) => answer,
                     None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
                 },
