@@ -329,4 +329,5 @@ fn a_socket_that_is_gone_is_named_with_what_starts_its_daemon() {
     let doctor = laptop.tok(&["doctor", &url]).variable("TOK_SOCKET", "/nonexistent/s").fails(6);
     assert!(doctor.text().contains("mend: tokd dev"), "{}", doctor.describe());
     assert!(!doctor.text().contains("ok       session"), "{}", doctor.describe());
+    assert_eq!(doctor.text().matches("/nonexistent/s").count(), 1, "it is said once: {}", doctor.describe());
 }
