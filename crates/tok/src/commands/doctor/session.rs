@@ -33,6 +33,12 @@ pub(super) async fn check(
     let helper = chain.ours().map(|entry| entry.value.clone());
     let about = target.server.to_string();
     let check = |detail, findings| Some(Check::new("session", Some(about.as_str()), detail, findings));
+    let profile = helper.as_deref().and_then(|helper| option(helper, "--profile"));
+    let profile = profile.or_else(|| context.profile().map(ToString::to_string));
+    let log_in = match profile {
+        Some(name) => format!("tok login {} --profile {name}", target.server),
+        None => format!("tok login {}", target.server),
+    };
     // What keeps the logins from being read is another check's finding.
     let Ok(answerer) = Answerer::find(context, target, helper.as_deref()).await else {
         return Ok(check(None, Vec::new()));
@@ -50,10 +56,10 @@ pub(super) async fn check(
             (detail, gone)
         }
         Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
-        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence))),
+        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence, log_in))),
         Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
         Answerer::Unplaced(what) => (String::new(), Some(unplaced(what, target))),
-        Answerer::Nobody => (String::new(), Some(nobody(target))),
+        Answerer::Nobody => (String::new(), Some(nobody(target, log_in))),
     };
     if finding.is_some() || !reached {
         return Ok(check(Some(detail), finding.into_iter().collect()));
@@ -116,13 +122,13 @@ fn unplaced(what: &str, target: &Target) -> Finding {
     finding.class(Class::NotLoggedIn).fix(format!("export TOK_SERVER={}", target.server))
 }
 
-fn nobody(target: &Target) -> Finding {
+fn nobody(target: &Target, log_in: String) -> Finding {
     let what = format!("nobody is logged in at {}", target.server);
     let finding = Finding::error(what, "there is nobody to answer git").class(Class::NotLoggedIn);
-    finding.fix(format!("tok login {}", target.server))
+    finding.fix(log_in)
 }
 
-fn no_login(settings: &Settings, target: &Target, absence: &Absence) -> Finding {
+fn no_login(settings: &Settings, target: &Target, absence: &Absence, log_in: String) -> Finding {
     let (what, hint) = absence.explain(&target.server);
     let why = "tok answers with no other login than the one that was named";
     let finding = Finding::error(what, format!("{why}; {hint}")).class(Class::NotLoggedIn);
@@ -131,7 +137,7 @@ fn no_login(settings: &Settings, target: &Target, absence: &Absence) -> Finding 
             Some(command) => finding.class(Class::Setup).fix(command),
             None => finding.fix(format!("tok doctor {}", target.plain())),
         },
-        _ => finding.fix(format!("tok login {}", target.server)),
+        _ => finding.fix(log_in),
     }
 }
 
