@@ -93,6 +93,11 @@ fn a_login_is_all_that_git_needs_and_the_agent_comes_and_goes_by_itself() {
     laptop.tok(&["agent", "stop"]).ok();
     laptop.tok(&["agent", "stop"]).ok();
     laptop.tok(&["agent", "status"]).fails(6).says(&["no agent answers", "tok agent start"]);
+    // Locked is locked, although nobody was there: what git starts by itself would not be.
+    laptop.tok(&["agent", "lock"]).ok();
+    git(&["fetch", "--quiet"]).fails(128).says(&["tok: the agent is locked", "tok agent unlock"]);
+    laptop.tok(&["agent", "unlock"]).ok();
+    git(&["fetch", "--quiet"]).ok();
 }
 
 #[test]

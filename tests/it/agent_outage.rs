@@ -32,7 +32,7 @@ fn a_server_that_was_started_again_is_found_again() {
 }
 
 /// A proxy in front of the server under an address that its certificate names, and alice logged in through it.
-fn behind_a_proxy(environment: &Environment) -> (Proxy, String) {
+pub(crate) fn behind_a_proxy(environment: &Environment) -> (Proxy, String) {
     let proxy = Proxy::start(environment.address());
     let ip = proxy.address().ip().to_string();
     environment.authority().issue(&["localhost", "127.0.0.1", &ip]);

@@ -329,4 +329,29 @@ fn a_socket_that_is_gone_is_named_with_what_starts_its_daemon() {
     let doctor = laptop.tok(&["doctor", &url]).variable("TOK_SOCKET", "/nonexistent/s").fails(6);
     assert!(doctor.text().contains("mend: tokd dev"), "{}", doctor.describe());
     assert!(!doctor.text().contains("ok       session"), "{}", doctor.describe());
+    assert_eq!(doctor.text().matches("/nonexistent/s").count(), 1, "it is said once: {}", doctor.describe());
+}
+
+#[test]
+fn a_login_that_is_missing_is_named_with_the_profile_that_git_names() {
+    let environment = Environment::tls();
+    environment.users(&["alice"]);
+    let laptop = environment.laptop("laptop");
+    let (url, password) = (environment.url(), laptop.password_of("alice"));
+    laptop.tok(&["git", "setup", &url, "--profile", "two"]).ok();
+    let log_in = format!("tok login {url} --profile two");
+    let mended_by_it = || {
+        let doctor = laptop.tok(&["doctor", &url]).fails(3);
+        assert!(doctor.text().contains(&format!("mend: {log_in}\n")), "{}", doctor.describe());
+    };
+    mended_by_it();
+    let challenged = crate::agent::challenged(&environment, "acme/app", "read");
+    let helper = laptop.helper().arguments(["--profile", "two", "get"]).input(challenged + "\n").ok();
+    helper.says(&[&format!("`{log_in}`")]);
+    // One without the profile does not do.
+    laptop.logged_in("alice");
+    mended_by_it();
+    let login = laptop.tok(&["login", &url, "--profile", "two", "--user", "alice", "--password-stdin"]);
+    login.input(format!("{password}\n")).ok();
+    laptop.tok(&["doctor", &url]).ok();
 }

@@ -184,11 +184,34 @@ fn a_device_that_is_refused_or_too_late_is_told_so() {
     let late = begin(&mut channel, "b");
     environment.execute("UPDATE device_logins SET created_at = now() - interval '11 minutes', expires_at = now() - interval '1 minute' WHERE machine = 'b'");
     assert_eq!(poll(&mut channel, &late.code).fault_code(), "expired_token");
-    // Whoever approved it may not log in any more.
+    // Whoever approved it may not log in any more; or could again, but nobody knows whether it was they who did.
     let other = begin(&mut channel, "c");
     decide(&environment, "approved");
     environment.tok(&["user", "disable", "ann"]).ok();
     assert_eq!(poll(&mut channel, &other.code).fault_code(), "access_denied");
+    environment.tok(&["user", "enable", "ann"]).ok();
+    assert_eq!(poll(&mut channel, &other.code).fault_code(), "access_denied");
+    let stolen = begin(&mut channel, "d");
+    decide(&environment, "approved");
+    environment.tok(&["user", "passwd", "ann"]).input(format!("{PASSWORD}\n")).ok();
+    assert_eq!(poll(&mut channel, &stolen.code).fault_code(), "access_denied");
+    // Somebody with a whole network to call from leaves room for others.
+    environment.execute(
+        "INSERT INTO device_logins SELECT gen_random_uuid(), sha256(n::text::bytea), sha256(('u' || n)::bytea), machine, \
+         client, '127.0.0.9', agent, 'pending', NULL, NULL, now(), now() + interval '9 minutes' FROM device_logins, \
+         generate_series(1, 300) n WHERE machine = 'a'",
+    );
+    let start = |channel: &mut Channel| channel.call("tok.v1.SessionService/StartDevice", &field(1, b"e"), &[]);
+    assert_eq!(start(&mut channel).fault_code(), "rate_limited");
+    environment.execute("UPDATE device_logins SET address = '198.51.100.1' WHERE address = '127.0.0.9'");
+    assert_eq!(start(&mut channel).status(), 0);
+    environment.execute(
+        "INSERT INTO device_logins SELECT gen_random_uuid(), sha256(('d' || n)::bytea), sha256(('v' || n)::bytea), machine, \
+         client, '10.' || n / 256 || '.' || n % 256 || '.1', agent, 'pending', NULL, NULL, now(), \
+         now() + interval '9 minutes' FROM device_logins, generate_series(1, 9700) n WHERE machine = 'a' AND state = 'denied'",
+    );
+    assert_eq!(start(&mut channel).fault_code(), "busy");
+    environment.execute("DELETE FROM device_logins WHERE address LIKE '10.%'");
     // Not too many from one place.
     let begun = (0..40).map(|_| channel.call("tok.v1.SessionService/StartDevice", &field(1, b"flood"), &[]));
     let stopped = begun.filter(|answer| answer.status() != 0).map(|answer| answer.fault_code()).next().unwrap();

@@ -67,6 +67,7 @@ mod revocation;
 mod rotation;
 mod server_config;
 mod shells;
+mod suspend;
 mod temporary;
 mod trust;
 mod typed;

@@ -168,9 +168,14 @@ impl Environment {
 
     /// Starts `tokd dev`, or the daemon that speaks TLS.
     pub fn start(&self) {
+        self.start_with(&self.usual_recipe());
+    }
+
+    /// What [`start`](Self::start) starts.
+    pub fn usual_recipe(&self) -> Recipe {
         match &self.authority {
-            Some(_) => self.start_with(&self.serve_recipe(&self.configuration)),
-            None => self.start_with(&self.recipe()),
+            Some(_) => self.serve_recipe(&self.configuration),
+            None => self.recipe(),
         }
     }
 

@@ -33,6 +33,7 @@ pub mod processes;
 pub mod proxy;
 pub mod secrets;
 mod stories;
+pub mod suspend;
 mod template;
 pub mod terminal;
 pub mod tls;

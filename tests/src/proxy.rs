@@ -22,6 +22,8 @@ enum Plan {
     Cut(usize),
     /// It is passed on, and what is answered is not, until whoever waits for it is hung up on.
     Swallow,
+    /// It is passed on, and what is answered comes later, when the plan changes.
+    Delay,
     /// Connections before the one with this number are silent, both ways; later ones pass everything.
     Freeze(usize),
 }
@@ -118,6 +120,16 @@ impl Proxy {
         self.wait("a connection is held", |state| state.held > 0);
     }
 
+    /// From now on the server gets what clients send, and its answers are on their way until the plan changes.
+    pub fn delay(&self) {
+        self.plan(Plan::Delay);
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        lock(&self.shared.0).made
+    }
+
     /// How many connections were cut.
     pub fn cuts(&self) -> usize {
         lock(&self.shared.0).cut
@@ -186,7 +198,7 @@ fn allowed(
     let mut state = lock(&shared.0);
     loop {
         match state.plan {
-            Plan::Pass | Plan::Swallow | Plan::Freeze(_) => return Some(asked),
+            Plan::Pass | Plan::Swallow | Plan::Delay | Plan::Freeze(_) => return Some(asked),
             Plan::Hold(limit) | Plan::Cut(limit) if passed < limit => return Some(asked.min(limit - passed)),
             Plan::Cut(_) => {
                 state.cut += 1;
@@ -206,6 +218,11 @@ fn allowed(
     }
 }
 
+/// Waits for as long as an answer takes.
+fn delay(shared: &(Mutex<State>, Condvar)) {
+    drop(shared.1.wait_while(lock(&shared.0), |state| state.plan == Plan::Delay));
+}
+
 /// Waits for as long as this connection is frozen.
 fn thaw(number: usize, shared: &(Mutex<State>, Condvar)) {
     let frozen = |state: &mut State| matches!(state.plan, Plan::Freeze(limit) if number < limit);
@@ -219,6 +236,7 @@ fn relay(number: usize, mut from: &TcpStream, mut to: &TcpStream, shared: &(Mute
     loop {
         match from.read(&mut chunk) {
             Ok(count) if count > 0 => {
+                delay(shared);
                 thaw(number, shared);
                 let mut state = lock(&shared.0);
                 if state.plan == Plan::Swallow && !swallowing {

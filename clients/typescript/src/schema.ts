@@ -1151,6 +1151,8 @@ export type components = {
             allowed: boolean;
             /** @description What would change it. */
             hint: string | null;
+            /** @description Whether that rule says that the token is over, or never was one: only another helps. */
+            over: boolean;
             /** @description The same as a sentence. */
             reason: string;
             /** @description The rule that decides, as a word that does not change; `allowed` if none says no. */

@@ -120,18 +120,19 @@ fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), T
         return Err(Trouble::Gone { path: socket.to_owned(), server: message.credential().origin().ok() });
     }
     if !sockets::is_chosen(call.socket.as_deref()) {
-        advise(call.operation, message.credential());
+        advise(call.operation, message.credential(), message.profile());
     }
     Ok(())
 }
 
 /// Nobody had anything to say, and git goes on to its next helper or asks somebody: whoever reads its question should know
 /// that there is another way, if the server is one of ours by its own challenge.
-fn advise(operation: Operation, credential: &CredentialRequest) {
+fn advise(operation: Operation, credential: &CredentialRequest, profile: Option<&str>) {
     if operation == Operation::Get
         && credential.challenge().is_some()
         && let Some(server) = credential.origin().ok().filter(Origin::acceptable)
     {
-        output::complain(&format!("nobody is logged in at {server} from here; run `tok login {server}`"));
+        let profile = profile.map(|name| format!(" --profile {name}")).unwrap_or_default();
+        output::complain(&format!("nobody is logged in at {server} from here; run `tok login {server}{profile}`"));
     }
 }

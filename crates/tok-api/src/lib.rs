@@ -91,6 +91,8 @@ pub mod fault;
 pub mod fetch;
 #[cfg(feature = "listen")]
 pub mod local;
+#[cfg(feature = "listen")]
+pub mod moment;
 pub mod wire;
 
 /// How secrets are held, so that none is printed by accident.

@@ -1,7 +1,11 @@
 //! Logins that wait to be approved in a browser (RFC 8628). Codes are here as digests only, and each login gives one session.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use chrono::TimeDelta;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
 use tok_model::audit::{Action, Actor, AuditEvent};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
@@ -109,15 +113,43 @@ impl Row {
     }
 }
 
-/// Writes down a login that is asked for. A conflict if so many wait already.
-pub fn begin(tx: &mut WriteTx<'_>, permit: &Permit, new: NewDeviceLogin, most: i64) -> Result<(), StoreError> {
+/// The most logins that wait to be approved.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Of those that were asked for from one network: who has a whole one to call from fills no more than this.
+    pub network: i64,
+    /// In all.
+    pub all: i64,
+}
+
+/// What became of a login that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It waits to be approved.
+    Waits,
+    /// It was not written: too many wait that were asked for from the same network.
+    NetworkFull,
+    /// It was not written: too many wait.
+    Full,
+}
+
+/// Writes down a login that is asked for, if there is room for it.
+pub fn begin(tx: &mut WriteTx<'_>, permit: &Permit, new: NewDeviceLogin, most: Most) -> Result<Begun, StoreError> {
     if *permit.need() != Need::BeginLogin {
         return Err(StoreError::Permit("beginning a login"));
     }
-    let waiting: i64 =
-        device_logins::table.filter(device_logins::expires_at.gt(permit.at())).count().get_result(tx.connection())?;
-    if waiting >= most {
-        return Err(StoreError::Conflict { what: "too many logins wait to be approved".to_owned() });
+    let waiting = || {
+        let undecided = device_logins::table.filter(device_logins::state.eq("pending"));
+        undecided.filter(device_logins::expires_at.gt(permit.at())).count()
+    };
+    if let Some(address) = permit.actor().source.address {
+        let within = sql::<Bool>("address::inet <<= ").bind::<Text, _>(network(address)).sql("::inet");
+        if waiting().filter(within).get_result::<i64>(tx.connection())? >= most.network {
+            return Ok(Begun::NetworkFull);
+        }
+    }
+    if waiting().get_result::<i64>(tx.connection())? >= most.all {
+        return Ok(Begun::Full);
     }
     let source = &permit.actor().source;
     let written = diesel::insert_into(device_logins::table)
@@ -134,7 +166,31 @@ pub fn begin(tx: &mut WriteTx<'_>, permit: &Permit, new: NewDeviceLogin, most: i
             device_logins::expires_at.eq(new.expires_at),
         ))
         .execute(tx.connection())?;
-    exactly(1, written, "the login was not written")
+    exactly(1, written, "the login was not written")?;
+    Ok(Begun::Waits)
+}
+
+/// The network that an address is one of many of, as one customer of a provider has them: a /24, or with IPv6 a /48.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// Refuses what a user approved and no device has come for yet: they were shut out since, or what they proved themselves
+/// with is theirs no more.
+pub(crate) fn take_back(tx: &mut WriteTx<'_>, user: UserId) -> Result<(), StoreError> {
+    let approved = device_logins::table.filter(device_logins::user_id.eq(user.as_uuid()));
+    let approved = approved.filter(device_logins::state.eq("approved"));
+    diesel::update(approved).set(device_logins::state.eq("denied")).execute(tx.connection())?;
+    Ok(())
 }
 
 /// The login that a device asks about, by the digests of its code under each pepper. One that was approved before

@@ -182,7 +182,8 @@ pub fn show(tx: &mut ReadTx<'_>, permit: &Permit, name: &UserName) -> Result<Use
     }
 }
 
-/// Disables a user (their tokens stop working at once and keep), or enables them again.
+/// Disables a user (their tokens stop working at once and keep; a device whose login they approved does not get in any
+/// more), or enables them again.
 pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabled: bool) -> Result<User, StoreError> {
     manages(permit, "disabling a user")?;
     let user = existing(tx, name)?;
@@ -197,6 +198,9 @@ pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabl
         .set(users::disabled_at.eq(disabled_at))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else changed the user; look again")?;
+    if !enabled {
+        crate::device_logins::take_back(tx, user.id)?;
+    }
     Ok(User { disabled_at, ..user })
 }
 
@@ -232,7 +236,8 @@ pub fn password_hash(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<Stri
     Ok(hash.flatten())
 }
 
-/// Sets a user's password to what has this hash, or takes it away. The permit is a manager's, or for that very user's
+/// Sets a user's password to what has this hash, or takes it away. A device whose login was approved before, and that has
+/// not come for its session yet, does not get in any more. The permit is a manager's, or for that very user's
 /// profile to change.
 pub fn set_password(
     tx: &mut WriteTx<'_>,
@@ -250,6 +255,7 @@ pub fn set_password(
         .set(users::password_hash.eq(hash))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the user")?;
+    crate::device_logins::take_back(tx, user.id)?;
     Ok(User { has_password: hash.is_some(), ..user })
 }
 

@@ -1,15 +1,16 @@
 //! Tokens and local users seen before: bounded caches of what the database said, so that a verdict usually costs no query.
 //!
-//! An entry is served for at most [`FRESH`] after it was read, which bounds how long another daemon's revocation can go
-//! unseen. This daemon's own changes take effect at once: each one that could take authority away starts a new
+//! An entry is served for at most [`FRESH`] after it was read, sleep of the machine included, which bounds how long another
+//! daemon's revocation can go unseen. This daemon's own changes take effect at once: each one that could take authority away starts a new
 //! generation before its call returns, and entries of an earlier generation are not served. What a hit says is decided
 //! anew each time (expiry, owner, address); only the facts are cached, never a verdict, and never "no such token".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use tok_api::moment::Found;
 use tok_model::decide::{OwnerNow, UserNow};
 use tok_model::name::UserName;
 use tok_model::secret::Digest;
@@ -49,7 +50,7 @@ pub struct PeerFacts {
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     generation: u64,
-    at: Instant,
+    at: Found,
 }
 
 struct Entry<F> {
@@ -79,7 +80,7 @@ impl Default for Verdicts {
 impl Verdicts {
     /// To be taken before the database is asked, and handed in with its answer.
     pub fn asking(&self) -> Asked {
-        Asked { generation: self.generation.load(Ordering::SeqCst), at: Instant::now() }
+        Asked { generation: self.generation.load(Ordering::SeqCst), at: Found::now() }
     }
 
     /// Authority may have been taken from somebody: nothing that was read before is served again.
@@ -132,7 +133,7 @@ impl Verdicts {
 
     /// Whether what was said then still counts.
     pub fn holds(&self, asked: Asked) -> bool {
-        asked.generation == self.generation.load(Ordering::SeqCst) && asked.at.elapsed() < FRESH
+        asked.generation == self.generation.load(Ordering::SeqCst) && asked.at.age() < FRESH
     }
 }
 

@@ -264,7 +264,7 @@ const TLS_WORDS: [&[u8]; 3] = [b"TLS", b"HTTPS", b"SSL"];
 
 impl Greeted {
     fn new(stream: TcpStream, server: &Origin) -> Self {
-        Self { stream, instead: Some(server.to_string().replacen("http://", "https://", 1)) }
+        Self { stream, instead: Some(server.over_tls().to_string()) }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -66,6 +66,8 @@ pub struct Explanation {
     pub allowed: bool,
     /// The rule that decides, as a word that does not change; `allowed` if none says no.
     pub rule: String,
+    /// Whether that rule says that the token is over, or never was one: only another helps.
+    pub over: bool,
     /// The same as a sentence.
     pub reason: String,
     /// What would change it.
@@ -95,6 +97,7 @@ impl From<Explanation> for v1::ExplainReply {
         Self {
             allowed: said.allowed,
             rule: said.rule,
+            over: said.over,
             reason: said.reason,
             hint: said.hint.unwrap_or_default(),
             steps: said.steps.into_iter().map(step).collect(),
@@ -110,6 +113,7 @@ impl TryFrom<v1::ExplainReply> for Explanation {
         Ok(Self {
             allowed: reply.allowed,
             rule: reply.rule,
+            over: reply.over,
             reason: reply.reason,
             hint: given(reply.hint),
             steps: reply.steps.into_iter().map(step).collect(),
@@ -152,6 +156,7 @@ mod tests {
         let said = Explanation {
             allowed: false,
             rule: "expired".to_owned(),
+            over: true,
             reason: "the token expired".to_owned(),
             hint: Some("make another".to_owned()),
             steps: vec![step],

@@ -250,6 +250,24 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Whether what was presented is over, or never was anything: nobody can change that, and only something else in its
+    /// place helps. A session's user logs in again.
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::NoCredential
+                | Self::UnknownToken
+                | Self::Expired(_)
+                | Self::Revoked(_)
+                | Self::FamilyEnded { .. }
+                | Self::Idle(_)
+                | Self::Rotated(_)
+                | Self::UsedUp
+        )
+    }
+}
+
 impl Refusal {
     /// How a door shall put it.
     pub fn class(&self) -> Class {
@@ -341,6 +359,33 @@ impl Refusal {
             | Rule::HiddenWorkspace(_)
             | Rule::TrustedForGit
             | Rule::NotYours => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_nothing_good_and_what_others_can_change_is_not_over() {
+        let now = Timestamp::UNIX_EPOCH;
+        let ended = Rule::FamilyEnded { at: now, reused: "tokpat_a1b2".to_owned() };
+        for over in [
+            Rule::NoCredential,
+            Rule::UnknownToken,
+            Rule::Expired(now),
+            Rule::Revoked(now),
+            ended,
+            Rule::Idle(now),
+            Rule::Rotated(now),
+            Rule::UsedUp,
+        ] {
+            assert!(over.is_over() && Refusal::from(over.clone()).class() == Class::Unauthenticated, "{over}");
+        }
+        let ann: UserName = "ann".parse().unwrap();
+        for not in [Rule::OwnerDisabled(ann), Rule::Address, Rule::Throttled(9), Rule::NotYours] {
+            assert!(!not.is_over(), "{not}");
         }
     }
 }

@@ -129,6 +129,15 @@ impl Origin {
             || self.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
     }
 
+    /// The same server over TLS, at the port that goes with it: the one that it has, unless that is where one speaks in the
+    /// clear.
+    #[must_use]
+    pub fn over_tls(&self) -> Self {
+        let usual = self.port == self.scheme.default_port();
+        let port = if usual { Scheme::Https.default_port() } else { self.port };
+        Self { scheme: Scheme::Https, host: self.host.clone(), port }
+    }
+
     /// Whether a secret may be sent there: over TLS, or in the clear without leaving this machine.
     pub fn acceptable(&self) -> bool {
         self.scheme == Scheme::Https || self.is_loopback()
@@ -224,6 +233,20 @@ mod tests {
             ("https://h:443:443", OriginRefusal::Port),
         ] {
             assert_eq!(Origin::parse(url), Err(why), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_same_server_over_tls_is_at_the_port_that_goes_with_it() {
+        for (plain, secure) in [
+            ("http://git.example.com", "https://git.example.com"),
+            ("http://git.example.com:80", "https://git.example.com"),
+            ("http://127.0.0.1:7650", "https://127.0.0.1:7650"),
+            ("http://[::1]:443", "https://[::1]"),
+            ("https://git.example.com", "https://git.example.com"),
+            ("https://git.example.com:80", "https://git.example.com:80"),
+        ] {
+            assert_eq!(Origin::parse(plain).unwrap().over_tls().to_string(), secure, "{plain}");
         }
     }
 

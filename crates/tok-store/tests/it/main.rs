@@ -13,6 +13,7 @@ mod catalogue;
 mod changes;
 mod constraints;
 mod corrupt;
+mod device_logins;
 mod endings;
 mod list;
 mod migrations;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::local::helper::{Bytes, patience, printed};
+use tok_api::moment::Moment;
 use tok_model::credential::{Answer, Given, Operation, RelayRequest, Wish};
 use tok_model::name::UserName;
 use tok_model::url::Origin;
 
-use super::clock::Moment;
 use super::keeper::Keeper;
 use super::session::Session;
 use crate::logins::{Choice, Login, Logins, Profile};

@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tok_api::convert::{AgentLogin, AgentStatus};
+use tok_api::moment::Moment;
 use tok_model::clock::Timestamp;
 use tok_model::credential::Memory;
 
 use super::book::Book;
-use super::clock::Moment;
 
 /// How the agent was told to be.
 #[derive(Debug, Clone)]

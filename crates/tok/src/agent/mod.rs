@@ -5,7 +5,6 @@
 //! what was minted through it. It reads the logins and never writes them.
 
 pub(crate) mod book;
-mod clock;
 mod door;
 mod grpc;
 pub(crate) mod hardening;

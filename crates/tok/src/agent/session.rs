@@ -11,12 +11,12 @@ use std::time::Duration;
 use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::convert::GitMint;
 use tok_api::fault::{Fault, FaultCode};
+use tok_api::moment::{Moment, Sleep};
 use tok_model::id::TokenId;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::clock::Moment;
 use super::patience::{self, MINT, Patience};
 use super::tokens::{Kept, Key, Slot, Tokens};
 use crate::logins::Login;
@@ -42,6 +42,8 @@ pub(super) struct Session {
     dialling: tokio::sync::Mutex<()>,
     /// Somebody else found the server there again.
     back: Notify,
+    /// The machine slept.
+    woke: Notify,
     stop: CancellationToken,
 }
 
@@ -57,6 +59,7 @@ struct State {
     watched: bool,
     /// How long it took to connect.
     dialled: Duration,
+    sleep: Sleep,
 }
 
 /// How a session is, for people.
@@ -79,6 +82,7 @@ impl Session {
             waiting: AtomicUsize::new(0),
             dialling: tokio::sync::Mutex::default(),
             back: Notify::new(),
+            woke: Notify::new(),
             stop: CancellationToken::new(),
         })
     }
@@ -96,6 +100,7 @@ impl Session {
 
     /// A token for exactly this repository and right, kept or new, with a minute left at least.
     pub(super) async fn token(self: &Arc<Self>, key: Key, failed: Option<TokenId>) -> Result<Kept, Fault> {
+        self.notice_sleep();
         let now = Moment::now();
         let slot = self.tokens.slot(&key, now);
         slot.touch(now);
@@ -115,7 +120,12 @@ impl Session {
         if let Some(kept) = held.as_ref().filter(|kept| self.answers(kept, failed, now)) {
             return Ok(kept.clone());
         }
-        match self.mint(&key, failed).await {
+        let mut minted = self.mint(&key, failed).await;
+        // The answer may have lain here while the machine slept.
+        if minted.as_ref().is_ok_and(|minted| minted.overslept(Moment::now())) {
+            minted = self.mint(&key, failed).await;
+        }
+        match minted {
             Ok(minted) => Ok(held.insert(minted).clone()),
             Err(fault) => match held.as_ref().filter(|kept| kept.lasts(now) && failed != Some(kept.id)) {
                 // Something changed at a server that cannot be asked now. If it was about this token, the server says so
@@ -149,8 +159,24 @@ impl Session {
         slot.renewed();
     }
 
+    /// After sleep nothing is known to be as it was: what was minted is asked for again before it is used, and the server
+    /// by another connection, for nobody said goodbye on this one. The watch, whose timers slept, too, begins anew.
+    fn notice_sleep(&self) {
+        let mut state = self.lock();
+        if !state.sleep.ended() {
+            return;
+        }
+        tracing::debug!(server = %self.login.server, "The machine slept");
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        (state.client, state.away) = (None, None);
+        if state.watched {
+            self.woke.notify_one();
+        }
+    }
+
     /// Renews whatever is due; called now and then.
     pub(super) fn renew_due(self: &Arc<Self>) {
+        self.notice_sleep();
         for (key, slot, old) in self.tokens.due(Moment::now()) {
             let session = Arc::clone(self);
             tokio::spawn(async move { session.renew_now(key, &slot, old).await });
@@ -196,10 +222,12 @@ impl Session {
         let generation = self.generation.load(Ordering::SeqCst);
         let first = client.mint_git_timed(wish.clone());
         tokio::pin!(first);
-        let reply = loop {
+        let (reply, asked) = loop {
             tokio::select! {
-                reply = &mut first => break reply,
+                reply = &mut first => break (reply, asked),
                 () = sleep(self.patience(0).silence) => {
+                    // The silence may have been sleep, after which no connection is kept but what is made from now on.
+                    self.notice_sleep();
                     let patience = self.patience(patience::running());
                     let waited = Moment::now().since(asked.0);
                     if waited < patience.silence || self.heard_since(asked.0, patience.silence) {
@@ -211,11 +239,12 @@ impl Session {
                         Ok(Err(fault)) => return Err((fault, Heard::Yes)),
                         Err(_) => return Err((self.silent(), Heard::Yes)),
                     };
+                    let again = (Moment::now(), crate::context::now());
                     tokio::select! {
-                        reply = &mut first => break reply,
+                        reply = &mut first => break (reply, asked),
                         reply = second.mint_git_timed(wish) => {
                             self.lock().client = Some(second.clone());
-                            break reply;
+                            break (reply, again);
                         }
                     }
                 }
@@ -297,6 +326,7 @@ impl Session {
 
     /// The connection; made now if there is none.
     async fn client(self: &Arc<Self>) -> Result<Client, Fault> {
+        self.notice_sleep();
         let connected = || self.lock().client.clone();
         if let Some(client) = connected() {
             return Ok(client);
@@ -355,6 +385,10 @@ impl Session {
             let begin = Moment::now();
             let fault = tokio::select! {
                 fault = self.follow() => fault,
+                () = self.woke.notified() => {
+                    pause = SHORTEST_PAUSE;
+                    continue;
+                }
                 () = self.stop.cancelled() => return,
             };
             tracing::debug!(server = %self.login.server, %fault, "The watch ended");
@@ -365,6 +399,7 @@ impl Session {
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.back.notified() => {}
+                () = self.woke.notified() => pause = SHORTEST_PAUSE,
                 () = self.stop.cancelled() => return,
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -401,6 +436,7 @@ impl Session {
 
     /// How it is.
     pub(super) fn health(&self) -> Health {
+        self.notice_sleep();
         let tokens = self.tokens.count(Moment::now());
         let state = self.lock();
         let (name, detail) = match (&state.ended, &state.away, &state.client) {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_api::convert::MintedGit;
+use tok_api::moment::Moment;
 use tok_model::clock::Timestamp;
 use tok_model::id::TokenId;
 use tok_model::kind::Permission;
 use tok_model::name::RepoPath;
 
-use super::clock::Moment;
+use super::patience::MINT;
 
 /// The same, as a length of time.
 const LEAST_LEFT: Duration = Duration::from_secs(tok_model::credential::LEAST_LEFT.num_seconds().unsigned_abs());
@@ -84,6 +85,11 @@ impl Kept {
         self.left(now) >= self.least
     }
 
+    /// Whether it came so long after it was asked for that it is good for nobody.
+    pub(super) fn overslept(&self, now: Moment) -> bool {
+        !self.lasts(now) && now.since(self.got) > MINT
+    }
+
     /// Its text.
     pub(super) fn text(&self) -> SecretString {
         self.text.as_ref().clone()
@@ -101,7 +107,8 @@ impl Kept {
         // A token that never lives much longer rests for a quarter of its life: it is good for nobody with less than a
         // minute left, and until that is looked at again some seconds pass.
         let below = RENEW_BELOW.max(self.lifetime / 5).min(self.lifetime / 4 * 3);
-        self.left(now) < below
+        // What has ended is made anew when somebody asks: after sleep nobody may.
+        (Duration::from_nanos(1)..below).contains(&self.left(now))
     }
 }
 

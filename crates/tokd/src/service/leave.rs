@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use tok_api::fault::{Fault, FaultCode};
+use tok_api::moment::Found;
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Bearer, Caller, Need, Permit, decide};
 use tok_model::token::{Token, TokenState};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::Service;
 use crate::fault::IntoFault;
@@ -21,7 +21,7 @@ pub struct Leave {
     /// What ends by itself after this has not ended for them: nobody loses a long push to a short-lived token.
     began: Timestamp,
     events: watch::Receiver<u64>,
-    looked: Instant,
+    looked: Found,
 }
 
 impl Service {
@@ -33,7 +33,7 @@ impl Service {
             need: permit.need().clone(),
             began: permit.at(),
             events: self.minted.events(),
-            looked: Instant::now(),
+            looked: Found::now(),
         }
     }
 }
@@ -43,7 +43,7 @@ impl Leave {
     /// others take) as the database says. Counts as no use.
     pub async fn holds(&mut self) -> Result<(), Fault> {
         let changed = self.events.has_changed().unwrap_or(true);
-        if !changed && self.looked.elapsed() < FRESH {
+        if !changed && self.looked.age() < FRESH {
             return Ok(());
         }
         let generation = *self.events.borrow();
@@ -53,7 +53,7 @@ impl Leave {
                 if *self.events.borrow() == generation {
                     self.events.mark_unchanged();
                 }
-                self.looked = Instant::now();
+                self.looked = Found::now();
                 Ok(())
             }
             // Nobody takes anything away while the database is away.

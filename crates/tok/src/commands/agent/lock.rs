@@ -3,6 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::AgentOptions;
+use crate::agent::{place, start};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::count;
@@ -11,7 +13,8 @@ use crate::output::count;
 ///
 /// It drops sessions, git tokens and remembered passwords, and says no to git until `tok agent unlock`. The logins stay
 /// where they are stored: in the keyring, which may ask for its password, or in a file that whoever is you can read. So a
-/// lock protects what is in memory; what is in a file it does not protect from you.
+/// lock protects what is in memory; what is in a file it does not protect from you. If no agent runs one is started for
+/// this, for what git starts by itself would not be locked.
 ///
 /// Examples:
 ///
@@ -27,7 +30,8 @@ struct Locked {
 }
 
 impl LockArgs {
-    pub(super) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+    pub(super) async fn run(self, options: &AgentOptions, context: &mut Context) -> Result<(), Failure> {
+        start::ensure(&place::socket()?, &options.arguments()).await?;
         let forgotten = super::agent().await?.lock().await?;
         context.out.show(&Locked { locked: true, forgotten }, || {
             format!("The agent is locked and forgot {}\n", count(forgotten, "secret"))

@@ -115,7 +115,7 @@ impl AgentArgs {
             AgentCommand::Start(arguments) => arguments.run(&self.options, context).await,
             AgentCommand::Stop(arguments) => arguments.run(context).await,
             AgentCommand::Status(arguments) => arguments.run(context).await,
-            AgentCommand::Lock(arguments) => arguments.run(context).await,
+            AgentCommand::Lock(arguments) => arguments.run(&self.options, context).await,
             AgentCommand::Unlock(arguments) => arguments.run(context).await,
         }
     }

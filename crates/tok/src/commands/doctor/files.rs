@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tok_api::client::agent::AgentClient;
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, Class, Finding};
 use super::session::start;
 use crate::context::Context;
 use crate::logins::{Logins, LoginsFile};
@@ -49,6 +49,7 @@ pub(super) fn sockets(context: &Context) -> Check {
                 what,
                 "no other socket is tried then, so git gets no answer; start tokd there, or unset TOK_SOCKET",
             )
+            .class(Class::Unreachable)
             .fix(start(named)),
         );
     }

@@ -81,7 +81,7 @@ impl DoctorArgs {
             if reached {
                 checks.push(server::clocks(context, &target.server).await);
             }
-            checks.push(session::check(context, &settings, target, reached).await?);
+            checks.extend(session::check(context, &settings, target, reached).await?);
         }
         if targets.is_empty() {
             checks.push(targets::none());

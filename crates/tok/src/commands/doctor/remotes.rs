@@ -39,11 +39,7 @@ pub(super) async fn that_speak_tls(context: &Context, settings: &Settings, targe
 
 /// The same server, by the address that it has.
 pub(super) fn over_tls(target: Target, tls: &[Origin]) -> Target {
-    let secure = target.server.to_string().replacen("http://", "https://", 1).parse();
-    match secure {
-        Ok(server) if tls.contains(&target.server) => Target { server, ..target },
-        _ => target,
-    }
+    if tls.contains(&target.server) { target.over_tls() } else { target }
 }
 
 /// Passwords and tokens in URLs.
@@ -73,7 +69,7 @@ pub(super) fn in_the_clear(settings: &Settings, targets: &[Target], tls: &[Origi
         .map(|remote| {
             let what = format!("the remote {} is spoken to in the clear: {}", remote.name, remote.target.plain());
             let why = "whoever is on the way reads every token and changes every commit; tok gives it none";
-            Finding::error(what, why).fix(remote.set(&remote.target.url().replacen("http://", "https://", 1)))
+            Finding::error(what, why).fix(remote.set(&remote.target.over_tls().url()))
         })
         .collect();
     for remote in remotes(settings).into_iter().filter(|remote| tls.contains(&remote.target.server)) {
@@ -84,7 +80,7 @@ pub(super) fn in_the_clear(settings: &Settings, targets: &[Target], tls: &[Origi
     for target in targets.iter().filter(|target| !target.server.acceptable() && target.remote.is_none()) {
         let what = format!("{} is spoken to in the clear", target.server);
         let why = "whoever is on the way reads every token; tok gives it none";
-        let secure = target.url().replacen("http://", "https://", 1);
+        let secure = target.over_tls().url();
         findings.push(Finding::error(what, why).fix(format!("tok doctor {}", quoted(&secure))));
     }
     Check::new("remote-http", None, None, findings)

@@ -44,7 +44,7 @@ fn trouble(server: &Origin, stage: Stage, fault: Fault) -> Finding {
         Stage::Tls => "somebody answers, but not in a way that can be trusted",
     };
     let fix = match stage {
-        Stage::Address => format!("tok login {}", server.to_string().replacen("http://", "https://", 1)),
+        Stage::Address => format!("tok login {}", server.over_tls()),
         Stage::Name => format!("getent hosts {}", server.host()),
         Stage::Connection => format!("curl -v {server}/healthz"),
         Stage::Tls => {

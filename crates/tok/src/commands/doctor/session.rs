@@ -1,5 +1,6 @@
 //! Whether somebody would answer, and whether their session is good.
 
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -20,17 +21,24 @@ use crate::output::when;
 /// A session that ends so soon is worth a word.
 const SOON: TimeDelta = TimeDelta::hours(24);
 
-/// Who answers for a URL, and whether the server knows them.
+/// Who answers for a URL, and whether the server knows them. Nothing if that is the socket of `TOK_SOCKET` and nobody is
+/// there: that is the check of sockets to say, once.
 pub(super) async fn check(
     context: &Context,
     settings: &Settings,
     target: &Target,
     reached: bool,
-) -> Result<Check, Failure> {
+) -> Result<Option<Check>, Failure> {
     let chain = Chain::of(settings, &target.url())?;
     let helper = chain.ours().map(|entry| entry.value.clone());
     let about = target.server.to_string();
-    let check = |detail, findings| Check::new("session", Some(about.as_str()), detail, findings);
+    let check = |detail, findings| Some(Check::new("session", Some(about.as_str()), detail, findings));
+    let profile = helper.as_deref().and_then(|helper| option(helper, "--profile"));
+    let profile = profile.or_else(|| context.profile().map(ToString::to_string));
+    let log_in = match profile {
+        Some(name) => format!("tok login {} --profile {name}", target.server),
+        None => format!("tok login {}", target.server),
+    };
     // What keeps the logins from being read is another check's finding.
     let Ok(answerer) = Answerer::find(context, target, helper.as_deref()).await else {
         return Ok(check(None, Vec::new()));
@@ -39,14 +47,19 @@ pub(super) async fn check(
         Answerer::Token(_) => ("the token in TOK_TOKEN".to_owned(), None),
         Answerer::Agent(login, rule) => (format!("{login}: {}", rule.as_str()), soon_over(login, context)),
         Answerer::Socket(socket) => {
-            let named = helper.as_deref().is_some_and(|helper| option(helper, "--socket").is_some());
-            (format!("the daemon at {}", socket.display()), gone(socket, named.then_some(target)))
+            let detail = format!("the daemon at {}", socket.display());
+            let gone = UnixStream::connect(socket).err().map(|why| gone(socket, target, &why));
+            let set_up = helper.as_deref().is_some_and(|helper| option(helper, "--socket").is_some());
+            if gone.is_some() && !set_up {
+                return Ok(None);
+            }
+            (detail, gone)
         }
         Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
-        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence))),
+        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence, log_in))),
         Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
         Answerer::Unplaced(what) => (String::new(), Some(unplaced(what, target))),
-        Answerer::Nobody => (String::new(), Some(nobody(target))),
+        Answerer::Nobody => (String::new(), Some(nobody(target, log_in))),
     };
     if finding.is_some() || !reached {
         return Ok(check(Some(detail), finding.into_iter().collect()));
@@ -92,16 +105,11 @@ fn soon_over(login: &Login, context: &Context) -> Option<Finding> {
     })
 }
 
-/// Nobody listens at a socket that git's configuration for this target names, or else `TOK_SOCKET`.
-fn gone(socket: &Path, set_up_for: Option<&Target>) -> Option<Finding> {
-    let why = UnixStream::connect(socket).err()?;
-    let (by, fix) = match set_up_for {
-        Some(target) => ("git is set up to ask", format!("tok git setup {}", target.server)),
-        None => ("TOK_SOCKET names", start(socket).to_owned()),
-    };
-    let what = format!("nobody answers at {}, which {by}: {why}", socket.display());
+/// Nobody listens at a socket that git's configuration for this target names.
+fn gone(socket: &Path, target: &Target, why: &io::Error) -> Finding {
+    let what = format!("nobody answers at {}, which git is set up to ask: {why}", socket.display());
     let why = format!("no other is asked then; start tokd there (`{}`), if that is where it was", start(socket));
-    Some(Finding::error(what, why).class(Class::Unreachable).fix(fix))
+    Finding::error(what, why).class(Class::Unreachable).fix(format!("tok git setup {}", target.server))
 }
 
 /// The command that starts the daemon that listens there.
@@ -114,13 +122,13 @@ fn unplaced(what: &str, target: &Target) -> Finding {
     finding.class(Class::NotLoggedIn).fix(format!("export TOK_SERVER={}", target.server))
 }
 
-fn nobody(target: &Target) -> Finding {
+fn nobody(target: &Target, log_in: String) -> Finding {
     let what = format!("nobody is logged in at {}", target.server);
     let finding = Finding::error(what, "there is nobody to answer git").class(Class::NotLoggedIn);
-    finding.fix(format!("tok login {}", target.server))
+    finding.fix(log_in)
 }
 
-fn no_login(settings: &Settings, target: &Target, absence: &Absence) -> Finding {
+fn no_login(settings: &Settings, target: &Target, absence: &Absence, log_in: String) -> Finding {
     let (what, hint) = absence.explain(&target.server);
     let why = "tok answers with no other login than the one that was named";
     let finding = Finding::error(what, format!("{why}; {hint}")).class(Class::NotLoggedIn);
@@ -129,7 +137,7 @@ fn no_login(settings: &Settings, target: &Target, absence: &Absence) -> Finding 
             Some(command) => finding.class(Class::Setup).fix(command),
             None => finding.fix(format!("tok doctor {}", target.plain())),
         },
-        _ => finding.fix(format!("tok login {}", target.server)),
+        _ => finding.fix(log_in),
     }
 }
 

@@ -18,9 +18,6 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Absence, Choice, Login, Logins, Profile, Rule};
 
-/// The rules that say that a session is over.
-const ENDED: [&str; 7] = ["no_credential", "unknown_token", "expired", "revoked", "idle", "rotated", "used_up"];
-
 /// Who answers.
 #[derive(Debug)]
 pub(in crate::commands) enum Answerer {
@@ -127,9 +124,7 @@ impl Answerer {
             };
         }
         match again {
-            Some(again) if !said.allowed && ENDED.contains(&said.rule.as_str()) => {
-                Explanation { hint: Some(again), ..said }
-            }
+            Some(again) if said.over => Explanation { hint: Some(again), ..said },
             _ => said,
         }
     }

@@ -62,6 +62,11 @@ impl Target {
         format!("{scheme}://{user}{host}{path}")
     }
 
+    /// The same, spoken to over TLS.
+    pub(in crate::commands) fn over_tls(&self) -> Self {
+        Self { server: self.server.over_tls(), ..self.clone() }
+    }
+
     /// The URL without user name and password.
     pub(in crate::commands) fn plain(&self) -> String {
         Self { username: None, ..self.clone() }.url()

@@ -124,6 +124,7 @@ mod tests {
         let said = Explanation {
             allowed: false,
             rule: "scope".to_owned(),
+            over: false,
             reason: "the token lacks the scope repo:write".to_owned(),
             hint: Some("make one with repo:write".to_owned()),
             steps: vec![step("live", true, "active"), step("scopes", false, "repo:read")],

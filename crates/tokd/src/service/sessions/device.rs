@@ -13,7 +13,7 @@ use tok_model::decide::{Caller, Need, UserNow};
 use tok_model::id::{DeviceLoginId, UserId};
 use tok_model::secret::{DeviceCode, Digest, Pepper, UserCode};
 use tok_store::StoreError;
-use tok_store::device_logins::{DeviceLogin as Waiting, NewDeviceLogin, Progress};
+use tok_store::device_logins::{Begun, DeviceLogin as Waiting, Most, NewDeviceLogin, Progress};
 
 use super::password::throttled;
 use super::{Opening, login_name, machine};
@@ -32,8 +32,8 @@ const LEEWAY: Duration = Duration::from_millis(500);
 const LONGEST_GIVEN: usize = 253;
 /// The most logins begun from one source in a minute.
 const MOST_BEGUN: u32 = 30;
-/// The most that wait to be approved.
-const MOST_WAITING: i64 = 10_000;
+/// The most that wait to be approved: as many from one network as one address can begin in the time that they wait.
+const MOST_WAITING: Most = Most { network: 300, all: 10_000 };
 
 /// What is remembered of logins that wait, besides what the store has.
 pub struct DeviceLogins {
@@ -52,7 +52,7 @@ impl Default for DeviceLogins {
     fn default() -> Self {
         Self {
             begun: Failures::new(std::num::NonZeroU32::new(MOST_BEGUN)),
-            paces: Cache::builder().max_capacity(2 * MOST_WAITING.unsigned_abs()).time_to_idle(LIFETIME).build(),
+            paces: Cache::builder().max_capacity(2 * MOST_WAITING.all.unsigned_abs()).time_to_idle(LIFETIME).build(),
         }
     }
 }
@@ -100,19 +100,22 @@ impl Service {
             expires_at: permit.at() + TimeDelta::from_std(LIFETIME).unwrap_or_default(),
         };
         let event = AuditEvent::done(Action::SessionAsk, permit.actor().clone()).detail(format!("on {}", new.machine));
-        self.run(move |store| {
-            store.write(|mut tx| {
-                tok_store::device_logins::begin(&mut tx, &permit, new, MOST_WAITING)?;
-                tx.commit(event, permit.at())
+        let begun = self
+            .run(move |store| {
+                store.write(|mut tx| {
+                    let begun = tok_store::device_logins::begin(&mut tx, &permit, new, MOST_WAITING)?;
+                    if begun == Begun::Waits {
+                        tx.commit(event, permit.at())?;
+                    }
+                    Ok(begun)
+                })
             })
-        })
-        .await
-        .map_err(|fault| match fault.code {
-            FaultCode::Conflict => {
-                Fault { code: FaultCode::RateLimited, retry_after: Some(60), ..fault }.hint("try again in a minute")
-            }
-            _ => fault,
-        })?;
+            .await?;
+        match begun {
+            Begun::Waits => {}
+            Begun::NetworkFull => return Err(no_room(FaultCode::RateLimited, "from this network ")),
+            Begun::Full => return Err(no_room(FaultCode::Busy, "")),
+        }
         let page = format!("{}/device", self.place.public_url);
         Ok(DeviceLogin {
             device_code: SecretString::from(device.reveal()),
@@ -206,6 +209,14 @@ impl Service {
             Err(error) => Err(crate::fault::IntoFault::into_fault(error)),
         }
     }
+}
+
+/// So many wait that one more would be one too many.
+fn no_room(code: FaultCode, from: &str) -> Fault {
+    let message = format!("too many logins that were begun {from}wait to be approved");
+    Fault { retry_after: Some(60), ..Fault::new(code, message) }.hint(
+        "try again in a minute, or log in with a password or a token: tok login --user NAME, tok login --with-token",
+    )
 }
 
 fn no_such_code() -> Fault {

@@ -47,6 +47,7 @@ impl Service {
         Ok(Explanation {
             allowed: explained.verdict.is_ok(),
             rule: rule.to_owned(),
+            over: explained.verdict.as_ref().is_err_and(|refusal| refusal.rule.is_over()),
             reason,
             hint,
             steps: explained.steps.iter().map(step).collect(),

@@ -1,0 +1,86 @@
+//! Logins that wait to be approved in a browser.
+
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+use tok_model::audit::Source;
+use tok_model::decide::{Caller, Need};
+use tok_model::id::DeviceLoginId;
+use tok_model::secret::{DeviceCode, Digest, UserCode};
+use tok_store::device_logins::{self, Begun, Most, NewDeviceLogin, Progress};
+
+use crate::world::{World, at, permit, rng, server};
+
+const MOST: Most = Most { network: 3, all: 8 };
+
+/// A login begun so many seconds after the beginning, and the digest of its device's code.
+fn begin(world: &World, address: Option<&str>, second: i64) -> (Begun, Digest) {
+    let address: Option<IpAddr> = address.map(|address| address.parse().unwrap());
+    let permit = permit(&Caller::anonymous(Source { address, ..Source::default() }), Need::BeginLogin, at(second));
+    let pepper = world.peppers.current();
+    let device = DeviceCode::mint(&mut rng()).digest(pepper);
+    let new = NewDeviceLogin {
+        id: DeviceLoginId::random(&mut rng()),
+        device,
+        user: UserCode::mint(&mut rng()).digest(pepper),
+        machine: "laptop".to_owned(),
+        client: "tok".to_owned(),
+        expires_at: permit.at() + TimeDelta::minutes(10),
+    };
+    (world.change(|tx| device_logins::begin(tx, &permit, new, MOST)).unwrap(), device)
+}
+
+#[test]
+fn one_network_fills_its_own_room_and_not_that_of_others() {
+    let world = World::new();
+    let begun = |address: &str| begin(&world, Some(address), 0).0;
+    // One customer has as many addresses as they like, in networks of their own.
+    for last in 0..3 {
+        assert_eq!(begun(&format!("2001:db8:1:{last}::1")), Begun::Waits);
+    }
+    for full in ["2001:db8:1:9::1", "2001:0db8:0001:ffff::2"] {
+        assert_eq!(begun(full), Begun::NetworkFull);
+    }
+    assert_eq!(begun("2001:db8:2::1"), Begun::Waits);
+    for last in 1..4 {
+        assert_eq!(begun(&format!("192.0.2.{last}")), Begun::Waits);
+    }
+    // However it is written.
+    for full in ["192.0.2.200", "::ffff:192.0.2.201"] {
+        assert_eq!(begun(full), Begun::NetworkFull);
+    }
+    assert_eq!(begun("192.0.3.1"), Begun::Waits);
+    assert_eq!(begun("198.51.100.1"), Begun::Full);
+    assert_eq!(begin(&world, None, 0).0, Begun::Full);
+    // What was decided, or ran out, waits no more.
+    let ann = world.user("ann");
+    world.sql(&format!("UPDATE device_logins SET state = 'denied', decided_at = created_at, user_id = '{ann}' WHERE address = '192.0.2.1'"));
+    assert_eq!(begun("192.0.2.200"), Begun::Waits);
+    assert_eq!(begun("192.0.2.200"), Begun::NetworkFull);
+    assert_eq!(begin(&world, Some("2001:db8:1:9::1"), 601).0, Begun::Waits);
+}
+
+#[test]
+fn who_is_disabled_or_has_another_password_lets_in_no_device_that_did_not_come_yet() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let name = "ann".parse().unwrap();
+    let approved = |user| {
+        let (_, device) = begin(&world, None, 0);
+        world.sql(&format!("UPDATE device_logins SET state = 'approved', decided_at = created_at, user_id = '{user}' WHERE state = 'pending'"));
+        device
+    };
+    let progress = |device| world.store.read(|tx| device_logins::by_device(tx, &[device])).unwrap().unwrap().progress;
+    let (others, waiting) = (approved(bob), approved(ann));
+    assert_eq!(progress(waiting), Progress::Approved(ann));
+    world.change(|tx| tok_store::users::set_enabled(tx, &server(at(1)), &name, false)).unwrap();
+    assert_eq!(progress(waiting), Progress::Denied);
+    world.change(|tx| tok_store::users::set_enabled(tx, &server(at(2)), &name, true)).unwrap();
+    assert_eq!(progress(waiting), Progress::Denied, "it does not come back with them");
+    for hash in [Some("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAA"), None] {
+        let waiting = approved(ann);
+        world.change(|tx| tok_store::users::set_password(tx, &server(at(3)), &name, hash)).unwrap();
+        assert_eq!(progress(waiting), Progress::Denied);
+    }
+    assert_eq!(progress(others), Progress::Approved(bob));
+}
