@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use tok_tests::binaries;
+
 use super::*;
 
 fn front(recipe: Recipe) -> Stand {
@@ -38,6 +40,8 @@ fn everything_goes_through(recipe: Recipe) {
     assert!([403, 404].contains(&stand.ask(&Request::get("/metrics")).status));
     assert_eq!(stand.ask(&Request::get("/healthz")).status, 200);
 
+    what_the_page_says_to_try(&stand);
+
     // A laptop: gRPC for the login, for the tokens of git and for what changes.
     let laptop = stand.environment.laptop("laptop");
     let trust = laptop.home().join("trust.pem");
@@ -55,6 +59,30 @@ fn everything_goes_through(recipe: Recipe) {
         let begun = "SELECT count(*) AS count FROM audit WHERE command = 'receive-pack' AND agent IS NULL";
         stand.environment.count(begun) > 0
     });
+}
+
+/// The commands of docs/proxies.md, and what they say there, in HTTP/2's words where that is spoken.
+fn what_the_page_says_to_try(stand: &Stand) {
+    let page = fs::read_to_string(binaries::workspace().join("docs/proxies.md")).unwrap();
+    let block = page.split("## Try it").nth(1).unwrap();
+    let (mut said, mut tried) = (String::new(), 0);
+    for line in block.lines().skip_while(|line| *line != "```console").skip(1).take_while(|line| *line != "```") {
+        if let Some(command) = line.strip_prefix("$ ") {
+            let command = command.replace("https://git.example.com", &stand.place());
+            let call = stand.environment.call("sh").arguments(["-c", &command]);
+            said = call.variable("CURL_CA_BUNDLE", stand.authority.trust()).ok().text().to_lowercase();
+            tried += 1;
+            continue;
+        }
+        let shown = line.to_lowercase();
+        let status = shown.strip_prefix("http/1.1 ").and_then(|line| line.split(' ').next());
+        let there = |told: &str| match status {
+            Some(status) => told.starts_with("http/") && told.split(' ').nth(1) == Some(status),
+            None => told.starts_with(&shown),
+        };
+        assert!(said.lines().any(|told| there(told.trim_end())), "{line} is shown, and this is said:\n{said}");
+    }
+    assert_eq!(tried, 2);
 }
 
 #[test]
