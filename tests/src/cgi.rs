@@ -5,15 +5,24 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::wait::PATIENCE;
+
 type Headers = BTreeMap<String, String>;
+
+#[derive(Default)]
+struct State {
+    seen: Vec<(String, Headers)>,
+    /// Whether answers stop in their middle.
+    held: bool,
+}
 
 /// A running server of bare repositories. It answers until the test ends.
 pub struct Backend {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<(String, Headers)>>>,
+    shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 impl Backend {
@@ -21,15 +30,15 @@ impl Backend {
     pub fn start(root: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (root, log) = (root.to_owned(), Arc::clone(&seen));
+        let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
+        let (root, known) = (root.to_owned(), Arc::clone(&shared));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (root, log) = (root.clone(), Arc::clone(&log));
-                thread::spawn(move || serve(stream, &root, &log));
+                let (root, shared) = (root.clone(), Arc::clone(&known));
+                thread::spawn(move || serve(stream, &root, &shared));
             }
         });
-        Self { address, seen }
+        Self { address, shared }
     }
 
     /// Where it listens.
@@ -37,13 +46,29 @@ impl Backend {
         self.address
     }
 
-    /// The requests that have reached it: the first line, and the headers by their names in lower case.
+    /// The requests that have reached it, as soon as their heads have: the first line, and the headers by their names in
+    /// lower case.
     pub fn seen(&self) -> Vec<(String, Headers)> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.shared.0).seen.clone()
+    }
+
+    /// From now on answers stop in their middle, until they are let go.
+    pub fn hold_answers(&self) {
+        locked(&self.shared.0).held = true;
+    }
+
+    /// Lets them go on.
+    pub fn let_go(&self) {
+        locked(&self.shared.0).held = false;
+        self.shared.1.notify_all();
     }
 }
 
-fn serve(stream: TcpStream, root: &Path, log: &Mutex<Vec<(String, Headers)>>) -> Option<()> {
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(stream: TcpStream, root: &Path, (state, changed): &(Mutex<State>, Condvar)) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut first = String::new();
     reader.read_line(&mut first).ok()?;
@@ -54,17 +79,45 @@ fn serve(stream: TcpStream, root: &Path, log: &Mutex<Vec<(String, Headers)>>) ->
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    log.lock().unwrap_or_else(PoisonError::into_inner).push((first.trim_end().to_owned(), headers.clone()));
+    locked(state).seen.push((first.trim_end().to_owned(), headers.clone()));
+    let body =
+        if headers.contains_key("transfer-encoding") { chunked(&mut reader)? } else { whole(&mut reader, &headers)? };
+    let (head, content) = run(root.to_owned(), &first, &headers, &body)?;
+    let (begin, rest) = content.split_at(content.len() / 2);
+    let mut stream = stream;
+    stream.write_all(&head).ok()?;
+    stream.write_all(begin).ok()?;
+    let held = changed.wait_timeout_while(locked(state), PATIENCE, |state| state.held);
+    drop(held.unwrap_or_else(PoisonError::into_inner));
+    stream.write_all(rest).ok()
+}
+
+fn whole(reader: &mut BufReader<TcpStream>, headers: &Headers) -> Option<Vec<u8>> {
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let answer = run(root.to_owned(), &first, &headers, &body)?;
-    let mut stream = stream;
-    stream.write_all(&answer).ok()
+    Some(body)
 }
 
-/// What the program answers, as HTTP.
-fn run(root: PathBuf, first: &str, headers: &Headers, body: &[u8]) -> Option<Vec<u8>> {
+fn chunked(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let length = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
+        let begin = body.len();
+        body.resize(begin + length + 2, 0);
+        reader.read_exact(&mut body[begin..]).ok()?;
+        // What stands behind a chunk is no part of it.
+        body.truncate(begin + length);
+        if length == 0 {
+            return Some(body);
+        }
+    }
+}
+
+/// What the program answers, as HTTP: the head and the body.
+fn run(root: PathBuf, first: &str, headers: &Headers, body: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut words = first.split(' ');
     let (method, target) = (words.next()?, words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -104,10 +157,7 @@ fn run(root: PathBuf, first: &str, headers: &Headers, body: &[u8]) -> Option<Vec
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
     let fields: Vec<_> = head.lines().filter(|line| !line.starts_with("Status: ")).chain([""]).collect();
     let fields = fields.join("\r\n");
-    let rest = &output[end + 4..];
-    let mut answer =
-        format!("HTTP/1.0 {status}\r\n{fields}Content-Length: {}\r\nConnection: close\r\n\r\n", rest.len())
-            .into_bytes();
-    answer.extend_from_slice(rest);
-    Some(answer)
+    let content = output.split_off(end + 4);
+    let head = format!("HTTP/1.0 {status}\r\n{fields}Content-Length: {}\r\nConnection: close\r\n\r\n", content.len());
+    Some((head.into_bytes(), content))
 }

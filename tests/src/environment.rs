@@ -62,6 +62,13 @@ impl Environment {
         }
     }
 
+    /// The same with a data directory that saves the first start the making of its database.
+    pub fn migrated() -> Self {
+        let environment = Self::new();
+        template::adopt(environment.data());
+        environment
+    }
+
     /// With a running `tokd serve` that speaks TLS on its remote address and makes repositories at their first push, and
     /// git set up for it. Everything that runs here trusts its certificate.
     pub fn tls() -> Self {
@@ -70,8 +77,7 @@ impl Environment {
 
     /// The same, with this in its configuration.
     pub fn tls_with(configuration: &str) -> Self {
-        let mut environment = Self::new();
-        template::adopt(environment.data());
+        let mut environment = Self::migrated();
         let authority = Authority::new(&environment.path("tls"));
         // Those behind the first are where a proxy of a test stands.
         authority.issue(&["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"]);
@@ -94,8 +100,7 @@ impl Environment {
 
     /// With a running `tokd dev`, and git set up for it.
     pub fn dev() -> Self {
-        let environment = Self::new();
-        template::adopt(environment.data());
+        let environment = Self::migrated();
         environment.start();
         environment.tok(&["git", "setup", &environment.url()]).ok();
         environment

@@ -34,6 +34,7 @@ pub fn encoded(text: &str) -> String {
 pub struct Request {
     method: String,
     target: String,
+    host: Option<String>,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
@@ -41,7 +42,8 @@ pub struct Request {
 impl Request {
     /// A `GET`.
     pub fn get(target: impl Into<String>) -> Self {
-        Self { method: "GET".to_owned(), target: target.into(), headers: Vec::new(), body: Vec::new() }
+        let (method, target) = ("GET".to_owned(), target.into());
+        Self { method, target, host: None, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A `POST` with this body.
@@ -72,6 +74,13 @@ impl Request {
         self
     }
 
+    /// To a server of this name, and not to one that is called as its address is.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
     /// One more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -93,7 +102,8 @@ impl Request {
 
     /// The bytes of the request.
     fn to_bytes(&self, address: SocketAddr) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n", self.method, self.target);
+        let host = self.host.clone().unwrap_or_else(|| address.to_string());
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }

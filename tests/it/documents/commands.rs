@@ -1,4 +1,4 @@
-//! Every command that docs/coming-from.md and README.md show is run, as it stands there, so that none of them rots.
+//! Every command that docs/coming-from.md and README.md show (pages.rs has those of the others) is run, as it stands there, so that none of them rots.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ const NITRO: &str = r#"[{"description":"deploys","secret":"Wq3vN8xT2bK7mZ4pR9sL6
 const WICK: &str = "laptop\talice\t5f761daec23358439902e58aa25c5179c6f988b93f482fe3637653c7500726a5\n";
 const HTPASSWD: &str = "alice:$2y$05$bvIG6Nmid91Mu9RcmmWZfOJMx7nQ9xDmrKxUumJvgQj/gsyjft4OO\n";
 
-fn page(name: &str) -> String {
+pub(super) fn page(name: &str) -> String {
     fs::read_to_string(binaries::workspace().join(name)).unwrap()
 }
 
@@ -54,25 +54,25 @@ fn beside_theirs(page: &str) -> Vec<(String, String)> {
 }
 
 /// The blocks of shell commands.
-fn blocks(page: &str) -> Vec<String> {
+pub(super) fn blocks(page: &str) -> Vec<String> {
     let parts = page.split("```sh\n").skip(1);
     parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
 }
 
 /// A server with what the commands are about. What they call by an invented name is there under another, or made so.
-struct Place {
-    environment: Environment,
+pub(super) struct Place {
+    pub(super) environment: Environment,
     /// A manager's token, which makes and ends the others: by HTTP, since programs would take a second each time.
     keeper: String,
     /// A token's ID.
-    id: String,
+    pub(super) id: String,
     /// A token's text.
     secret: String,
     cursor: String,
 }
 
 impl Place {
-    fn new(environment: Environment) -> Self {
+    pub(super) fn new(environment: Environment) -> Self {
         environment.tok(&["user", "create", "keeper", "--manager"]).ok();
         let keeper = environment.token("keeper", &["--scopes", "all,manager"]);
         let mut place = Self { environment, keeper, id: String::new(), secret: String::new(), cursor: String::new() };
@@ -122,7 +122,7 @@ impl Place {
     }
 
     /// The command with what is there in place of what its page invents.
-    fn made_real(&self, command: &str) -> String {
+    pub(super) fn made_real(&self, command: &str) -> String {
         let own = |name: &str| self.environment.canaries().exempt().join(name).display().to_string();
         let format =
             ["wit", "githosted", "nitro"].into_iter().find(|format| command.contains(&format!("--format {format}")));
@@ -148,11 +148,14 @@ impl Place {
     }
 
     /// Runs a script on a terminal on which somebody says yes, and fails if one of its commands does.
-    fn run(&self, script: &str, shown: &str) {
+    pub(super) fn run(&self, script: &str, shown: &str) {
         let path = self.environment.canaries().exempt().join("script.sh");
         fs::write(&path, script).unwrap();
-        let call =
-            self.environment.call("script").arguments(["-qec", &format!("bash -e {}", path.display()), "/dev/null"]);
+        let call = self.environment.call("script").arguments([
+            "-qec",
+            &format!("bash -e -o pipefail {}", path.display()),
+            "/dev/null",
+        ]);
         let call = call.variable("SECRET", self.secret.clone()).variable("TOKEN", self.secret.clone());
         let ended =
             call.variable("OTHER", self.secret.clone()).input("y\n".repeat(4)).shows_secret().holds_input().run();

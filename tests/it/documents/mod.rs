@@ -3,6 +3,7 @@
 //! What each command is called there and here stands in docs/coming-from.md.
 
 mod commands;
+mod pages;
 mod wit;
 
 use serde_json::{Value, json};
