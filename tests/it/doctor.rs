@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,6 +11,7 @@ use tok_tests::call::Finished;
 use tok_tests::clock::WrongClock;
 use tok_tests::environment::Environment;
 use tok_tests::laptop::Laptop;
+use tok_tests::suspend::Stopped;
 use tok_tests::tls::Authority;
 use tok_tests::wait;
 
@@ -257,6 +258,23 @@ fn the_class_of_what_is_wrong_is_the_exit_code() {
     let away = doctor(&laptop).expect_code(6);
     let finding = findings(&away).into_iter().find(|finding| finding["class"] == "unreachable").unwrap();
     assert!(finding["what"].as_str().unwrap().contains("no connection to port"), "{}", away.describe());
+}
+
+#[test]
+fn a_server_that_hangs_is_told_in_a_few_seconds() {
+    let environment = Environment::dev();
+    environment.users(&["alice"]);
+    let laptop = environment.laptop("laptop");
+    laptop.logged_in("alice");
+    laptop.tok(&["git", "setup", &environment.url()]).ok();
+    laptop.tok(&["doctor", &environment.url()]).ok();
+    // The system takes connections for it all the while.
+    let stopped = Stopped::new(environment.pid());
+    let begin = Instant::now();
+    let doctor = laptop.tok(&["doctor", &environment.url()]).fails(6);
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    drop(stopped);
+    assert!(doctor.text().contains("takes the connection and says nothing"), "{}", doctor.describe());
 }
 
 /// Every finding about whom git asks, as severity, words and whether a command mends it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tok_tests::environment::Environment;
+use tok_tests::suspend::{Clocks, Stopped};
 use tok_tests::wait;
 
 /// What `git` says, byte by byte.
@@ -115,6 +116,24 @@ fn a_push_that_tokd_is_killed_under_leaves_no_git_that_waits_for_the_rest() {
     environment.kill();
     held.end();
     environment.start();
+    assert_eq!(branches(&environment), "main\n");
+}
+
+#[test]
+fn a_push_that_a_server_slept_through_does_not_land_if_its_token_was_revoked_meanwhile() {
+    let (environment, work) = acme();
+    let clocks = Clocks::new(&environment, "server");
+    environment.stop();
+    environment.start_with(&clocks.on_server(environment.usual_recipe()));
+    let token = environment.token("alice", &["--scopes", "repo:write"]);
+    let held = Held::begin(&environment, &work, "slept", &token);
+    let stopped = Stopped::new(environment.pid());
+    // By another daemon, so that this one does not hear of it.
+    environment.execute("UPDATE tokens SET revoked_at = now(), revoked_by = 'another daemon' WHERE kind = 'personal'");
+    clocks.sleep(Duration::from_secs(600));
+    drop(stopped);
+    let answer = held.end();
+    assert!(!answer.contains("ok refs/heads/slept"), "{answer}");
     assert_eq!(branches(&environment), "main\n");
 }
 

@@ -1,8 +1,10 @@
 //! The remotes of the repository one is in.
 
 use tok_model::url::{Origin, Scheme};
+use tokio::time::timeout;
 
 use super::finding::{Check, Finding};
+use super::server::PATIENCE;
 use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
 use crate::context::Context;
@@ -26,10 +28,8 @@ pub(super) async fn that_speak_tls(context: &Context, settings: &Settings, targe
     plain.dedup();
     let mut speaking = Vec::new();
     for server in plain {
-        let answer = match context.server(&server, None).await {
-            Ok(mut client) => client.whoami().await.err(),
-            Err(_) => None,
-        };
+        let asked = async { context.server(&server, None).await.ok()?.whoami().await.err() };
+        let answer = timeout(PATIENCE, asked).await.ok().flatten();
         if answer.is_some_and(|fault| fault.is_plain_where_tls_is()) {
             speaking.push(server);
         }

@@ -7,12 +7,13 @@ use tok_api::client::{Probe, RemoteOptions, Stage};
 use tok_api::fault::Fault;
 use tok_model::clock::Timestamp;
 use tok_model::url::Origin;
+use tokio::time::timeout;
 
 use super::finding::{Check, Class, Finding};
 use crate::context::Context;
 
-/// How long each step of the way may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long each step of the way may take, and each question that is asked there.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A certificate that ends so soon is worth a word.
 const SOON: TimeDelta = TimeDelta::days(14);
 /// Clocks so far apart are worth a word: a token has a minute left at least when git gets it.
@@ -66,8 +67,8 @@ fn soon_over(end: Timestamp, now: Timestamp) -> Option<Finding> {
 pub(super) async fn clocks(context: &Context, server: &Origin) -> Check {
     let about = server.to_string();
     let asked = Instant::now();
-    let theirs = async { context.server(server, None).await.ok()?.server_time().await.ok().flatten() }.await;
-    let Some(theirs) = theirs else {
+    let theirs = async { context.server(server, None).await.ok()?.server_time().await.ok().flatten() };
+    let Ok(Some(theirs)) = timeout(PATIENCE, theirs).await else {
         let detail = Some("the server does not say what time it has".to_owned());
         return Check::new("clock", Some(&about), detail, Vec::new());
     };

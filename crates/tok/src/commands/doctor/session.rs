@@ -6,9 +6,11 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 use tok_api::fault::FaultCode;
+use tokio::time::timeout;
 
 use super::finding::{Check, Class, Finding};
 use super::remotes;
+use super::server::PATIENCE;
 use crate::commands::git::answerer::Answerer;
 use crate::commands::git::chain::{Chain, option};
 use crate::commands::git::settings::Settings;
@@ -68,19 +70,26 @@ pub(super) async fn check(
         let mut client = answerer.client(context, &target.server).await?;
         Ok::<_, Failure>(client.whoami().await)
     };
-    let finding = match known.await {
-        Ok(Ok(_)) => None,
-        Ok(Err(fault)) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target)),
-        Ok(Err(fault)) => Some(
+    let finding = match timeout(PATIENCE, known).await {
+        Ok(Ok(Ok(_))) => None,
+        Ok(Ok(Err(fault))) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target)),
+        Err(_) => Some(silent(target)),
+        Ok(Ok(Err(fault))) => Some(
             Finding::error(fault.message, "the server answers, but not tok")
                 .class(Class::Unreachable)
                 .fix("tok status"),
         ),
-        Err(failure) => {
+        Ok(Err(failure)) => {
             Some(Finding::error(failure.words(), "the session cannot be read, or nobody answers").fix("tok status"))
         }
     };
     Ok(check(Some(detail), finding.into_iter().collect()))
+}
+
+fn silent(target: &Target) -> Finding {
+    let what = format!("{} takes the connection and says nothing within {} s", target.server, PATIENCE.as_secs());
+    let why = "it hangs or has too much to do, and git waits for it as long";
+    Finding::error(what, why).class(Class::Unreachable).fix(format!("curl -v {}/healthz", target.server))
 }
 
 fn ended(answerer: &Answerer, target: &Target) -> Finding {
