@@ -70,7 +70,7 @@ impl Environment {
     /// The same, with this in its configuration.
     pub fn tls_with(configuration: &str) -> Self {
         let mut environment = Self::new();
-        template::adopt(environment.data());
+        environment.adopt_template();
         let authority = Authority::new(&environment.path("tls"));
         // Those behind the first are where a proxy of a test stands.
         authority.issue(&["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"]);
@@ -94,10 +94,15 @@ impl Environment {
     /// With a running `tokd dev`, and git set up for it.
     pub fn dev() -> Self {
         let environment = Self::new();
-        template::adopt(environment.data());
+        environment.adopt_template();
         environment.start();
         environment.tok(&["git", "setup", &environment.url()]).ok();
         environment
+    }
+
+    fn adopt_template(&self) {
+        template::adopt(&self.data);
+        self.canaries.leave_out(&self.data);
     }
 
     /// The directory of this test.

@@ -1,13 +1,13 @@
 //! Where environments are: in memory, if there is room, and nothing of it for longer than somebody needs it.
 
 use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Once;
 use std::time::Duration;
 
 use nix::unistd::Uid;
-use std::os::unix::fs::MetadataExt as _;
 use tempfile::TempDir;
 use tok_store::testdb;
 
