@@ -370,7 +370,9 @@ fn masked(environment: &Environment, finished: &Finished, kept: &HashMap<String,
     let said = format!("exit code {:?}\n{stdout}\n{}", finished.code, finished.complaint());
     // Of a last use that was not written down yet there is nothing to say.
     let of_a_use = |line: &&str| !["Used with", "Used for"].iter().any(|name| line.trim().starts_with(name));
-    let said: Vec<String> = normalise(&said, &names).lines().filter(of_a_use).map(flat).collect();
+    let said = normalise(&said, &names);
+    // A line of nothing else is the same: there is none before the first use is written down.
+    let said: Vec<String> = said.lines().filter(of_a_use).map(flat).filter(|line| line != "[moving]").collect();
     said.join("\n")
 }
 

@@ -16,7 +16,7 @@ use crate::daemon::{Daemon, Ready, Recipe, Refused};
 use crate::postgres;
 use crate::secrets::Canaries;
 use crate::tls::Authority;
-use crate::{processes, template};
+use crate::{processes, scratch, template};
 
 pub use callers::challenged;
 
@@ -39,8 +39,7 @@ pub struct Environment {
 impl Environment {
     /// Directories, and nothing that runs.
     pub fn new() -> Self {
-        // The path is short: a socket's has 107 bytes at most.
-        let root = tempfile::Builder::new().prefix("tokt-").tempdir_in("/tmp").expect("there is a /tmp");
+        let root = scratch::directory();
         // PostgreSQL runs as another user when root starts it, but needs no way here: it inherits its directory.
         for name in ["home", "home/run", "traces", "work"] {
             fs::create_dir(root.path().join(name)).expect("the directory is ours");
@@ -66,6 +65,7 @@ impl Environment {
     pub fn migrated() -> Self {
         let environment = Self::new();
         template::adopt(environment.data());
+        environment.canaries.leave_out(environment.data());
         environment
     }
 

@@ -31,6 +31,7 @@ pub mod pages;
 pub mod postgres;
 pub mod processes;
 pub mod proxy;
+mod scratch;
 pub mod secrets;
 mod stories;
 pub mod suspend;

@@ -4,10 +4,11 @@
 //! (passwords, the pepper) is looked for once it is registered, as it is and in base64. Looked at are: all files of the
 //! environment (logs, PostgreSQL's files and its WAL, repositories, configurations, git's traces), stdout and stderr of
 //! every program, and the arguments and variables of the daemon's processes. A test puts what must hold a secret into
-//! [`Canaries::exempt`].
+//! [`Canaries::exempt`]. A file that was there before there was a secret, and in which nothing was written since, holds none.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,7 @@ pub struct Canaries {
     root: PathBuf,
     exempt: PathBuf,
     known: Mutex<BTreeMap<String, Canary>>,
+    clean: Mutex<HashMap<PathBuf, Written>>,
     leaks: Mutex<Vec<String>>,
 }
 
@@ -41,7 +43,13 @@ impl Canaries {
     pub fn new(root: &Path) -> Self {
         let exempt = root.join("exempt");
         fs::create_dir(&exempt).expect("the environment's directory is ours");
-        Self { root: root.to_owned(), exempt, known: Mutex::default(), leaks: Mutex::default() }
+        Self {
+            root: root.to_owned(),
+            exempt,
+            known: Mutex::default(),
+            clean: Mutex::default(),
+            leaks: Mutex::default(),
+        }
     }
 
     /// The one directory where a test may put secrets.
@@ -95,14 +103,22 @@ impl Canaries {
         }
     }
 
+    /// Leaves out what is in this directory now, each file until it is written to. It was inspected elsewhere, and there is
+    /// no secret yet that could be in it.
+    pub(crate) fn leave_out(&self, directory: &Path) {
+        let files = files(directory).into_iter().map(|(path, status)| (path, Written::of(&status)));
+        lock(&self.clean).extend(files);
+    }
+
     /// Looks at every file of the environment.
     pub fn inspect_files(&self) {
         let needles = self.exempt.join("needles");
         let lines: String = lock(&self.known).keys().flat_map(|secret| forms(secret)).map(|form| form + "\n").collect();
         fs::write(&needles, lines).expect("the environment's directory is ours");
         let pattern = format!("tok(pat|wsp|rep|ses|git)_[0-9A-Za-z]{{{}}}", BODY_LENGTH + CHECKSUM_LENGTH);
-        let mut files = self.grep(&["-E", "-e", &pattern]);
-        files.extend(self.grep(&["-F", "-f", &needles.to_string_lossy()]));
+        let candidates = self.candidates();
+        let mut files = grep(&["-E", "-e", &pattern], &candidates);
+        files.extend(grep(&["-F", "-f", &needles.to_string_lossy()], &candidates));
         files.sort();
         files.dedup();
         for file in files {
@@ -115,20 +131,12 @@ impl Canaries {
         fs::remove_file(&needles).expect("the environment's directory is ours");
     }
 
-    /// The files that match; grep reads them a hundred times faster than a debug build would.
-    fn grep(&self, arguments: &[&str]) -> Vec<PathBuf> {
-        let output = Command::new("grep")
-            .env("LC_ALL", "C")
-            .args(["-r", "-l", "-a", "-s", "-Z", "--devices=skip", "--exclude-dir=exempt"])
-            .args(arguments)
-            .arg("--")
-            .arg(&self.root)
-            .output()
-            .expect("grep is installed");
-        // 1 is "nothing found"; 2 is also what a file that vanished while it was read gives, and -s is silent about that.
-        assert!(output.stderr.is_empty(), "grep: {}", String::from_utf8_lossy(&output.stderr));
-        let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned())).collect()
+    /// The files that a secret can have got into.
+    fn candidates(&self) -> Vec<PathBuf> {
+        let clean = lock(&self.clean);
+        let written = |path: &Path, status: &Metadata| clean.get(path) != Some(&Written::of(status));
+        let files = files(&self.root).into_iter();
+        files.filter(|(path, status)| written(path, status)).map(|(path, _)| path).collect()
     }
 
     fn note(&self, place: &str, what: &str) {
@@ -143,6 +151,57 @@ impl Canaries {
     pub fn take_leaks(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.leaks))
     }
+}
+
+/// Which file it is, and when it was last written to. That is the one time which no program can set.
+#[derive(PartialEq, Eq)]
+struct Written {
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Written {
+    fn of(status: &Metadata) -> Self {
+        Self { inode: status.ino(), length: status.len(), changed: (status.ctime(), status.ctime_nsec()) }
+    }
+}
+
+/// The files in a directory and below it, but for what is exempt and what goes meanwhile.
+fn files(directory: &Path) -> Vec<(PathBuf, Metadata)> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(status) if status.is_dir() && entry.file_name() != "exempt" => directories.push(entry.path()),
+                Ok(status) if status.is_file() => found.push((entry.path(), status)),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Those of the files that match; grep reads them a hundred times faster than a debug build would.
+fn grep(arguments: &[&str], files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    // So many are never too long for one command line.
+    for files in files.chunks(500) {
+        let output = Command::new("grep")
+            .env("LC_ALL", "C")
+            .args(["-l", "-a", "-s", "-Z", "--devices=skip"])
+            .args(arguments)
+            .arg("--")
+            .args(files)
+            .output()
+            .expect("grep is installed");
+        // 1 is "nothing found"; 2 is also what a file that vanished while it was read gives, and -s is silent about that.
+        assert!(output.stderr.is_empty(), "grep: {}", String::from_utf8_lossy(&output.stderr));
+        let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        found.extend(names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned())));
+    }
+    found
 }
 
 /// Every whole token in a text.
@@ -200,6 +259,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait;
+
+    #[test]
+    fn what_was_left_out_is_looked_at_again_once_it_is_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let canaries = Canaries::new(directory.path());
+        let path = directory.path().join("file");
+        fs::write(&path, "correct horse battery").unwrap();
+        canaries.leave_out(directory.path());
+        canaries.register("the password", "correct horse battery");
+        canaries.inspect_files();
+        assert_eq!(canaries.take_leaks(), [""; 0]);
+
+        // The same length, and by the time that everybody sees and can set the same age.
+        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        wait::until_true("the clock of the files goes on", || {
+            fs::write(&path, "CORRECT horse battery").unwrap();
+            fs::write(&path, "correct horse battery").unwrap();
+            fs::File::open(&path).unwrap().set_modified(before).unwrap();
+            canaries.inspect_files();
+            canaries.take_leaks().iter().any(|leak| leak.ends_with("/file"))
+        });
+    }
 
     #[test]
     fn the_base64_of_a_secret_is_found_wherever_it_starts() {

@@ -1,7 +1,9 @@
 //! A database of its own for each test: one throw-away cluster per process, one migrated template, cheap clones.
 //!
-//! The cluster is not durable, lives in the temporary directory and ends with the process. Its files stay until
-//! a later process sweeps what dead ones left.
+//! The cluster is not durable, lives in memory ([`in_memory`]) or in the temporary directory, and ends with the process.
+//! Its files stay until a later process sweeps what dead ones left.
+
+mod scratch;
 
 use std::env;
 use std::error::Error;
@@ -16,6 +18,8 @@ use diesel::prelude::*;
 use nix::unistd::Uid;
 
 use crate::embedded::{Cluster, ClusterOptions, EmbeddedError, remove_abandoned};
+
+pub use scratch::in_memory;
 
 /// Brings the database at a libpq URI to the current schema.
 pub type Migrate = fn(&str) -> Result<(), Box<dyn Error + Send + Sync>>;
@@ -97,7 +101,8 @@ impl Shared {
     }
 
     fn start(migrate: Migrate) -> Result<Self, EmbeddedError> {
-        let mut options = ClusterOptions::new(claim_directory(&env::temp_dir()));
+        let parent = in_memory().map_or_else(env::temp_dir, Path::to_owned);
+        let mut options = ClusterOptions::new(claim_directory(&parent));
         options.durable = false;
         let mut shared = Self { cluster: Cluster::start(options)?, template: Ok(()) };
         shared.template = shared.make_template(migrate).map_err(|error| chain(&*error));
