@@ -160,3 +160,27 @@ fn a_retry_with_the_same_key_leaves_one_live_token() {
     assert_eq!((lost.status, retried.status, live("self")), (201, 201, 1), "{}", retried.text());
     assert_eq!(people.get(retried.json()["secret"].as_str().unwrap(), "/v1/whoami").status, 200);
 }
+
+#[test]
+fn an_end_and_a_rotation_heed_the_version_too() {
+    let people = people();
+    let (_, token) = made(&people, &json!({"name": "x"}));
+    assert_eq!(patched(&people, &token, &[], &json!({"name": "y"})).json()["version"], 2);
+    let target = format!("/v1/tokens/{}", token["id"].as_str().unwrap());
+    let asked = |method: &str, target: &str, tag: &str| {
+        let request = Request::get(target).method(method).bearer(&people.will).header("If-Match", tag);
+        people.environment.send(&request)
+    };
+    let rotate = format!("{target}/rotate");
+    for (method, target) in [("DELETE", &target), ("POST", &rotate)] {
+        problem(&asked(method, target, "\"1\""), 412, "precondition_failed", Some("If-Match"));
+    }
+    assert_eq!(people.get(&people.will, &target).json()["state"], "active");
+    // A retry under its key is none that came too late.
+    let keyed = || {
+        let request = Request::get(&rotate).method("POST").bearer(&people.will).header("If-Match", "\"2\"");
+        people.environment.send(&request.header("Idempotency-Key", "once"))
+    };
+    assert_eq!((keyed().status, keyed().status), (201, 201));
+    assert_eq!(asked("DELETE", &target, "*").status, 200);
+}

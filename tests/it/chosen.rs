@@ -7,7 +7,7 @@ use crate::authority::{READ, WRITE, acme};
 
 const SECRET: &str = "violet-tractor-97-moon";
 
-fn chosen(environment: &Environment, user: &str, name: &str, secret: &str, arguments: &[&str]) {
+pub(crate) fn chosen(environment: &Environment, user: &str, name: &str, secret: &str, arguments: &[&str]) {
     environment.canaries().register("a chosen secret", secret);
     let create =
         environment.tok(&["token", "create", name, "--secret-stdin", "--quiet"]).arguments(arguments.iter().copied());

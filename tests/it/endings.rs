@@ -312,3 +312,28 @@ fn what_a_manager_makes_as_somebody_else_does_not_end_with_the_manager() {
     environment.tok(&["user", "delete", "--force", "boss"]).ok();
     assert_eq!([&text, &of_boss].map(|text| status(&environment, text)), [200, 401]);
 }
+
+#[test]
+fn whoever_asks_what_became_of_a_token_may_call_it_by_its_name() {
+    let environment = acme();
+    let first = named(&environment, "will", "laptop", &[]);
+    environment.tok(&["token", "revoke", "--force", "--reason", "left on a bus", "laptop"]).acting_as("will").ok();
+    let show = || environment.tok(&["token", "show", "laptop"]).acting_as("will").run();
+    let shown = show().expect_code(0);
+    assert!(shown.text().contains(&first[..11]) && shown.text().contains("left on a bus"), "{}", shown.describe());
+    let trail = environment.tok(&["audit", "--token", "laptop", "--output", "json"]).acting_as("will").ok().json();
+    let acts: Vec<&str> =
+        trail["events"].as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
+    assert_eq!(acts, ["token.revoke", "token.create"]);
+    let explain = environment.tok(&["token", "explain", "laptop", "--repo", "acme/app"]).acting_as("will").run();
+    assert!(explain.describe().contains("revoked"), "{}", explain.describe());
+    // The one that works comes first; and of several that do not, each is named.
+    let second = named(&environment, "will", "laptop", &[]);
+    assert!(show().expect_code(0).text().contains(&second[..11]));
+    environment.tok(&["token", "revoke", "--force", "laptop"]).acting_as("will").ok();
+    show().expect_code(5).says(&["more than one", &first[..11], &second[..11]]);
+    // Whoever changes something means one that works.
+    for arguments in [&["revoke", "--force", "laptop"][..], &["rename", "laptop", "desk"], &["rotate", "laptop"]] {
+        environment.tok(&[&["token"], arguments].concat()).acting_as("will").fails(5);
+    }
+}

@@ -14,7 +14,7 @@ fn read(environment: &Environment) -> Reply {
 
 /// The sum of all series whose line begins so.
 #[track_caller]
-fn figure(environment: &Environment, series: &str) -> u64 {
+pub(crate) fn figure(environment: &Environment, series: &str) -> u64 {
     let text = read(environment).text();
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(series)).collect();
     assert!(!lines.is_empty(), "{series} is not there: {text}");

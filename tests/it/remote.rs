@@ -222,3 +222,20 @@ fn check_config_looks_at_the_certificate_and_its_key() {
     authority.issue(&["localhost", "git.example.com"]);
     assert!(!check().ok().describe().contains("warning"));
 }
+
+#[test]
+fn the_log_says_what_clients_will_refuse_of_the_certificate() {
+    let environment = Environment::tls();
+    let said = || environment.log().lines().filter(|line| line.contains("does not name git.example.com")).count();
+    assert!(!environment.log().contains("WARN"), "{}", environment.log());
+    environment.stop();
+    let section = environment.authority().section();
+    let elsewhere = format!("[server]\npublic_url = \"https://git.example.com\"\n{section}");
+    environment.start_with(&environment.serve_recipe(&elsewhere));
+    assert_eq!(said(), 1, "{}", environment.log());
+    assert!(environment.log().contains("WARN"));
+    // A new one is looked at in the same way.
+    environment.authority().issue(&["localhost", "127.0.0.1"]);
+    kill(Pid::from_raw(environment.pid()), Signal::SIGHUP).unwrap();
+    wait::until_true("the log says it of the new one", || said() == 2);
+}

@@ -1331,6 +1331,33 @@ export type components = {
              */
             active: true;
         } & components["schemas"]["IntrospectedToken"]);
+        /** @description A token of the same line of rotations that still works. */
+        LiveRelative: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description Until when it works if nobody ends it; null: for ever.
+             */
+            ends_at: string | null;
+            /**
+             * Format: uuid
+             * @description Its ID.
+             */
+            id: string;
+            /** @description What people call it. */
+            name: string;
+            /** @description Whether it took the place of the token in question; else that one took its place, and it is in its grace. */
+            successor: boolean;
+            /**
+             * @description As lists show it.
+             * @example tokpat_a1b2
+             */
+            token_prefix: string;
+        };
         /** @description A member of a workspace. */
         MemberRecord: {
             /**
@@ -1516,6 +1543,8 @@ export type components = {
         };
         /** @description What ending many tokens did, or would do. */
         RevokedMany: {
+            /** @description With `parent` or `minted_before`: what still works of the lines of rotations of those tokens, and is none of them. */
+            live_family: components["schemas"]["LiveRelative"][];
             /**
              * Format: date-time
              * @description Until when it can be restored; null if it cannot.
@@ -1533,6 +1562,8 @@ export type components = {
         RevokedToken: {
             /** @description It had been revoked before; nothing was changed now. */
             already_revoked: boolean;
+            /** @description Other tokens of its line of rotations that still work: to revoke one token does not end them. */
+            live_family: components["schemas"]["LiveRelative"][];
             /**
              * Format: int32
              * @description How many live tokens minted by it ended with it.
@@ -1626,8 +1657,7 @@ export type components = {
             accepted: boolean;
             /** @description Claim by claim. */
             findings: components["schemas"]["FindingRecord"][];
-            /** @description At most what. */
-            permission: components["schemas"]["Permission"];
+            permission: components["schemas"]["Permission"] | null;
             /** @description For which repositories. */
             repos: string[];
             /** @description The rule. */
@@ -2011,14 +2041,17 @@ export type components = {
             once: string;
             /** @description Whether certificates of its own are trusted for this issuer. */
             own_ca: boolean;
-            /** @description At most what. */
-            permission: components["schemas"]["Permission"];
+            permission: components["schemas"]["Permission"] | null;
             /** @description Which IDs are pinned. Empty in lists. */
             pins: components["schemas"]["TrustPinRecord"][];
             /** @description For which repositories, with `*` for any part of a name. */
             repos: string[];
-            /** @description Which CI system it is. */
-            system: components["schemas"]["CiSystem"];
+            system: components["schemas"]["CiSystem"] | null;
+            /**
+             * @description Why this server cannot read what is kept of it; null if it can. Such a rule lets nobody in, and all that can be done
+             *     with it is to remove it.
+             */
+            unreadable: string | null;
             /**
              * Format: int64
              * @description How many identity tokens were.
@@ -2912,6 +2945,8 @@ export interface operations {
                 reason?: string;
             };
             header?: {
+                /** @description Revoke it only if its version is this one, as in `"3"`. */
+                "If-Match"?: string | null;
                 /** @description The user to act for, with their authority and no more; for managers. */
                 "Tok-As"?: string;
             };
@@ -3029,6 +3064,8 @@ export interface operations {
             header?: {
                 /** @description A retry with the same key and the same request leaves exactly one live token. 1 to 255 printable ASCII characters, in quotation marks or not. */
                 "Idempotency-Key"?: string | null;
+                /** @description Rotate it only if its version is this one, as in `"3"`. */
+                "If-Match"?: string | null;
                 /** @description The user to act for, with their authority and no more; for managers. */
                 "Tok-As"?: string;
             };
@@ -3260,7 +3297,7 @@ export interface operations {
                 "Tok-As"?: string;
             };
             path: {
-                /** @description The rule's name. */
+                /** @description The rule's name, or its ID. */
                 name: string;
             };
             cookie?: never;
@@ -3289,7 +3326,7 @@ export interface operations {
     removeTrust: {
         parameters: {
             query?: {
-                /** @description Say which it would be, change nothing. */
+                /** @description Say what it would be, change nothing. */
                 dry_run?: boolean;
             };
             header?: {
@@ -3297,7 +3334,7 @@ export interface operations {
                 "Tok-As"?: string;
             };
             path: {
-                /** @description The rule's name. */
+                /** @description The rule's name, or its ID. */
                 name: string;
             };
             cookie?: never;

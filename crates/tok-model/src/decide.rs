@@ -164,7 +164,7 @@ fn actor_for(caller: &Caller, need: &Need) -> Actor {
     let actor = caller.actor();
     let (Need::Mint(request) | Need::Import(request)) = need else { return actor };
     let (true, Owner::Workspace(workspace), Some(user)) =
-        (authority::administering_peer(caller), request.owner, caller.user())
+        (caller.administers_by_kernel(), request.owner, caller.user())
     else {
         return actor;
     };

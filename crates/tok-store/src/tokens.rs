@@ -31,7 +31,7 @@ pub(crate) use chosen::no_token_named;
 pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, present, renew_hash};
 pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};
-pub use list::{Filter, Whose, count_live, count_live_by_user, find, list};
+pub use list::{Filter, Whose, count_live, count_live_by_user, find, find_ended, list};
 pub use lookup::{Found, by_digests, look_up, owner_now};
 pub(crate) use made_by::{end_made_by, end_these};
 pub use mint::Mint;
@@ -41,7 +41,7 @@ pub use policy::{Clamp, clamp, end_idle, purge_git};
 pub use restore::{Restored, UNDO_WINDOW, came_back, restorable, restore};
 pub(crate) use revoke::end_all_of;
 pub use revoke::{EndedMany, Revoked, Selection, revoke, revoke_selected, selected};
-pub use rotate::{FirstUse, Rotated, first_use, reuse, rotate};
+pub use rotate::{FirstUse, Rotated, first_use, others_of_family, reuse, rotate, successors_since};
 pub use uses::{Counted, count_use};
 
 use crate::error::StoreError;

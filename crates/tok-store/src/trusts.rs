@@ -6,7 +6,7 @@ mod row;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use tok_model::decide::{Need, Permit};
-use tok_model::id::TokenId;
+use tok_model::id::{TokenId, TrustId};
 use tok_model::name::TrustName;
 use tok_model::trust::{Pin, TrustRule};
 use uuid::Uuid;
@@ -18,11 +18,41 @@ use crate::schema::{trust_pins, trust_uses, trusts, workspaces};
 use crate::tx::{ReadTx, WriteTx, exactly};
 use row::TrustRow;
 
-/// A trust rule, as lists show it.
+/// A trust rule as lists show it: its texts as they are kept, whether or not this version can read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
-    /// The rule.
-    pub rule: TrustRule,
+    /// Its ID.
+    pub id: TrustId,
+    /// What people call it.
+    pub name: String,
+    /// Which system signs.
+    pub system: String,
+    /// The claim `iss`.
+    pub issuer: String,
+    /// The claim `aud`.
+    pub audience: String,
+    /// What the other claims have to say, each `name=pattern`.
+    pub claims: Vec<String>,
+    /// By which algorithms an identity token may be signed.
+    pub algorithms: Vec<String>,
+    /// Whether certificates of its own are trusted for the issuer.
+    pub own_ca: bool,
+    /// The workspace that the tokens act for, by its name.
+    pub workspace: String,
+    /// Patterns of the names of its repositories.
+    pub repos: Vec<String>,
+    /// At most what.
+    pub permission: String,
+    /// How long a token lives, in seconds.
+    pub lifetime_seconds: i64,
+    /// How old an identity token may be, in seconds.
+    pub max_age_seconds: i64,
+    /// How often one identity token may be exchanged.
+    pub once: String,
+    /// Whether a name that passed to somebody else is let in.
+    pub allow_recycled_names: bool,
+    /// What identity tokens are judged by; else why this version cannot read it, and then it lets nobody in.
+    pub rule: Result<TrustRule, String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// By whom, as the audit trail calls them.
@@ -58,24 +88,28 @@ pub fn add(tx: &mut WriteTx<'_>, permit: &Permit, rule: &TrustRule) -> Result<Tr
     show(tx, permit, &rule.name)
 }
 
-/// Every rule, by name.
+/// Every rule, by name. One that cannot be read is there and [says so](Trust::rule).
 pub fn list(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<Vec<Trust>, StoreError> {
     managing(permit, "listing trust rules")?;
     let rows: Vec<(TrustRow, String)> = living().order(crate::lower(trusts::name)).load(tx.connection())?;
-    rows.into_iter().map(|(row, workspace)| row.into_trust(&workspace)).collect()
+    Ok(rows.into_iter().map(|(row, workspace)| row.into_trust(workspace)).collect())
 }
 
-/// One rule, by its name in whatever case, with its pins.
+/// One rule, by its name in whatever case, else by its ID, with its pins. The ID is for names that cannot be typed, as
+/// another version might write them.
 pub fn show(tx: &mut ReadTx<'_>, permit: &Permit, name: &TrustName) -> Result<Trust, StoreError> {
     managing(permit, "showing a trust rule")?;
-    let row: Option<(TrustRow, String)> = living()
+    let mut row: Option<(TrustRow, String)> = living()
         .filter(crate::lower(trusts::name).eq(name.as_str().to_ascii_lowercase()))
         .first(tx.connection())
         .optional()?;
+    if let (None, Ok(id)) = (&row, name.as_str().parse::<Uuid>()) {
+        row = living().filter(trusts::id.eq(id)).first(tx.connection()).optional()?;
+    }
     let (row, workspace) =
         row.ok_or_else(|| StoreError::NotFound { what: format!("no trust rule is named {name}") })?;
-    let mut trust = row.into_trust(&workspace)?;
-    trust.pins = pins(tx, trust.rule.id.as_uuid())?;
+    let mut trust = row.into_trust(workspace);
+    trust.pins = pins(tx, trust.id.as_uuid())?;
     Ok(trust)
 }
 
@@ -87,7 +121,7 @@ pub fn remove(
     name: &TrustName,
 ) -> Result<(Trust, Vec<(TokenId, String)>), StoreError> {
     let trust = show(tx, permit, name)?;
-    let id = trust.rule.id.as_uuid();
+    let id = trust.id.as_uuid();
     // The rule first: whoever exchanges holds it until their token is there to be ended.
     let held: Option<Uuid> =
         trusts::table.find(id).select(trusts::id).for_update().first(tx.connection()).optional()?;
@@ -100,7 +134,7 @@ pub fn remove(
         .filter(trust_uses::until.gt(permit.at()))
         .select(trust_uses::token_id)
         .load(tx.connection())?;
-    let reason = format!("the trust rule {} was removed", trust.rule.name);
+    let reason = format!("the trust rule {} was removed", trust.name);
     let ended = crate::tokens::end_these(tx, minted, &permit.actor().describe(), &reason, permit.at())?;
     Ok((trust, ended))
 }
@@ -122,11 +156,12 @@ fn delete_rules(tx: &mut WriteTx<'_>, ids: &[Uuid]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The rules that believe this issuer. Says nothing to anybody by itself: an identity token is judged by them.
-pub fn of_issuer(tx: &mut ReadTx<'_>, issuer: &str) -> Result<Vec<TrustRule>, StoreError> {
+/// The rules that believe this issuer, those that cannot be read among them: they hide no others. Says nothing to anybody
+/// by itself: an identity token is judged by them.
+pub fn of_issuer(tx: &mut ReadTx<'_>, issuer: &str) -> Result<Vec<Trust>, StoreError> {
     let rows: Vec<(TrustRow, String)> =
         living().filter(trusts::issuer.eq(issuer)).order(crate::lower(trusts::name)).load(tx.connection())?;
-    rows.into_iter().map(|(row, workspace)| Ok(row.into_trust(&workspace)?.rule)).collect()
+    Ok(rows.into_iter().map(|(row, workspace)| row.into_trust(workspace)).collect())
 }
 
 fn pins(tx: &mut ReadTx<'_>, trust: Uuid) -> Result<Vec<Pin>, StoreError> {

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use database::Database;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, StoreChoice};
+use crate::config::{Config, Server, StoreChoice};
 use crate::door::api::ApiDoor;
 use crate::door::console::Console;
 use crate::door::gateway::backend::{GatewayLimits, GitBackend};
@@ -60,6 +60,16 @@ pub enum Mode {
     Dev,
 }
 
+/// The certificate that clients get; the log says what they will not take of it.
+fn certificates(server: &Server) -> Result<Option<Arc<Certificates>>> {
+    let Some(files) = &server.tls else { return Ok(None) };
+    let (certificates, objections) = Certificates::open(files, server.certified_urls())?;
+    for objection in objections {
+        tracing::warn!("What server.tls.certificate names is served, but {}", objection.words);
+    }
+    Ok(Some(Arc::new(certificates)))
+}
+
 /// Brings the schema up to date and says what was done.
 pub fn migrate(config: &Config) -> Result<tok_store::Migrated> {
     let database = Database::open(config)?;
@@ -71,10 +81,7 @@ pub fn migrate(config: &Config) -> Result<tok_store::Migrated> {
 /// Runs until SIGTERM or Ctrl-C.
 pub fn run(config: &Config, mode: Mode) -> Result<()> {
     keep_secrets_in();
-    let certificates = config.server.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
-    for objection in certificates.iter().flat_map(|certificates| certificates.objections(&[])) {
-        tracing::warn!("What server.tls.certificate names is served, but {}", objection.words);
-    }
+    let certificates = certificates(&config.server)?;
     private_directory(&config.data)?;
     // Before the database, so that a port in use is said at once, and a temporary token that is too weak.
     let (listener, inherited_socket) = sockets(config)?;

@@ -119,9 +119,8 @@ fn run(Args { command, bootstrap }: Args) -> Result<()> {
 /// another kind, may take is only said.
 fn check_certificate(server: &config::Server) -> Result<()> {
     let Some(files) = &server.tls else { return Ok(()) };
-    let certificates = door::http::tls::Certificates::open(files)?;
-    let urls: Vec<_> = server.public_url.iter().chain(&server.aliases).filter(|_| !server.behind_proxy).collect();
-    for objection in certificates.objections(&urls) {
+    let (_, objections) = door::http::tls::Certificates::open(files, server.certified_urls())?;
+    for objection in objections {
         let words = format!("names {}: {}", files.certificate.display(), objection.words);
         let objection_to = config::ConfigError::value("server.tls.certificate", words);
         if objection.out_of_dates {

@@ -2,6 +2,7 @@
 //! say, and not otherwise.
 
 mod jobs;
+mod unreadable;
 
 use std::thread;
 

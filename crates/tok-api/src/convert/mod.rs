@@ -39,7 +39,7 @@ pub use password::PasswordChange;
 pub use revocation::{RestoredTokens, RevokeMany, RevokedMany, Selection};
 pub use server::{ServerStatus, Setting, Settings, Whoami};
 pub use session::{DeviceLogin, GitMint, MintedGit, OpenedSession, PasswordLogin};
-pub use token_calls::{CheckedToken, CreatedToken, RevokedToken, ScopeRecord, TokenFilter};
+pub use token_calls::{CheckedToken, CreatedToken, LiveRelative, RevokedToken, ScopeRecord, TokenFilter};
 pub use token_change::{CheckedChange, ReachChange, TokenChange};
 pub use token_draft::{NewToken, TokenDraft};
 pub use token_rotation::{CheckedRotation, RotatedToken, Rotation};

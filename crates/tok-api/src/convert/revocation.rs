@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::field::{given, optional, optional_moment, present, wire_moment};
 use super::json;
+use super::token_calls::LiveRelative;
 use super::tokens::TokenRecord;
 use super::words;
 use crate::fault::Fault;
@@ -117,6 +118,8 @@ pub struct RevokedMany {
     #[serde(serialize_with = "json::optional_time")]
     #[schema(required)]
     pub restorable_until: Option<DateTime<Utc>>,
+    /// With `parent` or `minted_before`: what still works of the lines of rotations of those tokens, and is none of them.
+    pub live_family: Vec<LiveRelative>,
 }
 
 impl From<RevokedMany> for v1::RevokeManyReply {
@@ -125,6 +128,7 @@ impl From<RevokedMany> for v1::RevokeManyReply {
             revoked: done.revoked,
             sample: done.sample.into_iter().map(Into::into).collect(),
             restorable_until: done.restorable_until.map(wire_moment),
+            live_family: done.live_family.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -136,6 +140,7 @@ impl TryFrom<v1::RevokeManyReply> for RevokedMany {
             revoked: reply.revoked,
             sample: reply.sample.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             restorable_until: optional_moment("restorable_until", reply.restorable_until)?,
+            live_family: reply.live_family.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -201,7 +206,16 @@ mod tests {
     fn what_was_done_survives_the_wire() {
         let token = super::super::tokens::tests::record();
         let until = Some("2026-11-22T10:15:00Z".parse().unwrap());
-        let many = RevokedMany { revoked: 100_000, sample: vec![token.clone()], restorable_until: until };
+        let relative = LiveRelative {
+            id: token.id,
+            name: "CI".to_owned(),
+            token_prefix: "tokpat_c3d4".to_owned(),
+            successor: true,
+            created_at: "2026-11-22T09:00:00Z".parse().unwrap(),
+            ends_at: until,
+        };
+        let (sample, live_family) = (vec![token.clone()], vec![relative]);
+        let many = RevokedMany { revoked: 100_000, sample, restorable_until: until, live_family };
         assert_eq!(RevokedMany::try_from(v1::RevokeManyReply::from(many.clone())), Ok(many));
         let back = RestoredTokens { token, restored: 7 };
         assert_eq!(RestoredTokens::try_from(v1::RestoreTokenReply::from(back.clone())), Ok(back));

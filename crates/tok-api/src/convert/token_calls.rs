@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tok_model::clock::Period;
+use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
 use tok_model::label::Label;
 use tok_model::name::{UserName, WorkspaceName};
 use tok_model::token::Standing;
 use utoipa::ToSchema;
 
-use super::field::{PageAsk, PageOf, given, optional, optional_moment, present, wire_moment};
+use super::field::{PageAsk, PageOf, given, moment, optional, optional_moment, parsed, present, wire_moment};
 use super::json;
 use super::tokens::TokenRecord;
 use super::words;
@@ -139,6 +140,58 @@ pub struct RevokedToken {
     pub restorable_until: Option<DateTime<Utc>>,
     /// A remark for people, as when the reference is also the name of another token.
     pub note: Option<String>,
+    /// Other tokens of its line of rotations that still work: to revoke one token does not end them.
+    pub live_family: Vec<LiveRelative>,
+}
+
+/// A token of the same line of rotations that still works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LiveRelative {
+    /// Its ID.
+    #[serde(serialize_with = "json::text")]
+    #[schema(value_type = String, format = Uuid)]
+    pub id: TokenId,
+    /// What people call it.
+    pub name: String,
+    /// As lists show it.
+    #[schema(example = "tokpat_a1b2")]
+    pub token_prefix: String,
+    /// Whether it took the place of the token in question; else that one took its place, and it is in its grace.
+    pub successor: bool,
+    /// When it was made.
+    #[serde(serialize_with = "json::time")]
+    pub created_at: DateTime<Utc>,
+    /// Until when it works if nobody ends it; null: for ever.
+    #[serde(serialize_with = "json::optional_time")]
+    #[schema(required)]
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+impl From<LiveRelative> for v1::LiveRelative {
+    fn from(relative: LiveRelative) -> Self {
+        Self {
+            id: relative.id.to_string(),
+            name: relative.name,
+            token_prefix: relative.token_prefix,
+            successor: relative.successor,
+            created_at: Some(wire_moment(relative.created_at)),
+            ends_at: relative.ends_at.map(wire_moment),
+        }
+    }
+}
+
+impl TryFrom<v1::LiveRelative> for LiveRelative {
+    type Error = Fault;
+    fn try_from(relative: v1::LiveRelative) -> Result<Self, Fault> {
+        Ok(Self {
+            id: parsed("id", &relative.id)?,
+            name: relative.name,
+            token_prefix: relative.token_prefix,
+            successor: relative.successor,
+            created_at: moment("created_at", relative.created_at)?,
+            ends_at: optional_moment("ends_at", relative.ends_at)?,
+        })
+    }
 }
 
 impl From<RevokedToken> for v1::RevokeTokenReply {
@@ -149,6 +202,7 @@ impl From<RevokedToken> for v1::RevokeTokenReply {
             already_revoked: revoked.already_revoked,
             restorable_until: revoked.restorable_until.map(wire_moment),
             note: revoked.note.unwrap_or_default(),
+            live_family: revoked.live_family.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -162,6 +216,7 @@ impl TryFrom<v1::RevokeTokenReply> for RevokedToken {
             already_revoked: reply.already_revoked,
             restorable_until: optional_moment("restorable_until", reply.restorable_until)?,
             note: given(reply.note),
+            live_family: reply.live_family.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

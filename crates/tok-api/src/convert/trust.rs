@@ -10,7 +10,7 @@ use tok_model::name::RepoPath;
 use tok_model::trust::System;
 use utoipa::ToSchema;
 
-use super::field::{moment, optional, optional_moment, parsed, present, wire_moment};
+use super::field::{given, moment, optional, optional_moment, parsed, present, wire_moment};
 use super::{json, schema, words};
 use crate::fault::{Fault, FaultCode};
 use crate::wire::v1;
@@ -72,7 +72,6 @@ impl From<TrustDraft> for v1::AddTrustRequest {
 impl TryFrom<v1::AddTrustRequest> for TrustDraft {
     type Error = Fault;
     fn try_from(request: v1::AddTrustRequest) -> Result<Self, Fault> {
-        let given = |text: String| Some(text).filter(|text| !text.is_empty());
         Ok(Self {
             name: request.name,
             issuer: request.issuer,
@@ -128,10 +127,10 @@ pub struct TrustRecord {
     pub id: TrustId,
     /// What people call it.
     pub name: String,
-    /// Which CI system it is.
-    #[serde(serialize_with = "json::text")]
-    #[schema(value_type = schema::SystemWord)]
-    pub system: System,
+    /// Which CI system it is. Null only if this server does not know it.
+    #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<schema::SystemWord>, required)]
+    pub system: Option<System>,
     /// The claim `iss`, exactly.
     #[schema(example = "https://token.actions.githubusercontent.com")]
     pub issuer: String,
@@ -147,10 +146,10 @@ pub struct TrustRecord {
     pub workspace: String,
     /// For which repositories, with `*` for any part of a name.
     pub repos: Vec<String>,
-    /// At most what.
-    #[serde(serialize_with = "json::text")]
-    #[schema(value_type = schema::PermissionWord)]
-    pub permission: Permission,
+    /// At most what. Null only if this server does not know it.
+    #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<schema::PermissionWord>, required)]
+    pub permission: Option<Permission>,
     /// How long a token lives.
     pub lifetime_seconds: i64,
     /// How old an identity token may be.
@@ -172,6 +171,10 @@ pub struct TrustRecord {
     pub last_used_at: Option<DateTime<Utc>>,
     /// How many identity tokens were.
     pub uses: u64,
+    /// Why this server cannot read what is kept of it; null if it can. Such a rule lets nobody in, and all that can be done
+    /// with it is to remove it.
+    #[schema(required)]
+    pub unreadable: Option<String>,
 }
 
 impl From<TrustRecord> for v1::Trust {
@@ -182,7 +185,7 @@ impl From<TrustRecord> for v1::Trust {
         Self {
             id: trust.id.to_string(),
             name: trust.name,
-            system: trust.system.to_string(),
+            system: trust.system.map(|system| system.to_string()).unwrap_or_default(),
             issuer: trust.issuer,
             audience: trust.audience,
             claims: trust.claims.into_iter().map(claim).collect(),
@@ -190,7 +193,7 @@ impl From<TrustRecord> for v1::Trust {
             own_ca: trust.own_ca,
             workspace: trust.workspace,
             repos: trust.repos,
-            permission: words::wire_permission(Some(trust.permission)),
+            permission: words::wire_permission(trust.permission),
             lifetime_seconds: trust.lifetime_seconds,
             max_age_seconds: trust.max_age_seconds,
             once: trust.once,
@@ -200,6 +203,7 @@ impl From<TrustRecord> for v1::Trust {
             created_by: trust.created_by,
             last_used_at: trust.last_used_at.map(wire_moment),
             uses: trust.uses,
+            unreadable: trust.unreadable.unwrap_or_default(),
         }
     }
 }
@@ -213,7 +217,7 @@ impl TryFrom<v1::Trust> for TrustRecord {
         Ok(Self {
             id: parsed("id", &trust.id)?,
             name: trust.name,
-            system: parsed("system", &trust.system)?,
+            system: optional("system", &trust.system)?,
             issuer: trust.issuer,
             audience: trust.audience,
             claims: trust.claims.into_iter().map(claim).collect(),
@@ -221,7 +225,7 @@ impl TryFrom<v1::Trust> for TrustRecord {
             own_ca: trust.own_ca,
             workspace: trust.workspace,
             repos: trust.repos,
-            permission: permission(trust.permission)?,
+            permission: words::permission("permission", trust.permission)?,
             lifetime_seconds: trust.lifetime_seconds,
             max_age_seconds: trust.max_age_seconds,
             once: trust.once,
@@ -231,6 +235,7 @@ impl TryFrom<v1::Trust> for TrustRecord {
             created_by: trust.created_by,
             last_used_at: optional_moment("last_used_at", trust.last_used_at)?,
             uses: trust.uses,
+            unreadable: given(trust.unreadable),
         })
     }
 }
@@ -267,10 +272,10 @@ pub struct RuleCheck {
     pub trouble: Option<String>,
     /// For which repositories.
     pub repos: Vec<String>,
-    /// At most what.
-    #[serde(serialize_with = "json::text")]
-    #[schema(value_type = schema::PermissionWord)]
-    pub permission: Permission,
+    /// At most what. Null only if this server does not know it.
+    #[serde(serialize_with = "json::optional_text")]
+    #[schema(value_type = Option<schema::PermissionWord>, required)]
+    pub permission: Option<Permission>,
 }
 
 /// What the rules make of an identity token.
@@ -299,7 +304,7 @@ impl From<IdentityCheck> for v1::CheckIdentityReply {
             findings: rule.findings.into_iter().map(finding).collect(),
             trouble: rule.trouble.unwrap_or_default(),
             repos: rule.repos,
-            permission: words::wire_permission(Some(rule.permission)),
+            permission: words::wire_permission(rule.permission),
         };
         Self { issuer: check.issuer, subject: check.subject, rules: check.rules.into_iter().map(rule).collect() }
     }
@@ -319,9 +324,9 @@ impl TryFrom<v1::CheckIdentityReply> for IdentityCheck {
                 rule: rule.name,
                 accepted: rule.accepted,
                 findings: rule.findings.into_iter().map(finding).collect(),
-                trouble: Some(rule.trouble).filter(|text| !text.is_empty()),
+                trouble: given(rule.trouble),
                 repos: rule.repos,
-                permission: permission(rule.permission)?,
+                permission: words::permission("permission", rule.permission)?,
             })
         };
         let rules = reply.rules.into_iter().map(rule).collect::<Result<_, Fault>>()?;

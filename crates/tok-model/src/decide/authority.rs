@@ -200,7 +200,7 @@ fn owner_words(caller: &Caller, repo: &RepoPath) -> String {
         OwnerNow::Nobody => "it administers this server".to_owned(),
         OwnerNow::Workspace { name, .. } => format!("it acts for the workspace {name}"),
         OwnerNow::User(user) if user.manager => format!("{} is a manager of this server", user.name),
-        OwnerNow::User(_) if administering_peer(caller) => "it administers this server".to_owned(),
+        OwnerNow::User(_) if caller.administers_by_kernel() => "it administers this server".to_owned(),
         OwnerNow::User(user) => match role_of(caller, user, &repo.workspace) {
             Some(role) => format!("{} has the role {role} in {}", user.name, repo.workspace),
             None => format!("{} is no member of {}", user.name, repo.workspace),
@@ -220,15 +220,9 @@ pub(super) fn standing_words(caller: &Caller) -> String {
     }
 }
 
-/// Whether the kernel's word alone makes the caller administer the server: root, or the daemon's own user. They do so
-/// whether or not there is a tok user of their name, and whatever that one is.
-pub(super) fn administering_peer(caller: &Caller) -> bool {
-    matches!(caller.bearer, Bearer::LocalPeer { manager: true })
-}
-
 /// A user's role in a workspace; a manager has the highest everywhere.
 fn role_of(caller: &Caller, user: &UserNow, workspace: &WorkspaceName) -> Option<Role> {
-    if user.manager || administering_peer(caller) {
+    if user.manager || caller.administers_by_kernel() {
         Some(Role::Maintainer)
     } else {
         user.memberships.get(workspace).map(|membership| membership.role)

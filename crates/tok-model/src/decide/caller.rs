@@ -137,6 +137,12 @@ impl Caller {
         self.bearer.token()
     }
 
+    /// Whether the kernel's word alone makes the caller administer the server: root, or the daemon's own user. They do so
+    /// whether or not there is a tok user of their name, and whatever that one is.
+    pub fn administers_by_kernel(&self) -> bool {
+        matches!(self.bearer, Bearer::LocalPeer { manager: true })
+    }
+
     /// Who the caller acts for.
     pub fn owner_id(&self) -> Option<Owner> {
         match &self.owner {

@@ -1,6 +1,6 @@
 //! Who may make which token: at most what they may do themselves, for at most as long.
 
-use super::authority::{administering_peer, repository, scoped, server, workspace_role};
+use super::authority::{repository, scoped, server, workspace_role};
 use super::explain::Silent;
 use super::refusal::{Beyond, Refusal, Rule};
 use super::{Bearer, Caller, MintRequest, OwnerNow};
@@ -87,7 +87,7 @@ fn whole_permission(caller: &Caller, repo: &RepoPath, permission: Permission) ->
 /// What administers by the kernel's word does so on the local socket alone. A git token has the authority of the tok user
 /// that it acts for, so one that this user could do nothing with is not made.
 fn within_user(caller: &Caller, repo: &RepoPath, permission: Permission) -> Result<(), Refusal> {
-    let (true, Some(user)) = (administering_peer(caller), caller.user()) else { return Ok(()) };
+    let (true, Some(user)) = (caller.administers_by_kernel(), caller.user()) else { return Ok(()) };
     let plain = Caller { bearer: Bearer::LocalPeer { manager: false }, ..caller.clone() };
     whole_permission(&plain, repo, permission).map_err(|_| {
         let (user, workspace) = (user.name.clone(), repo.workspace.clone());

@@ -194,13 +194,7 @@ pub(super) const MOST_MATCHES: i64 = 10;
 
 /// The tokens that a reference points at, newest first: none, one, or several if it is ambiguous.
 pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Result<Vec<Token>, StoreError> {
-    let mut query = with_owner_names().into_boxed();
-    if let Some(owner) = reach(permit)? {
-        query = match owner {
-            Owner::User(id) => query.filter(tokens::user_id.eq(id.as_uuid())),
-            Owner::Workspace(id) => query.filter(tokens::workspace_id.eq(id.as_uuid())),
-        };
-    }
+    let mut query = of_reach(permit)?;
     query = match reference {
         Reference::Id(id) => query.filter(tokens::id.eq(id.as_uuid())),
         Reference::IdPrefix(digits) => query.filter(tokens::id.between(padded(digits, '0'), padded(digits, 'f'))),
@@ -211,6 +205,29 @@ pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Resu
             query.filter(tokens::name.eq(name)).filter(kept()).filter(live)
         }
     };
+    newest(tx, query)
+}
+
+/// The tokens of that name, whether or not they work, for where [`find`] finds none that does: whoever asks what became of
+/// one has its name. Nothing is found by other references.
+pub fn find_ended(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Result<Vec<Token>, StoreError> {
+    let Reference::Name(name) = reference else { return Ok(Vec::new()) };
+    let query = of_reach(permit)?.filter(tokens::name.eq(name.clone())).filter(kept());
+    newest(tx, query)
+}
+
+type Rows<'q> = diesel::helper_types::IntoBoxed<'q, with_owner_names, diesel::pg::Pg>;
+
+fn of_reach<'q>(permit: &Permit) -> Result<Rows<'q>, StoreError> {
+    let query = with_owner_names().into_boxed();
+    Ok(match reach(permit)? {
+        None => query,
+        Some(Owner::User(id)) => query.filter(tokens::user_id.eq(id.as_uuid())),
+        Some(Owner::Workspace(id)) => query.filter(tokens::workspace_id.eq(id.as_uuid())),
+    })
+}
+
+fn newest(tx: &mut ReadTx<'_>, query: Rows<'_>) -> Result<Vec<Token>, StoreError> {
     let newest = query.order((tokens::created_at.desc(), tokens::id.desc())).limit(MOST_MATCHES);
     Ok(newest.load::<OwnedRow>(tx.connection())?.into_iter().map(shown).collect())
 }

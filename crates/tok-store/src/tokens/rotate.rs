@@ -7,18 +7,18 @@ use tok_model::audit::{Action, Actor, AuditEvent, AuditEvents};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::id::TokenId;
-use tok_model::token::{Token, TokenState};
+use tok_model::token::{Owner, Token, TokenState};
 use uuid::Uuid;
 
 use super::idempotency::Replaced;
 use super::modify::missing;
 use super::{
-    NewToken, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked, owner_keeps,
-    parents_end, row_for,
+    NewToken, OwnedRow, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked,
+    owner_keeps, parents_end, row_for, shown, with_owner_names,
 };
 use crate::error::StoreError;
 use crate::schema::tokens;
-use crate::tx::WriteTx;
+use crate::tx::{ReadTx, WriteTx};
 
 /// What [`rotate`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,6 +244,60 @@ pub fn reuse(mut tx: WriteTx<'_>, presented: &Token, actor: &Actor, at: Timestam
     };
     tx.commit(AuditEvents::new(alarm, ended_with(actor, &ended, &reason)), at)?;
     Ok(ended.len())
+}
+
+/// The others of a token's line of rotations that nobody ended, oldest first: those that took its place, and those whose
+/// place it took. Whether they ran out is to be asked of each.
+pub fn others_of_family(tx: &mut ReadTx<'_>, permit: &Permit, of: &Token) -> Result<Vec<Token>, StoreError> {
+    if *permit.need() != Need::EndHeld || permit.actor().token != Some(of.id) {
+        let reaches = super::revoke::ends(permit)?;
+        if reaches.is_some_and(|owner| owner != of.owner) {
+            return Err(StoreError::Permit("looking at a family"));
+        }
+    }
+    let others = with_owner_names()
+        .filter(of_family(of.family))
+        .filter(tokens::id.ne(of.id.as_uuid()))
+        .filter(tokens::revoked_at.is_null())
+        .order((tokens::created_at, tokens::id));
+    let others = others.load::<OwnedRow>(tx.connection())?.into_iter().map(shown);
+    Ok(others.filter(|other| !matches!(other.state, TokenState::Revoked { .. })).collect())
+}
+
+/// The most successors that [`successors_since`] finds.
+const MOST_SUCCESSORS: i64 = 100;
+
+/// What was made at this moment or later by rotating what is older, nobody having ended it; of this owner, if one is named.
+/// The newest, and not all if there are very many.
+pub fn successors_since(
+    tx: &mut ReadTx<'_>,
+    permit: &Permit,
+    owner: Option<Owner>,
+    since: Timestamp,
+) -> Result<Vec<Token>, StoreError> {
+    let reaches = super::revoke::ends(permit)?;
+    let mut query = with_owner_names()
+        .filter(tokens::family_id.ne(tokens::id))
+        .filter(tokens::created_at.ge(since))
+        .filter(tokens::revoked_at.is_null())
+        .into_boxed();
+    for owner in [reaches, owner].into_iter().flatten() {
+        query = match owner {
+            Owner::User(id) => query.filter(tokens::user_id.eq(id.as_uuid())),
+            Owner::Workspace(id) => query.filter(tokens::workspace_id.eq(id.as_uuid())),
+        };
+    }
+    let newest = query.order((tokens::created_at.desc(), tokens::id.desc())).limit(MOST_SUCCESSORS);
+    let mut found: Vec<Token> = newest.load::<OwnedRow>(tx.connection())?.into_iter().map(shown).collect();
+    // The first of a family is its oldest.
+    let families: Vec<Uuid> = found.iter().map(|token| token.family.as_uuid()).collect();
+    let older: Vec<Uuid> = tokens::table
+        .filter(tokens::id.eq_any(families))
+        .filter(tokens::created_at.lt(since))
+        .select(tokens::id)
+        .load(tx.connection())?;
+    found.retain(|token| older.contains(&token.family.as_uuid()));
+    Ok(found)
 }
 
 /// The first token of this family, whose ID it has, and those that took its place one after the other.

@@ -8,7 +8,6 @@ use tok_model::trust::{Reach, RepoPattern, TrustRule};
 use uuid::Uuid;
 
 use super::Trust;
-use crate::error::StoreError;
 use crate::schema::trusts;
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
@@ -60,24 +59,46 @@ impl TrustRow {
         }
     }
 
-    /// The row as a rule. What no parser knows is an error: fail closed.
-    pub(super) fn into_trust(self, workspace: &str) -> Result<Trust, StoreError> {
-        let id = self.id;
-        self.convert(workspace).map_err(|why| StoreError::Corrupt { table: "trusts", id: id.to_string(), why })
+    /// The row for whoever looks at it or judges by it. With what no parser knows it is no rule.
+    pub(super) fn into_trust(self, workspace: String) -> Trust {
+        let rule = self.rule(&workspace);
+        Trust {
+            rule,
+            id: TrustId::from_uuid(self.id),
+            name: self.name,
+            system: self.system,
+            issuer: self.issuer,
+            audience: self.audience,
+            claims: self.claims,
+            algorithms: self.algorithms,
+            own_ca: self.ca.is_some(),
+            workspace,
+            repos: self.repos,
+            permission: self.permission,
+            lifetime_seconds: self.lifetime_seconds,
+            max_age_seconds: self.max_age_seconds,
+            once: self.once,
+            allow_recycled_names: self.recycled_names,
+            created_at: self.created_at,
+            created_by: self.created_by_name,
+            last_used_at: self.last_used_at,
+            uses: self.uses,
+            pins: Vec::new(),
+        }
     }
 
-    fn convert(self, workspace: &str) -> Result<Trust, String> {
+    fn rule(&self, workspace: &str) -> Result<TrustRule, String> {
         let period = |seconds| Period::from_seconds(seconds).ok_or_else(|| format!("{seconds} s is no time"));
         let patterns = self.repos.iter().map(|repo| format!("{workspace}/{repo}").parse::<RepoPattern>());
         let rule = TrustRule {
             id: TrustId::from_uuid(self.id),
             name: self.name.parse().map_err(words)?,
             system: self.system.parse().map_err(words)?,
-            issuer: self.issuer,
-            audience: self.audience,
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
             claims: self.claims.iter().map(|claim| claim.parse()).collect::<Result<_, _>>().map_err(words)?,
             algorithms: self.algorithms.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(words)?,
-            ca: self.ca,
+            ca: self.ca.clone(),
             reach: Reach::new(patterns.collect::<Result<_, _>>().map_err(words)?).map_err(words)?,
             workspace: WorkspaceId::from_uuid(self.workspace_id),
             permission: self.permission.parse().map_err(words)?,
@@ -88,14 +109,7 @@ impl TrustRow {
         };
         // A row that somebody wrote by hand is held to the same.
         rule.check().map_err(words)?;
-        Ok(Trust {
-            rule,
-            created_at: self.created_at,
-            created_by: self.created_by_name,
-            last_used_at: self.last_used_at,
-            uses: self.uses,
-            pins: Vec::new(),
-        })
+        Ok(rule)
     }
 }
 

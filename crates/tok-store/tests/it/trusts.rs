@@ -85,10 +85,11 @@ fn exchanged(
 fn a_rule_comes_back_as_it_was_made_and_only_for_managers() {
     let (world, rule) = place();
     let shown = |name: &str| world.store.read(|tx| tok_store::trusts::show(tx, &server(at(0)), &name.parse().unwrap()));
-    assert_eq!(shown("ci").unwrap().rule, rule);
+    assert_eq!(shown("ci").unwrap().rule, Ok(rule.clone()));
+    assert_eq!(shown(&rule.id.to_string()).unwrap().name, "ci", "by its ID, too");
     assert!(matches!(shown("other"), Err(StoreError::NotFound { .. })));
     let found = world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com")).unwrap();
-    assert_eq!(found, std::slice::from_ref(&rule));
+    assert_eq!(found.into_iter().map(|trust| trust.rule).collect::<Vec<_>>(), [Ok(rule.clone())]);
     assert!(world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com/")).unwrap().is_empty());
     let again = world.change(|tx| {
         tok_store::trusts::add(
@@ -100,10 +101,41 @@ fn a_rule_comes_back_as_it_was_made_and_only_for_managers() {
     assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
     let listed = world.store.read(|tx| tok_store::trusts::list(tx, &job(&rule, 0)));
     assert!(matches!(listed, Err(StoreError::Permit(_))));
-    // What somebody writes past the store and no parser knows lets nobody in.
-    world.sql("UPDATE trusts SET claims = '{ref=*}'");
-    let broken = world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com"));
-    assert!(matches!(broken, Err(StoreError::Corrupt { table: "trusts", .. })), "{broken:?}");
+}
+
+#[test]
+fn a_rule_that_cannot_be_read_is_none_hides_no_other_and_can_be_removed() {
+    let (world, rule) = place();
+    let other = TrustRule { id: TrustId::random(&mut rng()), ..self::rule("other", rule.workspace) };
+    world.change(|tx| tok_store::trusts::add(tx, &server(at(0)), &other)).unwrap();
+    world.sql(
+        "ALTER TABLE trusts DROP CONSTRAINT trusts_permission_check;
+         ALTER TABLE trusts DROP CONSTRAINT trusts_once_check;
+         ALTER TABLE trusts DROP CONSTRAINT trusts_lifetime_seconds_check;",
+    );
+    for (change, said) in [
+        ("claims = '{ref=*}'", "do not say whose jobs are meant"),
+        ("claims = '{nothing}'", "nothing"),
+        ("system = 'buildkite'", "buildkite"),
+        ("algorithms = '{RS256,ES521}'", "ES521"),
+        ("repos = '{a/b}'", ""),
+        ("permission = 'admin'", "admin"),
+        ("once = 'branch'", "branch"),
+        ("lifetime_seconds = 7200", "1 hour"),
+        ("lifetime_seconds = -1", "-1 s"),
+        ("name = 'a b'", ""),
+    ] {
+        world.sql(&format!("CREATE TABLE kept AS SELECT * FROM trusts; UPDATE trusts SET {change} WHERE name = 'ci'"));
+        let found = world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com")).unwrap();
+        assert_eq!(world.store.read(|tx| tok_store::trusts::list(tx, &server(at(1)))).unwrap(), found, "{change}");
+        let (bad, good): (Vec<_>, Vec<_>) = found.into_iter().partition(|trust| trust.id == rule.id);
+        assert!(bad[0].rule.as_ref().unwrap_err().contains(said), "{change}: {:?}", bad[0].rule);
+        assert_eq!(good.into_iter().map(|trust| trust.rule).collect::<Vec<_>>(), [Ok(other.clone())], "{change}");
+        let id = rule.id.to_string().parse().unwrap();
+        let (removed, _) = world.change(|tx| tok_store::trusts::remove(tx, &server(at(2)), &id)).unwrap();
+        assert_eq!(removed, bad[0], "{change}");
+        world.sql("TRUNCATE trusts CASCADE; INSERT INTO trusts SELECT * FROM kept; DROP TABLE kept");
+    }
 }
 
 #[test]

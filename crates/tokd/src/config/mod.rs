@@ -135,6 +135,13 @@ pub struct Server {
     pub tls: Option<TlsFiles>,
 }
 
+impl Server {
+    /// What the certificate has to name: where clients go, unless they go to a proxy that has another one.
+    pub fn certified_urls(&self) -> Vec<Origin> {
+        self.public_url.iter().chain(&self.aliases).filter(|_| !self.behind_proxy).cloned().collect()
+    }
+}
+
 /// Who may read `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsFor {

@@ -7,7 +7,7 @@ use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, Source};
 use tok_model::clock::Timestamp;
 use tok_model::credential::LEAST_LEFT;
-use tok_model::decide::{Bearer, Caller, Class, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
+use tok_model::decide::{Caller, Class, MintRequest, Need, OwnerNow, Permit, Refusal, decide};
 use tok_model::grant::Grant;
 use tok_model::id::TokenId;
 use tok_model::kind::{Permission, TokenKind};
@@ -160,9 +160,10 @@ impl Service {
         caller.owner_id().ok_or_else(|| match &caller.owner {
             OwnerNow::Nobody => {
                 // Whoever administers by the kernel's word expects their git to reach as far.
-                let create = match caller.bearer {
-                    Bearer::LocalPeer { manager: true } => "tok user create \"$(id -un)\" --manager",
-                    _ => "tok user create <name>",
+                let create = if caller.administers_by_kernel() {
+                    "tok user create \"$(id -un)\" --manager"
+                } else {
+                    "tok user create <name>"
                 };
                 let url = self.place.public_url.to_string().replacen("://", "://<user>@", 1);
                 Fault::new(FaultCode::NotFound, "tok has no user for you, and a git token acts for a user")

@@ -5,7 +5,7 @@ use tok_api::convert::{
 };
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
-use tok_model::decide::{Bearer, Caller, Need, Permit};
+use tok_model::decide::{Caller, Need, Permit};
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::name::{UserName, WorkspaceName};
 use tok_store::users::User;
@@ -23,7 +23,7 @@ impl Service {
     pub async fn create_user(&self, caller: &Caller, mut new: NewUser) -> Result<UserRecord, Fault> {
         let permit = self.permit(caller, Need::Server)?;
         self.free_for_user(&new.name).await?;
-        if let (Bearer::LocalPeer { manager: true }, Some(uid)) = (&caller.bearer, caller.source.uid) {
+        if let (true, Some(uid)) = (caller.administers_by_kernel(), caller.source.uid) {
             new.manager |= self.run(move |_| Ok(system_name(uid))).await?.as_ref() == Some(&new.name);
         }
         let (id, workspace) = (UserId::random(&mut rng()), WorkspaceId::random(&mut rng()));

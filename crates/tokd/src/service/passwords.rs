@@ -110,7 +110,7 @@ impl Service {
         name: &UserName,
         current: Option<SecretString>,
     ) -> Result<(), Fault> {
-        if matches!(caller.bearer, Bearer::LocalPeer { manager: true }) {
+        if caller.administers_by_kernel() {
             return Ok(());
         }
         let wanted = name.clone();

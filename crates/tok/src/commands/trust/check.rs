@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tok_api::convert::{FindingRecord, IdentityCheck, RuleCheck};
+use tok_model::kind::Permission;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -53,7 +54,8 @@ fn words(check: &IdentityCheck) -> String {
 
 fn of_rule(rule: &RuleCheck) -> String {
     let verdict = if rule.accepted {
-        format!("lets it {} {}", rule.permission, safe(&rule.repos.join(", ")))
+        let permission = rule.permission.map_or("", Permission::as_str);
+        format!("lets it {permission} {}", safe(&rule.repos.join(", ")))
     } else {
         "does not let it in".to_owned()
     };
@@ -101,7 +103,7 @@ mod tests {
                 ],
                 trouble: Some("it expired".to_owned()),
                 repos: vec!["acme/app".to_owned()],
-                permission: tok_model::kind::Permission::Write,
+                permission: Some(Permission::Write),
             }],
         };
         assert_eq!(

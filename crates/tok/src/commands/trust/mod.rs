@@ -58,14 +58,15 @@ fn details(trust: &TrustRecord, now: Timestamp) -> String {
         .collect();
     facts(&[
         ("Rule", safe(&trust.name)),
-        ("System", trust.system.to_string()),
+        ("Unreadable", trust.unreadable.as_deref().map(safe).unwrap_or_default()),
+        ("System", trust.system.map(|system| system.to_string()).unwrap_or_default()),
         ("Issuer", safe(&trust.issuer)),
         ("Audience", safe(&trust.audience)),
         ("Claims", claims.join(", ")),
         ("Algorithms", safe(&trust.algorithms.join(", "))),
         ("Certificates", if trust.own_ca { "of its own".to_owned() } else { String::new() }),
         ("Repositories", safe(&trust.repos.join(", "))),
-        ("Permission", trust.permission.to_string()),
+        ("Permission", trust.permission.map(|permission| permission.to_string()).unwrap_or_default()),
         ("Lifetime", period(trust.lifetime_seconds)),
         (
             "Identity token",
@@ -89,7 +90,7 @@ mod fixture {
         TrustRecord {
             id: "9f2c51aa-0000-4000-8000-000000000031".parse().unwrap(),
             name: "app".to_owned(),
-            system: tok_model::trust::System::GitHub,
+            system: Some(tok_model::trust::System::GitHub),
             issuer: "https://token.actions.githubusercontent.com".to_owned(),
             audience: "https://git.example.com".to_owned(),
             claims: vec![TrustClaimRecord { name: "repository".to_owned(), pattern: "acme/app".to_owned() }],
@@ -97,7 +98,7 @@ mod fixture {
             own_ca: false,
             workspace: "acme".to_owned(),
             repos: vec!["acme/app".to_owned()],
-            permission: tok_model::kind::Permission::Write,
+            permission: Some(tok_model::kind::Permission::Write),
             lifetime_seconds: 600,
             max_age_seconds: 3600,
             once: "token".to_owned(),
@@ -112,6 +113,7 @@ mod fixture {
             created_by: "root".to_owned(),
             last_used_at: None,
             uses: 0,
+            unreadable: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::output::{count, safe};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RemoveArgs {
-    /// Its name
+    /// Its name, or its ID
     name: TrustName,
     /// Do not ask
     #[arg(long, short)]

@@ -15,7 +15,7 @@ use crate::output::Named;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ShowArgs {
-    /// Its name
+    /// Its name, or its ID
     name: TrustName,
 }
 

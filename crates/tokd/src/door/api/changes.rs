@@ -128,6 +128,11 @@ async fn modify(
     }
 }
 
+/// Refuses what is not to be done to a token that changed, by `If-Match`.
+pub(super) async fn unchanged(api: &Api, caller: &Caller, reference: &Reference, headers: &HeaderMap) -> Answer<()> {
+    precondition(api, caller, reference, headers, None).await.map(drop)
+}
+
 /// The version that the token must have, by `If-Match` (RFC 9110 section 13.1.1) and by the body.
 async fn precondition(
     api: &Api,
@@ -196,6 +201,7 @@ struct RotatedToken {
     post, path = "/v1/tokens/{id}/rotate", operation_id = "rotateToken", tag = "tokens",
     params(
         ("id" = String, Path, description = "Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`)."),
+        ("If-Match" = Option<String>, Header, description = "Rotate it only if its version is this one, as in `\"3\"`."),
         ("Idempotency-Key" = Option<String>, Header, description = "A retry with the same key and the same request leaves exactly one live token. 1 to 255 printable ASCII characters, in quotation marks or not.")
     ),
     request_body(content = Option<RotateToken>, content_type = "application/json"),
@@ -221,6 +227,13 @@ async fn rotate(
     };
     let of_end = |fault| of_lifetime(fault, asked.ttl_hours);
     let rotation = CheckedRotation::try_from(v1::RotateTokenRequest::from(rotation)).map_err(of_end)?;
+    // A retry under its key finds what the first time changed, and is answered like that one.
+    let retried = headers.contains_key(IF_MATCH)
+        && rotation.idempotency_key.is_some()
+        && api.service.show_token(&caller, reference.clone()).await?.successor_id.is_some();
+    if !retried {
+        unchanged(&api, &caller, &reference, &headers).await?;
+    }
     let rotated = api.service.rotate_token(&caller, rotation).await.map_err(of_end)?;
     let location = HeaderValue::try_from(format!("/v1/tokens/{}", rotated.token.id));
     let body = RotatedToken {

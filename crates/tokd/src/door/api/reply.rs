@@ -30,6 +30,16 @@ impl Paging {
     }
 }
 
+/// Whether to do it.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Trial {
+    /// Say what it would be, change nothing.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+}
+
 /// The page that `page_size` and `cursor` name. Nothing said is not 0, which the wire would not tell apart.
 pub(super) fn page_ask(page_size: Option<u32>, cursor: Option<String>) -> Answer<PageAsk> {
     if page_size == Some(0) {

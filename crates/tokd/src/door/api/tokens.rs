@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Asked, Calling, Said, SecretText, Segment};
 use super::problem::Problem;
-use super::{Answer, Api, reply};
+use super::{Answer, Api, changes, reply};
 
 /// The header of the Idempotency-Key draft (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -311,15 +311,21 @@ struct RevokeToken {
 /// Ends it and every token made through it, at once. To revoke what is revoked changes nothing.
 #[utoipa::path(
     delete, path = "/v1/tokens/{id}", operation_id = "revokeToken", tag = "tokens",
-    params(("id" = String, Path, description = "Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`)."), RevokeToken),
+    params(
+        ("id" = String, Path, description = "Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`)."),
+        ("If-Match" = Option<String>, Header, description = "Revoke it only if its version is this one, as in `\"3\"`."),
+        RevokeToken
+    ),
     responses((status = 200, description = "What was done.", body = RevokedToken))
 )]
 async fn revoke(
     State(api): State<Api>,
     Calling(caller): Calling,
     Segment(reference): Segment<Reference>,
+    headers: HeaderMap,
     Asked(asked): Asked<RevokeToken>,
 ) -> Answer<Response> {
+    changes::unchanged(&api, &caller, &reference, &headers).await?;
     let reason = asked.reason.filter(|reason| !reason.is_empty());
     let revoked = api.service.revoke_token(&caller, reference, reason, asked.dry_run).await?;
     let version = revoked.token.version;

@@ -1,7 +1,5 @@
 //! `/v1/trusts`: whose identity tokens are exchanged, and for what.
 
-#![expect(unused_qualifications, reason = "what utoipa generates for query parameters")]
-
 use axum::Json;
 use axum::extract::State;
 use hyper::StatusCode;
@@ -9,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::{PermissionWord, SystemWord};
 use tok_api::convert::{IdentityCheck, TrustDraft, TrustRecord, parsed};
 use tok_model::name::TrustName;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Asked, Calling, Said, SecretText, Segment};
-use super::{Answer, Api};
+use super::{Answer, Api, reply};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(add, list)).routes(routes!(check)).routes(routes!(show, remove))
@@ -134,7 +132,7 @@ async fn list(State(api): State<Api>, Calling(caller): Calling) -> Answer<Json<T
 /// With the IDs that it has pinned. For managers.
 #[utoipa::path(
     get, path = "/v1/trusts/{name}", operation_id = "showTrust", tag = "trusts",
-    params(("name" = String, Path, description = "The rule's name.")),
+    params(("name" = String, Path, description = "The rule's name, or its ID.")),
     responses((status = 200, description = "The rule.", body = TrustReply))
 )]
 async fn show(
@@ -143,16 +141,6 @@ async fn show(
     Segment(name): Segment<TrustName>,
 ) -> Answer<Json<TrustReply>> {
     Ok(Json(TrustReply { trust: api.service.show_trust(&caller, name).await? }))
-}
-
-/// How a trust rule shall be removed.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct RemoveTrust {
-    /// Say which it would be, change nothing.
-    #[serde(default)]
-    dry_run: bool,
 }
 
 /// What removing a trust rule did, or would do.
@@ -171,14 +159,14 @@ struct RemovedTrust {
 /// What was given under it ends, at once. For managers.
 #[utoipa::path(
     delete, path = "/v1/trusts/{name}", operation_id = "removeTrust", tag = "trusts",
-    params(("name" = String, Path, description = "The rule's name."), RemoveTrust),
+    params(("name" = String, Path, description = "The rule's name, or its ID."), reply::Trial),
     responses((status = 200, description = "What was done.", body = RemovedTrust))
 )]
 async fn remove(
     State(api): State<Api>,
     Calling(caller): Calling,
     Segment(name): Segment<TrustName>,
-    Asked(asked): Asked<RemoveTrust>,
+    Asked(asked): Asked<reply::Trial>,
 ) -> Answer<Json<RemovedTrust>> {
     let (trust, tokens_revoked) = api.service.remove_trust(&caller, name, asked.dry_run).await?;
     Ok(Json(RemovedTrust { trust, tokens_revoked, removed: !asked.dry_run }))

@@ -1,7 +1,5 @@
 //! `/v1/users`.
 
-#![expect(unused_qualifications, reason = "what utoipa generates for query parameters")]
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -10,7 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tok_api::convert::{MembershipRecord, NewUser, PasswordChange, UserRecord, parsed};
 use tok_model::name::UserName;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -117,16 +115,6 @@ async fn show(
     Ok(Json(ShownUser { user, memberships }))
 }
 
-/// How a user shall be deleted.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct DeleteUser {
-    /// Say what it would be, change nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
 /// What deleting a user did, or would do.
 #[derive(Serialize, ToSchema)]
 struct DeletedUser {
@@ -146,14 +134,14 @@ struct DeletedUser {
 /// And end their tokens, at once. For managers.
 #[utoipa::path(
     delete, path = "/v1/users/{name}", operation_id = "deleteUser", tag = "users",
-    params(("name" = String, Path, description = "Login name."), DeleteUser),
+    params(("name" = String, Path, description = "Login name."), reply::Trial),
     responses((status = 200, description = "What was done.", body = DeletedUser))
 )]
 async fn delete(
     State(api): State<Api>,
     Calling(caller): Calling,
     Segment(name): Segment<UserName>,
-    Asked(asked): Asked<DeleteUser>,
+    Asked(asked): Asked<reply::Trial>,
 ) -> Answer<Json<DeletedUser>> {
     let (user, tokens_revoked, workspace_kept) = api.service.delete_user(&caller, name, asked.dry_run).await?;
     Ok(Json(DeletedUser { user, tokens_revoked, deleted: !asked.dry_run, workspace_kept }))

@@ -92,16 +92,6 @@ async fn list(
     Ok(reply::page(&uri, page, |workspaces, next_cursor| WorkspacePage { workspaces, next_cursor }))
 }
 
-/// How a workspace shall be deleted.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct DeleteWorkspace {
-    /// Say what it would be, change nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
 /// What deleting a workspace did, or would do.
 #[derive(Serialize, ToSchema)]
 struct DeletedWorkspace {
@@ -118,14 +108,14 @@ struct DeletedWorkspace {
 /// One without repositories; its tokens end, at once. For managers.
 #[utoipa::path(
     delete, path = "/v1/workspaces/{workspace}", operation_id = "deleteWorkspace", tag = "workspaces",
-    params(("workspace" = String, Path, description = "Its name."), DeleteWorkspace),
+    params(("workspace" = String, Path, description = "Its name."), reply::Trial),
     responses((status = 200, description = "What was done.", body = DeletedWorkspace))
 )]
 async fn delete(
     State(api): State<Api>,
     Calling(caller): Calling,
     Segment(name): Segment<WorkspaceName>,
-    Asked(asked): Asked<DeleteWorkspace>,
+    Asked(asked): Asked<reply::Trial>,
 ) -> Answer<Json<DeletedWorkspace>> {
     let (workspace, tokens_revoked) = api.service.delete_workspace(&caller, name, asked.dry_run).await?;
     Ok(Json(DeletedWorkspace { workspace, tokens_revoked, deleted: !asked.dry_run }))

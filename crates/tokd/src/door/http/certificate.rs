@@ -23,7 +23,7 @@ pub struct Objection {
 
 /// What is wrong with this chain (PEM, the server's own certificate first) for clients that know the server by these
 /// URLs, `now`. What cannot be read at all is said where the files are opened.
-pub fn objections(chain: &[u8], urls: &[&Origin], now: Timestamp) -> Vec<Objection> {
+pub fn objections(chain: &[u8], urls: &[Origin], now: Timestamp) -> Vec<Objection> {
     let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(chain).filter_map(Result::ok).collect();
     let now = UnixTime::since_unix_epoch(SystemTime::from(now).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
     let mut found = Vec::new();
@@ -110,7 +110,7 @@ mod tests {
 
     fn said(chain: &[u8], url: &str) -> Vec<(bool, String)> {
         let url = Origin::parse(url).unwrap();
-        objections(chain, &[&url], SystemClock.now()).into_iter().map(|o| (o.out_of_dates, o.words)).collect()
+        objections(chain, &[url], SystemClock.now()).into_iter().map(|o| (o.out_of_dates, o.words)).collect()
     }
 
     #[test]

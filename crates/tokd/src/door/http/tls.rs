@@ -35,6 +35,8 @@ const KEY: &str = "server.tls.key";
 #[derive(Debug)]
 pub struct Certificates {
     files: TlsFiles,
+    /// Where clients go, and so what the certificate has to name.
+    urls: Vec<Origin>,
     /// Whole configurations, not certificates alone: what a client remembers of a session with one does not let it pass
     /// by the next.
     current: RwLock<Arc<ServerConfig>>,
@@ -43,24 +45,20 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the files and sees whether they belong together.
+    /// Reads the files and sees whether they belong together, and what clients who know the server by these URLs will not
+    /// take of the certificate.
     ///
     /// # Errors
     /// The key of the configuration at fault, and what is wrong with what it names.
-    pub fn open(files: &TlsFiles) -> Result<Self, ConfigError> {
+    pub fn open(files: &TlsFiles, urls: Vec<Origin>) -> Result<(Self, Vec<Objection>), ConfigError> {
         let opened = [&files.certificate, &files.key].map(|path| std::fs::metadata(path).ok().as_ref().map(Stamp::of));
         let chain =
             std::fs::read(&files.certificate).map_err(|why| unreadable(CERTIFICATE, &files.certificate, &why))?;
         let status = std::fs::metadata(&files.key).map_err(|why| unreadable(KEY, &files.key, &why))?;
         let key = std::fs::read(&files.key).map_err(|why| unreadable(KEY, &files.key, &why))?;
         let config = configuration(files, &chain, &status, &Zeroizing::new(key))?;
-        Ok(Self { files: files.clone(), current: RwLock::new(Arc::new(config)), opened })
-    }
-
-    /// What clients who know the server by these URLs will not take of the certificate that the file holds.
-    pub fn objections(&self, urls: &[&Origin]) -> Vec<Objection> {
-        let chain = std::fs::read(&self.files.certificate).unwrap_or_default();
-        objections(&chain, urls, SystemClock.now())
+        let objections = objections(&chain, &urls, SystemClock.now());
+        Ok((Self { files: files.clone(), urls, current: RwLock::new(Arc::new(config)), opened }, objections))
     }
 
     /// For the next handshake.
@@ -80,7 +78,7 @@ impl Certificates {
         let text = Zeroizing::new(tokio::fs::read(key).await.map_err(|why| unreadable(KEY, key, &why))?);
         let config = configuration(&self.files, &chain, &status, &text)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(objections(&chain, &[], SystemClock.now()))
+        Ok(objections(&chain, &self.urls, SystemClock.now()))
     }
 
     /// Reloads whenever the files change, and when SIGHUP asks for it, until `stop`.

@@ -92,7 +92,7 @@ struct Server {
 fn start(files: &TlsFiles, limits: HttpLimits) -> Server {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let certificates = Arc::new(Certificates::open(files).unwrap());
+    let certificates = Arc::new(Certificates::open(files, Vec::new()).unwrap().0);
     let listener = HttpListener::new(socket, limits).unwrap().with_tls(Some(Arc::clone(&certificates)));
     let stop = CancellationToken::new();
     let service_for = |_| {
@@ -264,22 +264,22 @@ fn each_bad_pair_is_refused_and_says_why() {
         (&"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(), &good.1, "cannot be used"),
     ] {
         let files = authority.write(&(certificate.clone(), key.clone()));
-        let why = Certificates::open(&files).unwrap_err().to_string();
+        let why = Certificates::open(&files, Vec::new()).unwrap_err().to_string();
         assert!(why.contains(words) && why.contains("server.tls."), "{words}: {why}");
         assert!(!why.contains("BEGIN"), "{why}");
     }
     let files = authority.write(&good);
-    Certificates::open(&files).unwrap();
+    Certificates::open(&files, Vec::new()).unwrap();
     // As distributions share keys with a group; but not with everybody.
     std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    Certificates::open(&files).unwrap();
+    Certificates::open(&files, Vec::new()).unwrap();
     std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let why = Certificates::open(&files).unwrap_err().to_string();
+    let why = Certificates::open(&files, Vec::new()).unwrap_err().to_string();
     assert!(why.contains("server.tls.key") && why.contains("everybody"), "{why}");
     for missing in [
         TlsFiles { certificate: "/nonexistent.pem".into(), ..files.clone() },
         TlsFiles { key: "/nonexistent.pem".into(), ..files },
     ] {
-        assert!(Certificates::open(&missing).unwrap_err().to_string().contains("/nonexistent.pem"));
+        assert!(Certificates::open(&missing, Vec::new()).unwrap_err().to_string().contains("/nonexistent.pem"));
     }
 }

@@ -39,6 +39,22 @@ impl Service {
         self.resolve_among(caller, reference, need, tok_store::tokens::find).await
     }
 
+    /// The same, to be looked at: where nothing of a name works, what ended is meant by it.
+    pub(super) async fn resolve_to_see(&self, caller: &Caller, reference: Reference) -> Result<Token, Fault> {
+        let need = |owner| Need::SeeTokens { owner };
+        let found = self.resolve(caller, reference.clone(), need).await;
+        match &found {
+            Err(fault) if fault.code == FaultCode::NotFound => {}
+            _ => return found.map(|(_, token)| token),
+        }
+        let ended = self.resolve_among(caller, reference, need, tok_store::tokens::find_ended).await;
+        match ended {
+            Err(fault) if fault.code == FaultCode::NotFound => found,
+            ended => ended,
+        }
+        .map(|(_, token)| token)
+    }
+
     /// The same, and whether it could have meant another token by its name.
     pub(super) async fn resolve_noting(
         &self,
@@ -132,7 +148,7 @@ impl Service {
 
     /// Shows one token.
     pub async fn show_token(&self, caller: &Caller, reference: Reference) -> Result<TokenRecord, Fault> {
-        let (_, token) = self.resolve(caller, reference, |owner| Need::SeeTokens { owner }).await?;
+        let token = self.resolve_to_see(caller, reference).await?;
         Ok(TokenRecord::of(&token, self.now()))
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
-use tok_api::convert::{RevokeMany, RevokedMany, RevokedToken, Selection as Asked, TokenRecord};
+use tok_api::convert::{LiveRelative, RevokeMany, RevokedMany, RevokedToken, Selection as Asked, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent};
 use tok_model::clock::Timestamp;
@@ -11,6 +11,7 @@ use tok_model::id::TokenId;
 use tok_model::name::UserName;
 use tok_model::token::{Owner, Reference, Standing, Token};
 use tok_store::tokens::{EndedMany, Selection, UNDO_WINDOW};
+use tok_store::{ReadTx, StoreError};
 
 use crate::service::{Service, presented_text, rng};
 
@@ -32,12 +33,16 @@ impl Service {
         }
         let id = found.token.id;
         let permit = found.permit;
-        let with_it = if already {
-            0
-        } else {
-            let selection = Selection { parent: Some(id), ..Selection::default() };
-            self.run(move |store| store.read(|tx| tok_store::tokens::selected(tx, &permit, &selection))).await?.count
-        };
+        let asked = found.token.clone();
+        let (with_it, family) = self
+            .run(move |store| {
+                store.read(|tx| {
+                    let selection = Selection { parent: Some(id), ..Selection::default() };
+                    let with_it = if already { 0 } else { tok_store::tokens::selected(tx, &permit, &selection)?.count };
+                    Ok((with_it, tok_store::tokens::others_of_family(tx, &permit, &asked)?))
+                })
+            })
+            .await?;
         // It is one of the line itself, if it did not run out.
         let active = found.token.standing(now) == Standing::Active;
         Ok(RevokedToken {
@@ -46,6 +51,7 @@ impl Service {
             already_revoked: already,
             restorable_until: None,
             note: found.note,
+            live_family: self.live(&found.token, family, now),
         })
     }
 
@@ -57,13 +63,14 @@ impl Service {
         note: Option<String>,
     ) -> Result<RevokedToken, Fault> {
         let (id, at) = (token.id, permit.at());
-        let ended = self
+        let (ended, family) = self
             .run_long_and_forget(move |store| {
                 store.write(|mut tx| {
                     let ended = tok_store::tokens::revoke(&mut tx, &permit, id, reason.as_deref())?;
+                    let family = tok_store::tokens::others_of_family(&mut tx, &permit, &ended.token)?;
                     let events = ended.events(&permit, reason.as_deref());
                     tx.commit(events, permit.at())?;
-                    Ok(ended)
+                    Ok((ended, family))
                 })
             })
             .await?;
@@ -73,7 +80,29 @@ impl Service {
             already_revoked: false,
             restorable_until: until(at),
             note,
+            live_family: self.live(token, family, at),
         })
+    }
+
+    /// Of a token's family, what works `at` that moment.
+    fn live(&self, of: &Token, family: Vec<Token>, at: Timestamp) -> Vec<LiveRelative> {
+        // Each has a later place in the line than those before it, and was made later.
+        self.live_since(of.created_at, family, at)
+    }
+
+    /// The same; what was made since then is a successor.
+    fn live_since(&self, since: Timestamp, family: Vec<Token>, at: Timestamp) -> Vec<LiveRelative> {
+        let dated = family.into_iter().map(|other| self.dated(other));
+        let live = dated.filter(|other| other.standing(at) == Standing::Active);
+        live.map(|other| LiveRelative {
+            id: other.id,
+            successor: other.created_at >= since,
+            created_at: other.created_at,
+            ends_at: other.ends_at(),
+            name: other.name,
+            token_prefix: other.shown_prefix,
+        })
+        .collect()
     }
 
     /// Ends the token with this text (RFC 7009). Holding it is the right to: it takes no other, and neither who calls nor
@@ -102,18 +131,23 @@ impl Service {
         }
         let Bearer::Token(token) = &held.bearer else { return Err(unknown()) };
         let now = self.now();
+        // Whoever calls does it, through this token; its owner has no part in it.
+        let holder = Caller { bearer: held.bearer.clone(), owner: caller.owner.clone(), source: caller.source.clone() };
+        let permit = self.permit(&holder, Need::EndHeld)?;
         if token.standing(now) == Standing::Revoked {
+            let asked = token.clone();
+            let family = self
+                .run(move |store| store.read(|tx| tok_store::tokens::others_of_family(tx, &permit, &asked)))
+                .await?;
             return Ok(RevokedToken {
                 token: TokenRecord::of(token, now),
                 minted_revoked: 0,
                 already_revoked: true,
                 restorable_until: None,
                 note: None,
+                live_family: self.live(token, family, now),
             });
         }
-        // Whoever calls does it, through this token; its owner has no part in it.
-        let holder = Caller { bearer: held.bearer.clone(), owner: caller.owner.clone(), source: caller.source.clone() };
-        let permit = self.permit(&holder, Need::EndHeld)?;
         let reason = reason.or_else(|| Some("revoked by somebody who held it".to_owned()));
         self.end_one(permit, token, reason, None).await
     }
@@ -128,41 +162,47 @@ impl Service {
         let meant = self.meant(caller, &ask.selection).await?;
         let RevokeMany { reason, dry_run, .. } = ask;
         let at = meant.permit.at();
+        let (parent, before) = (meant.parent.clone(), meant.selection.minted_before);
         let act = TokenId::random(&mut rng()).as_uuid();
-        let ended = match (meant.cut_off, dry_run) {
+        let (ended, family) = match (meant.cut_off, dry_run) {
             (_, true) => {
-                let Meant { permit, selection, .. } = meant;
+                let Meant { permit, selection, parent, .. } = meant;
                 self.run_long_and_forget(move |store| {
-                    store.read(|tx| tok_store::tokens::selected(tx, &permit, &selection))
+                    store.read(|tx| {
+                        let many = tok_store::tokens::selected(tx, &permit, &selection)?;
+                        Ok((many, outlived(tx, &permit, parent.as_ref(), &selection)?))
+                    })
                 })
                 .await?
             }
             (Some((owner, before)), false) => {
                 self.run_long_and_forget(move |store| {
-                    let Meant { permit, mut event, words, .. } = meant;
+                    let Meant { permit, selection, mut event, words, .. } = meant;
                     store.write(|mut tx| {
                         let reason = reason.as_deref();
                         let ended = tok_store::tokens::cut_off(&mut tx, &permit, owner, before, reason, act)?;
+                        let family = outlived(&mut tx, &permit, None, &selection)?;
                         // One that is there already stays as it is, and there is nothing to write down.
                         if ended.moved {
                             event.action = Action::TokenCutoff;
                             tx.commit(event.detail(told(&ended.many, &words, reason, act)), permit.at())?;
                         }
-                        Ok(ended.many)
+                        Ok((ended.many, family))
                     })
                 })
                 .await?
             }
             (None, false) => {
                 self.run_long_and_forget(move |store| {
-                    let Meant { permit, selection, event, words, .. } = meant;
+                    let Meant { permit, selection, parent, event, words, .. } = meant;
                     store.write(|mut tx| {
                         let reason = reason.as_deref();
                         let ended = tok_store::tokens::revoke_selected(&mut tx, &permit, &selection, reason, act)?;
+                        let family = outlived(&mut tx, &permit, parent.as_ref(), &selection)?;
                         if ended.count > 0 {
                             tx.commit(event.detail(told(&ended, &words, reason, act)), permit.at())?;
                         }
-                        Ok(ended)
+                        Ok((ended, family))
                     })
                 })
                 .await?
@@ -172,6 +212,11 @@ impl Service {
             revoked: ended.count,
             sample: ended.sample.iter().map(|token| TokenRecord::of(token, now)).collect(),
             restorable_until: until(at).filter(|_| !dry_run && ended.count > 0),
+            live_family: match (parent, before) {
+                (Some(parent), _) => self.live(&parent, family, now),
+                (None, Some(before)) => self.live_since(before, family, now),
+                (None, None) => Vec::new(),
+            },
         })
     }
 
@@ -185,7 +230,7 @@ impl Service {
             never_used: asked.never_used,
             minted_before: asked.minted_before,
         };
-        let mut named = None;
+        let (mut named, mut line) = (None, None);
         let mut permit = match (&asked.user, &asked.workspace) {
             (Some(name), _) => {
                 let (permit, owner) = self.ends_of_user(caller, name).await?;
@@ -203,6 +248,7 @@ impl Service {
             let (of_parent, token) = self.resolve(caller, parent.clone(), |owner| Need::EndTokens { owner }).await?;
             selection.parent = Some(token.id);
             permit.get_or_insert(of_parent);
+            line = Some(token);
         }
         selection.owner = named;
         let permit = match permit {
@@ -230,7 +276,7 @@ impl Service {
         if let Some(workspace) = &asked.workspace {
             event = event.workspace(workspace.clone());
         }
-        Ok(Meant { permit, selection, cut_off, event, words: words(asked) })
+        Ok(Meant { permit, selection, parent: line, cut_off, event, words: words(asked) })
     }
 
     async fn ends_of_user(&self, caller: &Caller, name: &UserName) -> Result<(Permit, Owner), Fault> {
@@ -252,10 +298,25 @@ impl Service {
 struct Meant {
     permit: Permit,
     selection: Selection,
+    parent: Option<Token>,
     /// It is everything of this owner from before this moment.
     cut_off: Option<(Owner, Timestamp)>,
     event: AuditEvent,
     words: String,
+}
+
+/// What works on of the lines that a selection ends the rest of: what took the place of what it is about, by rotation.
+fn outlived(
+    tx: &mut ReadTx<'_>,
+    permit: &Permit,
+    parent: Option<&Token>,
+    selection: &Selection,
+) -> Result<Vec<Token>, StoreError> {
+    match (parent, selection.minted_before) {
+        (Some(parent), _) => tok_store::tokens::others_of_family(tx, permit, parent),
+        (None, Some(before)) => tok_store::tokens::successors_since(tx, permit, selection.owner, before),
+        (None, None) => Ok(Vec::new()),
+    }
 }
 
 fn check_reason(reason: Option<&String>) -> Result<(), Fault> {

@@ -29,11 +29,11 @@ impl Service {
     /// Exchanges an identity token for a git token for one repository, once.
     pub async fn exchange(&self, source: Source, wish: Exchange) -> Result<ExchangedToken, Fault> {
         let now = self.now();
-        let Believed { identity, rules } = self.believe_stranger(wish.token.expose_secret(), &source, now).await?;
-        match self.exchange_believed(&source, &identity, rules, &wish, now).await {
+        let believed = self.believe_stranger(wish.token.expose_secret(), &source, now).await?;
+        match self.exchange_believed(&source, &believed, &wish, now).await {
             Err(fault) if !matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
                 let actor = Caller::anonymous(source).actor();
-                let why = format!("{} ({})", fault.message, who(&identity));
+                let why = format!("{} ({})", fault.message, who(&believed.identity));
                 self.uses.note_refused(&actor, Action::TokenExchange, wish.repository.as_ref(), &why, now);
                 Err(fault)
             }
@@ -44,22 +44,16 @@ impl Service {
     async fn exchange_believed(
         &self,
         source: &Source,
-        identity: &Identity,
-        rules: Vec<TrustRule>,
+        Believed { identity, rules, unread }: &Believed,
         wish: &Exchange,
         now: Timestamp,
     ) -> Result<ExchangedToken, Fault> {
         identity.timely(now).map_err(|why| untimely(&why))?;
-        let judged: Vec<(TrustRule, Judgement)> = rules
-            .into_iter()
-            .map(|rule| {
-                let judgement = rule.judge(&identity.claims);
-                (rule, judgement)
-            })
-            .collect();
-        let met: Vec<&TrustRule> = judged.iter().filter(|(_, it)| it.accepted()).map(|(rule, _)| rule).collect();
+        let judged: Vec<(&TrustRule, Judgement)> =
+            rules.iter().map(|rule| (rule, rule.judge(&identity.claims))).collect();
+        let met: Vec<&TrustRule> = judged.iter().filter(|(_, it)| it.accepted()).map(|(rule, _)| *rule).collect();
         if met.is_empty() {
-            return Err(refused(&judged));
+            return Err(refused(&judged, unread.len()));
         }
         let (rule, repository, permission) = choose(&met, wish)?;
         identity.young(rule, now).map_err(|why| untimely(&why))?;

@@ -2,7 +2,9 @@
 
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::clock::Timestamp;
+use tok_model::kind::Permission;
 use tok_model::trust::{Judgement, TrustRule};
+use tok_store::trusts::Trust;
 
 use super::identity::{Identity, Malformed, Unverified};
 use super::issuer::NoKeys;
@@ -31,6 +33,8 @@ pub(super) enum Disbelief {
     NoKeys { issuer: String, why: NoKeys },
     /// The rules cannot be read now.
     Unknown(Fault),
+    /// This version cannot read any of them.
+    Unread { issuer: String, unread: Vec<Unread> },
 }
 
 impl Disbelief {
@@ -53,6 +57,14 @@ impl Disbelief {
             Self::Signature { issuer } => invalid(format!("it is not signed by the key of {issuer} that it names")),
             Self::NoKeys { issuer, why } => away(&issuer, &why),
             Self::Unknown(fault) => fault,
+            Self::Unread { issuer, unread } => {
+                let each: Vec<String> = unread.iter().map(|one| format!("{}: {}", one.name, one.why)).collect();
+                Fault::new(
+                    FaultCode::Internal,
+                    format!("the rules for {issuer} cannot be read by this version of tokd ({})", each.join("; ")),
+                )
+                .hint("run the version of tokd that wrote them, or remove them with `tok trust remove` and make others")
+            }
         }
     }
 
@@ -62,6 +74,16 @@ impl Disbelief {
             Self::Malformed(why) => Fault::field("subject_token", format!("that is no identity token: {why}")),
             Self::NoKeys { issuer, why } => away(&issuer, &why),
             Self::Unknown(fault) => fault,
+            // It may be good: whether it is cannot be known here.
+            unread @ Self::Unread { .. } => {
+                let Fault { message, .. } = unread.plainly();
+                tracing::error!("An identity token could not be judged: {message}");
+                Fault::new(
+                    FaultCode::Internal,
+                    "the trust rules for this issuer cannot be read by this version of tokd",
+                )
+                .hint("a manager sees which and why with `tok trust list`")
+            }
             other => {
                 let Fault { message, .. } = other.plainly();
                 tracing::info!("An identity token was not believed: {message}");
@@ -86,6 +108,29 @@ fn plain(text: &str) -> String {
 pub(super) struct Believed {
     pub(super) identity: Identity,
     pub(super) rules: Vec<TrustRule>,
+    /// Rules for that issuer that cannot be read, and so let nobody in.
+    pub(super) unread: Vec<Unread>,
+}
+
+/// A rule that this version cannot read.
+pub(super) struct Unread {
+    pub(super) name: String,
+    pub(super) workspace: String,
+    pub(super) repos: Vec<String>,
+    pub(super) permission: Option<Permission>,
+    pub(super) why: String,
+}
+
+/// Those that can be read, and those that cannot.
+fn read(found: Vec<Trust>) -> (Vec<TrustRule>, Vec<Unread>) {
+    let (mut rules, mut unread) = (Vec::new(), Vec::new());
+    for Trust { rule, name, workspace, repos, permission, .. } in found {
+        match rule {
+            Ok(rule) => rules.push(rule),
+            Err(why) => unread.push(Unread { name, workspace, repos, permission: permission.parse().ok(), why }),
+        }
+    }
+    (rules, unread)
 }
 
 impl Service {
@@ -94,13 +139,18 @@ impl Service {
         let token = Unverified::parse(text).map_err(Disbelief::Malformed)?;
         let issuer = token.issuer().to_owned();
         let wanted = issuer.clone();
-        let rules = self
+        let found = self
             .executor
             .run(move |store| store.read(|tx| tok_store::trusts::of_issuer(tx, &wanted)))
             .await
             .map_err(|error| Disbelief::Unknown(error.into_fault()))?;
+        let (rules, unread) = read(found);
         if rules.is_empty() {
-            return Err(Disbelief::NoRule { issuer });
+            return Err(if unread.is_empty() {
+                Disbelief::NoRule { issuer }
+            } else {
+                Disbelief::Unread { issuer, unread }
+            });
         }
         let takes: Vec<String> = rules.iter().flat_map(|rule| &rule.algorithms).map(ToString::to_string).collect();
         let mut rules: Vec<TrustRule> =
@@ -116,7 +166,7 @@ impl Service {
             rules = others;
             match self.issuers.key(&issuer, ca.as_deref(), token.kid(), token.algorithm(), now).await {
                 Ok(Some(key)) => match token.verified(&key) {
-                    Some(identity) => return Ok(Believed { identity, rules: alike }),
+                    Some(identity) => return Ok(Believed { identity, rules: alike, unread }),
                     None => disbelief = Disbelief::Signature { issuer: issuer.clone() },
                 },
                 Ok(None) => {}
@@ -136,9 +186,12 @@ impl Service {
         match self.believe(text, now).await {
             Ok(believed) => Ok(believed),
             // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure.
-            Err(disbelief @ (Disbelief::Malformed(_) | Disbelief::NoKeys { .. } | Disbelief::Unknown(_))) => {
-                Err(disbelief.guardedly())
-            }
+            Err(
+                disbelief @ (Disbelief::Malformed(_)
+                | Disbelief::NoKeys { .. }
+                | Disbelief::Unknown(_)
+                | Disbelief::Unread { .. }),
+            ) => Err(disbelief.guardedly()),
             Err(disbelief) => {
                 if let Some(wait) = self.failures.note(source, std::time::Instant::now()) {
                     let fault = Fault::new(
@@ -154,7 +207,7 @@ impl Service {
 }
 
 /// What is told of rules that do not let a job in: expected against seen.
-pub(super) fn refused(judged: &[(TrustRule, Judgement)]) -> Fault {
+pub(super) fn refused(judged: &[(&TrustRule, Judgement)], unread: usize) -> Fault {
     let mut told: Vec<String> = judged
         .iter()
         .take(MOST_TOLD)
@@ -165,6 +218,9 @@ pub(super) fn refused(judged: &[(TrustRule, Judgement)]) -> Fault {
         .collect();
     if judged.len() > MOST_TOLD {
         told.push(format!("and {} rules more", judged.len() - MOST_TOLD));
+    }
+    if unread > 0 {
+        told.push(format!("not counting {unread} that this version of tokd cannot read"));
     }
     Fault::new(FaultCode::AccessDenied, format!("no trust rule lets this job in ({})", told.join("); (")))
         .hint("a manager sees all of it with `tok trust check`")

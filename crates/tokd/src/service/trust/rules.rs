@@ -37,8 +37,8 @@ impl Service {
                 store.write(|mut tx| {
                     let trust = tok_store::trusts::add(&mut tx, &permit, &rule)?;
                     let event = AuditEvent::done(Action::TrustAdd, permit.actor().clone())
-                        .workspace(trust.rule.reach.workspace().clone())
-                        .detail(words(&trust.rule));
+                        .workspace(rule.reach.workspace().clone())
+                        .detail(words(&rule));
                     tx.commit(event, permit.at())?;
                     Ok(trust)
                 })
@@ -77,13 +77,15 @@ impl Service {
                 store.write(|mut tx| {
                     let (trust, ended) = tok_store::trusts::remove(&mut tx, &permit, &name)?;
                     let actor = || permit.actor().clone();
-                    let removed = AuditEvent::done(Action::TrustRemove, actor())
-                        .workspace(trust.rule.reach.workspace().clone())
-                        .detail(format!("{}, with {} live tokens", trust.rule.name, ended.len()));
+                    let detail = format!("{}, with {} live tokens", trust.name, ended.len());
+                    let mut removed = AuditEvent::done(Action::TrustRemove, actor()).detail(detail);
+                    if let Ok(workspace) = trust.workspace.parse() {
+                        removed = removed.workspace(workspace);
+                    }
                     let revoked = ended.iter().map(|(id, shown)| {
                         AuditEvent::done(Action::TokenRevoke, actor())
                             .token(*id, shown)
-                            .detail(format!("with the trust rule {}", trust.rule.name))
+                            .detail(format!("with the trust rule {}", trust.name))
                     });
                     tx.commit(AuditEvents::new(removed, revoked), permit.at())?;
                     Ok((trust, ended.len()))
@@ -98,7 +100,7 @@ impl Service {
     pub async fn check_identity(&self, caller: &Caller, token: &SecretString) -> Result<IdentityCheck, Fault> {
         self.permit(caller, Need::Server)?;
         let now = self.now();
-        let Believed { identity, rules } =
+        let Believed { identity, rules, unread } =
             self.believe(token.expose_secret(), now).await.map_err(Disbelief::plainly)?;
         let rules = rules.into_iter().map(|rule| {
             let judgement = rule.judge(&identity.claims);
@@ -118,10 +120,18 @@ impl Service {
                     .collect(),
                 trouble,
                 repos: rule.reach.texts(),
-                permission: rule.permission,
+                permission: Some(rule.permission),
                 rule: rule.name.to_string(),
             }
         });
+        let rules = rules.chain(unread.into_iter().map(|unread| RuleCheck {
+            accepted: false,
+            findings: Vec::new(),
+            trouble: Some(format!("this version of tokd cannot read the rule: {}", unread.why)),
+            repos: repositories(&unread.workspace, &unread.repos),
+            permission: unread.permission,
+            rule: unread.name,
+        }));
         let rules = rules.collect();
         Ok(IdentityCheck { issuer: identity.issuer, subject: identity.subject, rules })
     }
@@ -216,35 +226,43 @@ fn words(rule: &TrustRule) -> String {
     )
 }
 
+/// What is kept, word by word: of a rule that can be read, that is the rule.
 fn record(trust: Trust) -> TrustRecord {
-    let Trust { rule, created_at, created_by, last_used_at, uses, pins } = trust;
     TrustRecord {
-        id: rule.id,
-        name: rule.name.to_string(),
-        system: rule.system,
-        claims: rule
-            .claims
-            .iter()
-            .map(|claim| TrustClaimRecord { name: claim.claim.clone(), pattern: claim.pattern.to_string() })
-            .collect(),
-        algorithms: rule.algorithms.iter().map(ToString::to_string).collect(),
-        own_ca: rule.ca.is_some(),
-        workspace: rule.reach.workspace().to_string(),
-        repos: rule.reach.texts(),
-        permission: rule.permission,
-        lifetime_seconds: rule.lifetime.seconds(),
-        max_age_seconds: rule.max_age.seconds(),
-        once: rule.once.to_string(),
-        allow_recycled_names: rule.allow_recycled_names,
-        pins: pins
+        id: trust.id,
+        system: trust.system.parse().ok(),
+        claims: trust.claims.iter().map(|claim| claim_record(claim)).collect(),
+        repos: repositories(&trust.workspace, &trust.repos),
+        permission: trust.permission.parse().ok(),
+        pins: trust
+            .pins
             .into_iter()
             .map(|pin| TrustPinRecord { claim: pin.claim, name: pin.name, id_claim: pin.id_claim, id: pin.id })
             .collect(),
-        created_at,
-        created_by,
-        last_used_at,
-        uses: uses.unsigned_abs(),
-        issuer: rule.issuer,
-        audience: rule.audience,
+        uses: trust.uses.unsigned_abs(),
+        unreadable: trust.rule.err(),
+        name: trust.name,
+        issuer: trust.issuer,
+        audience: trust.audience,
+        algorithms: trust.algorithms,
+        own_ca: trust.own_ca,
+        workspace: trust.workspace,
+        lifetime_seconds: trust.lifetime_seconds,
+        max_age_seconds: trust.max_age_seconds,
+        once: trust.once,
+        allow_recycled_names: trust.allow_recycled_names,
+        created_at: trust.created_at,
+        created_by: trust.created_by,
+        last_used_at: trust.last_used_at,
     }
+}
+
+fn claim_record(kept: &str) -> TrustClaimRecord {
+    let (name, pattern) = kept.split_once('=').unwrap_or((kept, ""));
+    TrustClaimRecord { name: name.to_owned(), pattern: pattern.to_owned() }
+}
+
+/// Each pattern of a repository's name as `workspace/repository`.
+fn repositories(workspace: &str, patterns: &[String]) -> Vec<String> {
+    patterns.iter().map(|pattern| format!("{workspace}/{pattern}")).collect()
 }

@@ -18,7 +18,9 @@ pub(super) async fn revoke(context: &mut Context, selection: Selection, how: How
     let plan = context.client().await?.revoke_many(ask.clone()).await;
     let plan = plan.map_err(|fault| Failure::from(fault).hint_if_not_found(LOOK_IN_LIST))?;
     if dry_run {
-        return report(context, &plan, true);
+        report(context, &plan, true)?;
+        still_work(context, &plan);
+        return Ok(());
     }
     if plan.revoked > 0 {
         let question = question(&plan);
@@ -31,7 +33,16 @@ pub(super) async fn revoke(context: &mut Context, selection: Selection, how: How
     if let Some(token) = done.sample.first() {
         super::undo(context, &token.id.to_string(), done.restorable_until);
     }
+    still_work(context, &done);
     Ok(())
+}
+
+/// What a thief who rotated a token has now is not among what ended.
+fn still_work(context: &Context, done: &RevokedMany) {
+    for relative in done.live_family.iter().filter(|_| !context.out.is_json()) {
+        let command = context.again(&format!("token revoke {}", relative.id));
+        context.out.note(&super::one::still_works("one of these", relative, &command, context.now));
+    }
 }
 
 #[derive(Serialize)]
@@ -80,7 +91,12 @@ mod tests {
 
     #[test]
     fn the_question_has_the_number_and_the_newest() {
-        let plan = RevokedMany { revoked: 12, sample: vec![token(), token()], restorable_until: None };
+        let plan = RevokedMany {
+            revoked: 12,
+            sample: vec![token(), token()],
+            restorable_until: None,
+            live_family: Vec::new(),
+        };
         let question = question(&plan);
         assert!(question.contains("  and 10 more\nRevoke these 12 tokens?"), "{question}");
         assert_eq!(question.matches("tokpat_a1b2…  1b4e28ba").count(), 2);
@@ -88,7 +104,7 @@ mod tests {
 
     #[test]
     fn json_is_flat() {
-        let done = RevokedMany { revoked: 1, sample: vec![token()], restorable_until: None };
+        let done = RevokedMany { revoked: 1, sample: vec![token()], restorable_until: None, live_family: Vec::new() };
         let json = serde_json::to_value(Report { done: &done, dry_run: true }).unwrap();
         assert_eq!((&json["revoked"], &json["dry_run"]), (&1.into(), &true.into()));
         assert_eq!(json["sample"][0]["name"], "CI Token");

@@ -23,7 +23,8 @@ use crate::secret;
 ///
 /// They stop working at once. For 15 minutes `tok token restore` brings them back. On a terminal you are asked first;
 /// elsewhere, and with `--output json`, `--force` is needed. If a reference fits more than one token, the matches are
-/// listed and nothing is changed.
+/// listed and nothing is changed. What took a token's place by rotation goes on working, and is named: end it, too, if
+/// the secret got out.
 ///
 /// Instead of single tokens, options say what those have in common that shall end: a token must fit each of them. With
 /// `--minted-before`, a user or a workspace, and nothing else, it is a cut-off, at once for any number of tokens.

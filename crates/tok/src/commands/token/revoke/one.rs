@@ -2,11 +2,12 @@
 
 use secrecy::SecretString;
 use serde::Serialize;
-use tok_api::convert::RevokedToken;
+use tok_api::convert::{LiveRelative, RevokedToken};
+use tok_model::clock::{Timestamp, ago};
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{count, safe};
+use crate::output::{count, safe, when};
 
 use super::super::{LOOK_IN_LIST, kind_name};
 use super::HowArgs;
@@ -24,7 +25,9 @@ pub(super) async fn by_reference(context: &mut Context, references: Vec<String>,
     }
     super::remarks(context, &planned);
     if dry_run {
-        return report(context, "Would revoke", &planned);
+        report(context, "Would revoke", &planned)?;
+        still_work(context, &planned);
+        return Ok(());
     }
     if planned.iter().any(|plan| !plan.already_revoked) {
         let question = question(&planned);
@@ -47,6 +50,7 @@ pub(super) async fn by_reference(context: &mut Context, references: Vec<String>,
     for done in revoked.iter().filter(|done| !done.already_revoked) {
         super::undo(context, &done.token.id.to_string(), done.restorable_until);
     }
+    still_work(context, &revoked);
     Ok(())
 }
 
@@ -54,7 +58,14 @@ pub(super) async fn by_text(context: &mut Context, secret: &SecretString, how: H
     let HowArgs { reason, force, dry_run } = how;
     let token = context.client().await?.check_token(secret).await?.token;
     let already_revoked = token.revoked_at.is_some();
-    let plan = RevokedToken { token, minted_revoked: 0, already_revoked, restorable_until: None, note: None };
+    let plan = RevokedToken {
+        token,
+        minted_revoked: 0,
+        already_revoked,
+        restorable_until: None,
+        note: None,
+        live_family: Vec::new(),
+    };
     if dry_run {
         return report(context, "Would revoke", &[plan]);
     }
@@ -65,9 +76,38 @@ pub(super) async fn by_text(context: &mut Context, secret: &SecretString, how: H
     let done = context.client().await?.revoke_secret(secret, reason).await?;
     let id = done.token.id.to_string();
     let until = done.restorable_until.filter(|_| !done.already_revoked);
-    report(context, "Revoked", &[done])?;
+    let done = [done];
+    report(context, "Revoked", &done)?;
     super::undo(context, &id, until);
+    still_work(context, &done);
     Ok(())
+}
+
+/// Whoever ends a token that leaked has to know that the leak may not be over: what else of its line works, and what
+/// ends that.
+fn still_work(context: &Context, revoked: &[RevokedToken]) {
+    if context.out.is_json() {
+        return;
+    }
+    let ended = |id| revoked.iter().any(|one| one.token.id == id);
+    for one in revoked {
+        for relative in one.live_family.iter().filter(|relative| !ended(relative.id)) {
+            let command = context.again(&format!("token revoke {}", relative.id));
+            let of = format!("{}…", one.token.token_prefix);
+            context.out.note(&still_works(&of, relative, &command, context.now));
+        }
+    }
+}
+
+pub(super) fn still_works(of: &str, relative: &LiveRelative, command: &str, now: Timestamp) -> String {
+    let (of, prefix) = (safe(of), safe(&relative.token_prefix));
+    let part = if relative.successor {
+        format!("which took the place of {of} {}", ago(relative.created_at, now))
+    } else {
+        let until = relative.ends_at.map(|end| format!(" until {}", when(end, now))).unwrap_or_default();
+        format!("whose place {of} took, and that has its grace{until}")
+    };
+    format!("STILL WORKS: {prefix}…, {part}. If the secret got out, end it, too: {command}\n")
 }
 
 fn question(planned: &[RevokedToken]) -> String {
@@ -117,7 +157,14 @@ mod tests {
     use super::*;
 
     fn revoked(minted_revoked: u32, already_revoked: bool) -> RevokedToken {
-        RevokedToken { token: token(), minted_revoked, already_revoked, restorable_until: None, note: None }
+        RevokedToken {
+            token: token(),
+            minted_revoked,
+            already_revoked,
+            restorable_until: None,
+            note: None,
+            live_family: Vec::new(),
+        }
     }
 
     #[test]
@@ -128,6 +175,26 @@ mod tests {
             "Would revoke token: CI Token\n  tokpat_a1b2…  with 2 live tokens minted by it\n"
         );
         assert_eq!(told("Revoked", &revoked(0, true)), "Was revoked before: CI Token\n  tokpat_a1b2…\n");
+    }
+
+    #[test]
+    fn what_still_works_comes_with_what_ends_it() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let successor = LiveRelative {
+            id: token().id,
+            name: "CI Token".to_owned(),
+            token_prefix: "tokpat_c3d4".to_owned(),
+            successor: true,
+            created_at: "2026-11-20T10:00:00Z".parse().unwrap(),
+            ends_at: Some("2026-11-24T10:00:00Z".parse().unwrap()),
+        };
+        assert_eq!(
+            still_works("tokpat_a1b2…", &successor, "tok token revoke 1b4e", now),
+            "STILL WORKS: tokpat_c3d4…, which took the place of tokpat_a1b2… 2 days ago. If the secret got out, end it, too: tok token revoke 1b4e\n"
+        );
+        let before = LiveRelative { successor: false, ..successor };
+        let said = still_works("tokpat_a1b2…", &before, "tok token revoke 1b4e", now);
+        assert!(said.contains("whose place tokpat_a1b2… took, and that has its grace until 2026-11-24"), "{said}");
     }
 
     #[test]
