@@ -86,7 +86,7 @@ fn a_rule_comes_back_as_it_was_made_and_only_for_managers() {
     let (world, rule) = place();
     let shown = |name: &str| world.store.read(|tx| tok_store::trusts::show(tx, &server(at(0)), &name.parse().unwrap()));
     assert_eq!(shown("ci").unwrap().rule, Ok(rule.clone()));
-    assert_eq!(shown(&rule.id.to_string()).unwrap().name, "ci", "by its ID, too");
+    assert_eq!(shown(&rule.id.to_string()).unwrap().name, "CI", "by its ID, too");
     assert!(matches!(shown("other"), Err(StoreError::NotFound { .. })));
     let found = world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com")).unwrap();
     assert_eq!(found.into_iter().map(|trust| trust.rule).collect::<Vec<_>>(), [Ok(rule.clone())]);
@@ -115,7 +115,7 @@ fn a_rule_that_cannot_be_read_is_none_hides_no_other_and_can_be_removed() {
     );
     for (change, said) in [
         ("claims = '{ref=*}'", "do not say whose jobs are meant"),
-        ("claims = '{nothing}'", "nothing"),
+        ("claims = '{nothing}'", "name=value"),
         ("system = 'buildkite'", "buildkite"),
         ("algorithms = '{RS256,ES521}'", "ES521"),
         ("repos = '{a/b}'", ""),
@@ -125,7 +125,7 @@ fn a_rule_that_cannot_be_read_is_none_hides_no_other_and_can_be_removed() {
         ("lifetime_seconds = -1", "-1 s"),
         ("name = 'a b'", ""),
     ] {
-        world.sql(&format!("CREATE TABLE kept AS SELECT * FROM trusts; UPDATE trusts SET {change} WHERE name = 'ci'"));
+        world.sql(&format!("CREATE TABLE kept AS SELECT * FROM trusts; UPDATE trusts SET {change} WHERE name = 'CI'"));
         let found = world.store.read(|tx| tok_store::trusts::of_issuer(tx, "https://ci.example.com")).unwrap();
         assert_eq!(world.store.read(|tx| tok_store::trusts::list(tx, &server(at(1)))).unwrap(), found, "{change}");
         let (bad, good): (Vec<_>, Vec<_>) = found.into_iter().partition(|trust| trust.id == rule.id);
