@@ -63,6 +63,7 @@ fn variable_part(text: &str) -> Option<(usize, &'static str)> {
         "9999-99-99 99:99:99.999999 UTC",
         "9999-99-99 99:99:99.999 UTC",
         "9999-99-99 99:99:99 UTC",
+        "9999-99-99 99:99 UTC",
         "9999-99-99 99:99:99",
     ] {
         if let Some(length) = shaped(shape) {
