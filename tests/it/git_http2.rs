@@ -1,4 +1,4 @@
-//! git over HTTP/2, which libcurl speaks by itself wherever TLS is.
+//! git and HTTP/2, which libcurl speaks by itself wherever a server or a proxy prefers it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -79,18 +79,18 @@ fn no_answer_comes_before_the_question_is_whole() {
 }
 
 #[test]
-fn git_pushes_small_and_large_over_http2() {
+fn git_pushes_small_and_large_over_tls_and_speaks_http1() {
     let environment = Environment::tls();
     environment.users(&["alice"]).workspace("acme", &[("alice", "writer")]);
     let work = environment.pushed("alice", "acme/app");
-    for seed in 1..5 {
+    for seed in 1..3 {
         // Larger than http.postBuffer (1 MiB): git asks with four bytes first, without its token.
         let large = noise(2 << 20, seed);
         environment.commit(&work, "large", &large);
         let push = environment.git(&work, &["push", "--quiet", "origin", "HEAD"]).acting_as("alice").ok();
         let posts: Vec<_> = push.requests().into_iter().filter(|request| request.method == "POST").collect();
         assert_eq!(posts.len(), 2, "the probe and the push: {posts:?}");
-        assert!(!push.sent_header("Transfer-Encoding", "chunked"), "over HTTP/1.1");
+        assert!(push.sent_header("Transfer-Encoding", "chunked"), "over HTTP/2, where libcurl 7.88 may stand still");
         let stored = environment.git(&environment.on_server("acme/app"), &["cat-file", "-s", "HEAD:large"]).ok();
         assert_eq!(stored.line(), (2 << 20).to_string());
     }

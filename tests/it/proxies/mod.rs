@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tok_tests::cgi::Backend;
 use tok_tests::environment::Environment;
 use tok_tests::front::{Front, Recipe, Site, free_address};
-use tok_tests::git::{Git, GitRun, noise};
+use tok_tests::git::{Git, noise};
 use tok_tests::http::{Reply, Request};
 use tok_tests::normalise::invented_token;
 use tok_tests::tls::{Authority, Connection};
@@ -32,6 +32,8 @@ struct Stand {
     authority: Authority,
     backend: Backend,
     address: SocketAddr,
+    /// What git is told to speak, where its page says so.
+    speaks: Option<&'static str>,
 }
 
 impl Stand {
@@ -70,7 +72,8 @@ impl Stand {
             backend: backend.address(),
         };
         let front = Front::start(recipe, &site);
-        let stand = Self { _front: front, environment, authority, backend, address };
+        let speaks = (recipe == Recipe::NginxGateway).then_some("HTTP/1.1");
+        let stand = Self { _front: front, environment, authority, backend, address, speaks };
         stand.environment.tok(&["git", "setup", &stand.place()]).ok();
         stand
     }
@@ -90,7 +93,11 @@ impl Stand {
 
     fn git(&self, work: &str, arguments: &[&str]) -> Git {
         let git = self.environment.git(&self.environment.work(work), arguments);
-        git.setting("http.sslCAInfo", self.authority.trust().to_string_lossy())
+        let git = git.setting("http.sslCAInfo", self.authority.trust().to_string_lossy());
+        match self.speaks {
+            Some(version) => git.setting("http.version", version),
+            None => git,
+        }
     }
 
     fn clone(&self, user: &str, name: &str) -> PathBuf {
@@ -118,8 +125,8 @@ impl Stand {
     }
 }
 
-/// A clone, a small push and one that is larger than `http.postBuffer`, a whole clone and a shallow one. Gives the large push.
-fn clones_and_pushes(stand: &Stand) -> GitRun {
+/// A clone, a small push and one that is larger than `http.postBuffer`, a whole clone and a shallow one.
+fn clones_and_pushes(stand: &Stand) {
     let work = stand.clone("will", "wills");
     stand.environment.commit(&work, "first", "content");
     stand.git("wills", &["push", "--quiet", "origin", "HEAD"]).acting_as("will").ok();
@@ -129,6 +136,7 @@ fn clones_and_pushes(stand: &Stand) -> GitRun {
     let push = stand.git("wills", &["push", "--quiet", "origin", "HEAD"]).acting_as("will").ok();
     let posts: Vec<_> = push.requests().into_iter().filter(|request| request.method == "POST").collect();
     assert_eq!(posts.len(), 2, "the probe and the push: {posts:?}");
+    assert!(push.sent_header("Transfer-Encoding", "chunked"), "over HTTP/2, where libcurl 7.88 may stand still");
     let work = stand.clone("rita", "ritas");
     assert!(fs::read(work.join("large")).unwrap() == large, "what was pushed is what was cloned");
     let shallow = ["clone", "--quiet", "--depth", "1", &stand.url("acme/app"), "shallow"];
@@ -136,7 +144,6 @@ fn clones_and_pushes(stand: &Stand) -> GitRun {
     let (first, last) = (stand.environment.revision(&work, "HEAD"), stand.git("shallow", &["rev-parse", "HEAD"]).ok());
     assert_eq!(last.line(), first);
     assert_eq!(stand.git("shallow", &["rev-list", "--count", "HEAD"]).ok().line(), "1");
-    push
 }
 
 /// What each of them gets, who presents what, in front of either. A "no" that hides what there is has the status `hidden`.

@@ -10,8 +10,7 @@ fn front(recipe: Recipe) -> Stand {
 #[test]
 fn git_clones_and_pushes_small_and_large_through_nginx() {
     let stand = front(Recipe::Nginx);
-    let push = clones_and_pushes(&stand);
-    assert!(push.sent_header("Transfer-Encoding", "chunked"), "{:?}", push.requests());
+    clones_and_pushes(&stand);
     the_backend_knows_only_what_the_proxy_says(&stand);
 }
 

@@ -25,8 +25,10 @@ use crate::config::{ConfigError, TlsFiles};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// What can be spoken inside, the better first (RFC 7301).
-const LANGUAGES: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What can be spoken inside, the better first (RFC 7301). gRPC offers HTTP/2 alone. Whoever offers both is git, curl or a
+/// browser; and over HTTP/2 one of git's large pushes in some dozens stands still (seen with libcurl 7.88, of Debian 12): its
+/// processes wait for each other, with the server's answer unread.
+const LANGUAGES: [&[u8]; 2] = [b"http/1.1", b"h2"];
 /// The keys of the configuration that a complaint names.
 const CERTIFICATE: &str = "server.tls.certificate";
 const KEY: &str = "server.tls.key";
