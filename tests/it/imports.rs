@@ -41,7 +41,7 @@ fn random_secrets_work_as_they_did_by_value_and_by_hash() {
     let refs = |service: &str| Request::refs("acme/app", service);
     // Nothing foreign is here yet, so nothing is asked about it.
     assert_eq!(verdict(&environment, &refs(READ).bearer(WIT)), 401);
-    let wit = format!(r#"[{{"name":"CI","token":"{WIT}","scopes":["repo:read"],"expires":"2027-04-15"}}]"#);
+    let wit = format!(r#"[{{"name":"CI","token":"{WIT}","scopes":["repo:read"],"expires":"2099-04-15"}}]"#);
     let dry = import(&environment, "wit", &wit, &["--user", "will", "--dry-run"]).expect_code(0).json();
     assert_eq!(counts(&dry), (1, 0, 0));
     assert!(dry["lines"][0]["token_id"].is_null(), "{dry}");
