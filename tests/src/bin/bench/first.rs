@@ -40,13 +40,14 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, model: &str) -> 
         load.per_second()
     });
     let baseline: Contender<'_, f64> = Box::new(|_| floor.selects(clients));
-    let [baseline, ours] = <[_; 2]>::try_from(interleave(ROUNDS, vec![baseline, ours])).expect("one for each");
+    let database: Contender<'_, f64> = Box::new(|_| floor.verifications());
+    let all = interleave(ROUNDS, vec![baseline, ours, database]);
+    let [baseline, ours, database] = <[_; 3]>::try_from(all).expect("one for each");
     let each = |skipped: usize| spent.iter().skip(2 * ROUNDS.warm_up + skipped).step_by(2).cloned().collect::<Vec<_>>();
-    let beside = [("one verification", each(0)), ("the same, written down and sealed", each(1))]
-        .into_iter()
-        .flat_map(|(what, rounds)| costs(what, &rounds))
-        .collect();
     let rate = |name: String, values| Series { name, unit: Unit::PerSecond, values };
+    let parts = [("one verification", each(0)), ("the same, written down and sealed", each(1))];
+    let alone = rate("PostgreSQL alone, look-up and use by SQL".to_owned(), database);
+    let beside = [alone].into_iter().chain(parts.into_iter().flat_map(|(what, rounds)| costs(what, &rounds))).collect();
     Figure {
         row: 7,
         name: "/authz/git, first verification of a token",

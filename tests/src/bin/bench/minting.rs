@@ -43,7 +43,9 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, token: &str) -> 
         load.per_second()
     });
     let baseline: Contender<'_, f64> = Box::new(|_| floor.inserts(CLIENTS));
-    let [baseline, ours] = <[_; 2]>::try_from(interleave(ROUNDS, vec![baseline, ours])).expect("one for each");
+    let database: Contender<'_, f64> = Box::new(|_| floor.mints());
+    let all = interleave(ROUNDS, vec![baseline, ours, database]);
+    let [baseline, ours, database] = <[_; 3]>::try_from(all).expect("one for each");
     let after = rows();
     let (tokens, lines) = (after.0 - before.0, after.1 - before.1);
     assert!(tokens >= answers && tokens == lines, "{answers} answers, {tokens} tokens, {lines} lines of the trail");
@@ -54,7 +56,10 @@ pub(crate) fn measure(environment: &Environment, floor: &Floor, token: &str) -> 
         ours: rate("tokd POST /v1/tokens", ours),
         baseline: rate("pgbench, one-row insert, 8 clients", baseline),
         goal: Goal::AtLeast(1.5),
-        beside: costs("one mint", &spent[ROUNDS.warm_up..]),
+        beside: [rate("PostgreSQL alone, the same rows by SQL", database)]
+            .into_iter()
+            .chain(costs("one mint", &spent[ROUNDS.warm_up..]))
+            .collect(),
         note: format!(
             "{CONNECTIONS} connections from one thread, {} s each in turns; {tokens} rows in tokens and as many lines in \
              audit were committed.",
