@@ -19,7 +19,7 @@ use nix::unistd::Uid;
 
 use crate::embedded::{Cluster, ClusterOptions, EmbeddedError, remove_abandoned};
 
-pub use scratch::in_memory;
+pub use scratch::{in_memory, on_disk};
 
 /// Brings the database at a libpq URI to the current schema.
 pub type Migrate = fn(&str) -> Result<(), Box<dyn Error + Send + Sync>>;

@@ -9,6 +9,8 @@ use rustix::fs::{Access, StatVfs, StatVfsMountFlags, access, statvfs};
 /// What must be free, in bytes, of memory and of what of it may hold files: several times what all tests need at once.
 const ROOM: u64 = 4 << 30;
 
+static IN_MEMORY: OnceLock<bool> = OnceLock::new();
+
 /// A directory in memory, if this machine has one with room enough.
 ///
 /// A cluster is some thousand small files, and tests make and remove hundreds of clusters. Disks are at their slowest
@@ -16,10 +18,14 @@ const ROOM: u64 = 4 << 30;
 /// before it finds another. Nothing is lost with memory, since what a process wrote is there after its death, and no test
 /// cuts the power. With the variable `TOK_TEST_ON_DISK` everything is on disk all the same.
 pub fn in_memory() -> Option<&'static Path> {
-    static FOUND: OnceLock<bool> = OnceLock::new();
     let path = Path::new("/dev/shm");
     let suits = || std::env::var_os("TOK_TEST_ON_DISK").is_none() && statvfs(path).is_ok_and(|it| suits(&it, path));
-    FOUND.get_or_init(suits).then_some(path)
+    IN_MEMORY.get_or_init(suits).then_some(path)
+}
+
+/// Has this process keep everything on disk: it measures what disks cost. To be said before anything is kept.
+pub fn on_disk() {
+    assert!(!*IN_MEMORY.get_or_init(|| false), "something is in memory already");
 }
 
 fn suits(status: &StatVfs, path: &Path) -> bool {

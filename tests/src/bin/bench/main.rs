@@ -30,6 +30,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tok_store::testdb;
 use tok_tests::binaries;
 use tok_tests::environment::Environment;
 
@@ -59,6 +60,7 @@ fn main() {
         rows = ALL.to_vec();
     }
 
+    testdb::on_disk();
     let environment = Environment::new();
     environment.start();
     environment.users(&[helper::USER]).workspace("acme", &[(helper::USER, "writer")]);

@@ -34,16 +34,16 @@ const FILL: &str = "
     INSERT INTO tokens (id, digest, pepper_id, kind, name, description, shown_prefix, user_id, scopes, family_id, allow_from,
                         created_at, created_by_name, created_from, expires_at)
     SELECT made.id, sha256(number::text::bytea), 1, 'personal', 'bench', '', 'tokpat_' || left(made.id::text, 4), users.id,
-           '{repo:read}', made.id, '{}', clock_timestamp(), 'ann', '127.0.0.1', now() + interval '30 days'
+           '{all}', made.id, '{}', clock_timestamp(), 'ann', '127.0.0.1', now() + interval '30 days'
     FROM users, (SELECT gen_random_uuid() AS id, number FROM generate_series(1, TOKENS) AS number) AS made";
 
-/// As many tokens as one statement of tokd's makes, each with its line of the trail.
+/// As many tokens as one statement of tokd's makes (without colons in texts: to pgbench they begin a variable), each with its line of the trail.
 const MINT: &str = "
     WITH new AS (
         INSERT INTO tokens (id, digest, pepper_id, kind, name, description, shown_prefix, user_id, scopes, family_id,
                             allow_from, created_at, created_by_name, created_from, expires_at)
         SELECT made.id, sha256(made.id::text::bytea), 1, 'personal', 'bench', '', 'tokpat_' || left(made.id::text, 4),
-               users.id, '{repo:read}', made.id, '{}', clock_timestamp(), 'ann', '127.0.0.1', now() + interval '30 days'
+               users.id, '{all}', made.id, '{}', clock_timestamp(), 'ann', '127.0.0.1', now() + interval '30 days'
         FROM users, (SELECT gen_random_uuid() AS id FROM generate_series(1, TOGETHER)) AS made
         RETURNING id, user_id, shown_prefix)
     INSERT INTO audit (at, action, outcome, actor_user_id, actor_name, address, token_id, token_prefix, detail, times,
