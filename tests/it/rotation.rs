@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::Value;
 use tok_tests::environment::Environment;
-use tok_tests::http::Request;
+use tok_tests::http::{Reply, Request};
 
 use crate::authority::{READ, WRITE, acme, asked};
 
@@ -350,4 +350,56 @@ fn a_token_that_was_given_up_for_good_names_its_successor_when_it_is_ended_again
     assert_eq!(alarms(&environment), 0);
     // The alarm stays set: whoever presents what was given up ends the line.
     assert_eq!((status(&environment, &old), alarms(&environment), status(&environment, &new)), (401, 1, 401));
+}
+
+#[test]
+fn a_change_at_the_moment_of_a_rotation_is_in_the_successor_or_is_refused() {
+    let environment = acme();
+    let hand = environment.token("will", &["--scopes", "all"]);
+    let send = |method: &str, target: &str, version: &str, body: &Value| {
+        let request = Request::json(method, target, body).bearer(&hand);
+        environment.send(&if version.is_empty() { request } else { request.header("If-Match", version) })
+    };
+    let at_once = |first: &(dyn Fn() -> Reply + Sync), second: &(dyn Fn() -> Reply + Sync)| {
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                together.wait();
+                second()
+            });
+            together.wait();
+            (first(), other.join().unwrap())
+        })
+    };
+    let mut both = 0;
+    for round in 0..24 {
+        let token = environment.token("will", &["--scopes", "repo:write", "--expires", "2d"]);
+        let target = format!("/v1/tokens/{}", &token[..11]);
+        let version = if round % 2 == 0 { "\"1\"" } else { "" };
+        let narrow = serde_json::json!({"scopes": ["repo:read"], "allow_cidrs": ["127.0.0.0/8"], "labels": ["seen"]});
+        let (changed, rotated) = at_once(&|| send("PATCH", &target, "", &narrow), &|| {
+            send("POST", &format!("{target}/rotate"), version, &serde_json::json!({}))
+        });
+        assert!([200, 409].contains(&changed.status), "{}", changed.text());
+        assert!([201, 409, 412].contains(&rotated.status), "{}", rotated.text());
+        if (changed.status, rotated.status) == (200, 201) {
+            both += 1;
+            assert_eq!(version, "", "that was not what was seen: {}", rotated.text());
+            let successor = &rotated.json()["token"];
+            assert_eq!(successor["scopes"], serde_json::json!(["repo:read"]), "{successor}");
+            assert_eq!(
+                (&successor["allow_cidrs"][0], &successor["labels"][0]),
+                (&"127.0.0.0/8".into(), &"seen".into())
+            );
+        }
+
+        let token = environment.token("will", &["--scopes", "repo:write"]);
+        let target = format!("/v1/tokens/{}", &token[..11]);
+        let (changed, ended) =
+            at_once(&|| send("PATCH", &target, "\"1\"", &serde_json::json!({"description": "changed"})), &|| {
+                send("DELETE", &target, "\"1\"", &Value::Null)
+            });
+        assert_ne!((changed.status, ended.status), (200, 200), "what ended was another version: {}", ended.text());
+    }
+    eprintln!("{both} of 24 times both were done");
 }

@@ -116,6 +116,8 @@ impl Row {
 /// The most logins that wait to be approved.
 #[derive(Debug, Clone, Copy)]
 pub struct Most {
+    /// Of those that were asked for from one address.
+    pub address: i64,
     /// Of those that were asked for from one network: who has a whole one to call from fills no more than this.
     pub network: i64,
     /// In all.
@@ -127,6 +129,8 @@ pub struct Most {
 pub enum Begun {
     /// It waits to be approved.
     Waits,
+    /// It was not written: too many wait that were asked for from the same address.
+    AddressFull,
     /// It was not written: too many wait that were asked for from the same network.
     NetworkFull,
     /// It was not written: too many wait.
@@ -143,6 +147,10 @@ pub fn begin(tx: &mut WriteTx<'_>, permit: &Permit, new: NewDeviceLogin, most: M
         undecided.filter(device_logins::expires_at.gt(permit.at())).count()
     };
     if let Some(address) = permit.actor().source.address {
+        let same = address.to_canonical().to_string();
+        if waiting().filter(device_logins::address.eq(same)).get_result::<i64>(tx.connection())? >= most.address {
+            return Ok(Begun::AddressFull);
+        }
         let within = sql::<Bool>("address::inet <<= ").bind::<Text, _>(network(address)).sql("::inet");
         if waiting().filter(within).get_result::<i64>(tx.connection())? >= most.network {
             return Ok(Begun::NetworkFull);

@@ -31,6 +31,7 @@ pub(crate) use chosen::no_token_named;
 pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, present, renew_hash};
 pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};
+pub use line::unchanged;
 pub use list::{Filter, Whose, count_live, count_live_by_user, find, find_ended, list};
 pub use lookup::{Found, by_digests, look_up, owner_now};
 pub(crate) use made_by::{end_made_by, end_these};

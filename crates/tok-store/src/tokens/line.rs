@@ -4,10 +4,10 @@ use diesel::prelude::*;
 use tok_model::clock::Timestamp;
 use tok_model::id::TokenId;
 use tok_model::kind::TokenKind;
-use tok_model::token::TokenState;
+use tok_model::token::{Token, TokenState};
 use uuid::Uuid;
 
-use super::{OwnedRow, as_kept, end, live_children, live_line, with_owner_names};
+use super::{OwnedRow, as_kept, end, into_token, live_children, live_line, with_owner_names};
 use crate::error::StoreError;
 use crate::schema::tokens;
 use crate::tx::{ReadTx, WriteTx};
@@ -25,6 +25,22 @@ pub(super) fn locked(tx: &mut WriteTx<'_>, id: TokenId) -> Result<Option<OwnedRo
     let rows = tokens::table.filter(tokens::id.eq_any(line)).order(tokens::id).select(tokens::id).for_update();
     rows.load::<Uuid>(tx.connection())?;
     Ok(with_owner_names().filter(tokens::id.eq(id.as_uuid())).first::<OwnedRow>(tx.connection()).optional()?)
+}
+
+/// Waits for a token's row, and sees that a live one is still of this version, which is what was decided about. A conflict
+/// if it is not. (Whoever ends it, or gives it a successor, says themselves that one does not live any more.)
+pub fn unchanged(tx: &mut WriteTx<'_>, id: TokenId, version: i32) -> Result<(), StoreError> {
+    let Some(now) = locked(tx, id)?.map(into_token).transpose()? else { return Ok(()) };
+    if now.state == TokenState::Live { same_version(&now, version) } else { Ok(()) }
+}
+
+/// A conflict if the token has another version.
+pub(super) fn same_version(token: &Token, version: i32) -> Result<(), StoreError> {
+    if token.version == version {
+        return Ok(());
+    }
+    let what = format!("the token {} was changed meanwhile: its version is {} now", token.name, token.version);
+    Err(StoreError::Conflict { what })
 }
 
 /// When the token that another was made through ends by itself; nothing made through it outlives it. A conflict if it was

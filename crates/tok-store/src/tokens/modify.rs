@@ -9,6 +9,7 @@ use tok_model::reach::Reach;
 use tok_model::token::{Owner, SecretForm, Token, TokenState};
 
 use super::chosen::login_free;
+use super::line::same_version;
 use super::row::GrantColumns;
 use super::{as_kept, clamp_descendants, end_git_descendants, into_token, locked, parents_end};
 use crate::error::StoreError;
@@ -63,11 +64,7 @@ pub fn modify(
     wider: Option<&Permit>,
 ) -> Result<Modified, StoreError> {
     let old = changeable(tx, permit, id)?;
-    if old.version != version {
-        return Err(StoreError::Conflict {
-            what: format!("the token {} was changed meanwhile: its version is {} now", old.name, old.version),
-        });
-    }
+    same_version(&old, version)?;
     if !shape.reach.within(&old.reach()) && !wider.is_some_and(|permit| allows(permit, old.owner, &shape.reach)) {
         return Err(StoreError::Permit("widening a token"));
     }

@@ -11,7 +11,7 @@ use tok_store::device_logins::{self, Begun, Most, NewDeviceLogin, Progress};
 
 use crate::world::{World, at, permit, rng, server};
 
-const MOST: Most = Most { network: 3, all: 8 };
+const MOST: Most = Most { address: 2, network: 3, all: 8 };
 
 /// A login begun so many seconds after the beginning, and the digest of its device's code.
 fn begin(world: &World, address: Option<&str>, second: i64) -> (Begun, Digest) {
@@ -28,6 +28,18 @@ fn begin(world: &World, address: Option<&str>, second: i64) -> (Begun, Digest) {
         expires_at: permit.at() + TimeDelta::minutes(10),
     };
     (world.change(|tx| device_logins::begin(tx, &permit, new, MOST)).unwrap(), device)
+}
+
+#[test]
+fn one_address_does_not_fill_the_room_of_its_network() {
+    let world = World::new();
+    let begun = |address: &str| begin(&world, Some(address), 0).0;
+    for said in [Begun::Waits, Begun::Waits, Begun::AddressFull] {
+        assert_eq!(begun("192.0.2.1"), said);
+    }
+    // However it is written.
+    assert_eq!(begun("::ffff:192.0.2.1"), Begun::AddressFull);
+    assert_eq!(begun("192.0.2.2"), Begun::Waits);
 }
 
 #[test]

@@ -119,18 +119,37 @@ async fn modify(
     let change = CheckedChange::try_from(v1::ModifyTokenRequest::from(change)).map_err(of_end)?;
     match api.service.modify_token(&caller, change).await {
         Ok(token) => Ok(reply::token(StatusCode::OK, &token)),
-        Err(fault) if fault.code == FaultCode::Conflict && if_version.is_some() => {
-            // Somebody may have been faster between the question and the change.
-            let now = api.service.show_token(&caller, reference).await?;
-            Err(if if_version == Some(now.version) { fault.into() } else { changed(&now, &headers) })
-        }
-        Err(fault) => Err(of_end(fault).into()),
+        Err(fault) => Err(of_version(&api, &caller, reference, &headers, (if_version, of_end(fault))).await),
     }
 }
 
-/// Refuses what is not to be done to a token that changed, by `If-Match`.
-pub(super) async fn unchanged(api: &Api, caller: &Caller, reference: &Reference, headers: &HeaderMap) -> Answer<()> {
-    precondition(api, caller, reference, headers, None).await.map(drop)
+/// Refuses what is not to be done to a token that changed, by `If-Match`; else the version that it must still have when it
+/// is done, if that is said.
+pub(super) async fn unchanged(
+    api: &Api,
+    caller: &Caller,
+    reference: &Reference,
+    headers: &HeaderMap,
+) -> Answer<Option<u32>> {
+    precondition(api, caller, reference, headers, None).await
+}
+
+/// What did not happen to a token that must still have this version: if somebody was faster between the question and the
+/// act, it is that.
+pub(super) async fn of_version(
+    api: &Api,
+    caller: &Caller,
+    reference: Reference,
+    headers: &HeaderMap,
+    (seen, fault): (Option<u32>, Fault),
+) -> Problem {
+    if fault.code != FaultCode::Conflict || seen.is_none() {
+        return fault.into();
+    }
+    match api.service.show_token(caller, reference).await {
+        Ok(now) if seen != Some(now.version) => changed(&now, headers),
+        _ => fault.into(),
+    }
 }
 
 /// The version that the token must have, by `If-Match` (RFC 9110 section 13.1.1) and by the body.
@@ -231,10 +250,11 @@ async fn rotate(
     let retried = headers.contains_key(IF_MATCH)
         && rotation.idempotency_key.is_some()
         && api.service.show_token(&caller, reference.clone()).await?.successor_id.is_some();
-    if !retried {
-        unchanged(&api, &caller, &reference, &headers).await?;
-    }
-    let rotated = api.service.rotate_token(&caller, rotation).await.map_err(of_end)?;
+    let seen = if retried { None } else { unchanged(&api, &caller, &reference, &headers).await? };
+    let rotated = match api.service.rotate_token(&caller, rotation, seen).await {
+        Ok(rotated) => rotated,
+        Err(fault) => return Err(of_version(&api, &caller, reference, &headers, (seen, of_end(fault))).await),
+    };
     let location = HeaderValue::try_from(format!("/v1/tokens/{}", rotated.token.id));
     let body = RotatedToken {
         secret: rotated.secret.expose_secret().to_owned(),

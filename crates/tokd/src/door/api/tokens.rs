@@ -325,9 +325,12 @@ async fn revoke(
     headers: HeaderMap,
     Asked(asked): Asked<RevokeToken>,
 ) -> Answer<Response> {
-    changes::unchanged(&api, &caller, &reference, &headers).await?;
+    let seen = changes::unchanged(&api, &caller, &reference, &headers).await?;
     let reason = asked.reason.filter(|reason| !reason.is_empty());
-    let revoked = api.service.revoke_token(&caller, reference, reason, asked.dry_run).await?;
+    let revoked = match api.service.revoke_token(&caller, reference.clone(), reason, asked.dry_run, seen).await {
+        Ok(revoked) => revoked,
+        Err(fault) => return Err(changes::of_version(&api, &caller, reference, &headers, (seen, fault)).await),
+    };
     let version = revoked.token.version;
     Ok(reply::versioned(StatusCode::OK, version, &revoked))
 }

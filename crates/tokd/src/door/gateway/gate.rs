@@ -8,7 +8,7 @@ use axum::body::Body;
 use futures_util::stream::unfold;
 use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tok_api::fault::FaultCode;
 use tok_model::audit::Source;
@@ -53,9 +53,9 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Response<Body> {
         let (command, response) = match asked(&request) {
-            Err(response) => (OTHER, heard_out(request.into_body(), response).await),
+            Err(response) => (OTHER, heard_out(request, response).await),
             Ok((_, call)) if is_probe(call, request.headers()) => {
-                ("probe", heard_out(request.into_body(), probed(call.service())).await)
+                ("probe", heard_out(request, probed(call.service())).await)
             }
             Ok((path, call)) => {
                 let source = proxies.source(request.headers(), peer);
@@ -77,7 +77,7 @@ impl Gateway {
         let presented = authorization(request.headers());
         let (permit, caller) = match admitted(service, (path, call), presented, source).await {
             Ok(allowed) => allowed,
-            Err(response) => return heard_out(request.into_body(), response).await,
+            Err(response) => return heard_out(request, response).await,
         };
         let user = caller.remote_user();
         let request = GitRequest::new(path.repo().clone(), call, request, user, address);
@@ -132,8 +132,13 @@ async fn admitted(
 /// An HTTP/2 stream is over with its answer, and libcurl (seen in 7.88, which Debian 12 has) fails if that comes while it
 /// still has something to send: git would see no 401 and no 200 there, but a broken connection. The same goes for clients
 /// of a proxy that speaks HTTP/2.
-async fn heard_out(body: Incoming, response: Response<Body>) -> Response<Body> {
-    let mut rest = Limited::new(body, LONGEST_REPEATED);
+///
+/// Who waits to be told to go on (RFC 9110 section 10.1.1) has sent nothing yet, and is not asked to.
+async fn heard_out(request: Request<Incoming>, response: Response<Body>) -> Response<Body> {
+    if request.headers().get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return response;
+    }
+    let mut rest = Limited::new(request.into_body(), LONGEST_REPEATED);
     let listen = async { while let Some(Ok(_)) = rest.frame().await {} };
     // Whoever takes longer is answered all the same.
     let _ = timeout(PATIENCE, listen).await;
@@ -165,11 +170,7 @@ fn asked(request: &Request<Incoming>) -> Result<(GitPath, GitCall), Response<Bod
 /// The answer to git's probe, where there is no gateway: proxies that cannot answer it themselves pass it on to here.
 pub async fn answer_to_probe(request: Request<Incoming>) -> Option<Response<Body>> {
     let (_, call) = asked(&request).ok()?;
-    if is_probe(call, request.headers()) {
-        Some(heard_out(request.into_body(), probed(call.service())).await)
-    } else {
-        None
-    }
+    if is_probe(call, request.headers()) { Some(heard_out(request, probed(call.service())).await) } else { None }
 }
 
 /// Before a request that is larger than `http.postBuffer` git sends one of 4 bytes, `0000`, which asks for nothing. With a

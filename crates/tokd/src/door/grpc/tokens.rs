@@ -34,7 +34,7 @@ impl TokenService for Door {
         let request = request.into_inner();
         let reference = parsed("reference", &request.reference)?;
         let reason = Some(request.reason).filter(|reason| !reason.is_empty());
-        Ok(Response::new(self.service.revoke_token(&caller, reference, reason, request.dry_run).await?.into()))
+        Ok(Response::new(self.service.revoke_token(&caller, reference, reason, request.dry_run, None).await?.into()))
     }
 
     async fn list_scopes(&self, request: Request<v1::ListScopesRequest>) -> Reply<v1::ListScopesReply> {
@@ -55,7 +55,7 @@ impl TokenService for Door {
         let key = Some(request.get_ref().idempotency_key.as_str()).filter(|key| !key.is_empty());
         let caller = self.caller_rotating(&request, key).await?;
         let rotation = CheckedRotation::try_from(request.into_inner())?;
-        Ok(Response::new(self.service.rotate_token(&caller, rotation).await?.into()))
+        Ok(Response::new(self.service.rotate_token(&caller, rotation, None).await?.into()))
     }
 
     async fn revoke_many(&self, request: Request<v1::RevokeManyRequest>) -> Reply<v1::RevokeManyReply> {

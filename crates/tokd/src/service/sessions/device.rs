@@ -32,8 +32,8 @@ const LEEWAY: Duration = Duration::from_millis(500);
 const LONGEST_GIVEN: usize = 253;
 /// The most logins begun from one source in a minute.
 const MOST_BEGUN: u32 = 30;
-/// The most that wait to be approved: as many from one network as one address can begin in the time that they wait.
-const MOST_WAITING: Most = Most { network: 300, all: 10_000 };
+/// The most that wait to be approved. One address, of many people perhaps, does not fill its network's room.
+const MOST_WAITING: Most = Most { address: 30, network: 300, all: 10_000 };
 
 /// What is remembered of logins that wait, besides what the store has.
 pub struct DeviceLogins {
@@ -113,6 +113,7 @@ impl Service {
             .await?;
         match begun {
             Begun::Waits => {}
+            Begun::AddressFull => return Err(no_room(FaultCode::RateLimited, "from this address ")),
             Begun::NetworkFull => return Err(no_room(FaultCode::RateLimited, "from this network ")),
             Begun::Full => return Err(no_room(FaultCode::Busy, "")),
         }

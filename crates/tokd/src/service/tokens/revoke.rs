@@ -13,23 +13,26 @@ use tok_model::token::{Owner, Reference, Standing, Token};
 use tok_store::tokens::{EndedMany, Selection, UNDO_WINDOW};
 use tok_store::{ReadTx, StoreError};
 
+use super::rotate::as_seen;
 use crate::service::{Service, presented_text, rng};
 
 impl Service {
-    /// Ends a token and all that were made through it, at once. A dry run only says what it would be.
+    /// Ends a token and all that were made through it, at once. A dry run only says what it would be. If it is said which
+    /// version of it was `seen`, a conflict if a live one is of another.
     pub async fn revoke_token(
         &self,
         caller: &Caller,
         reference: Reference,
         reason: Option<String>,
         dry_run: bool,
+        seen: Option<u32>,
     ) -> Result<RevokedToken, Fault> {
         check_reason(reason.as_ref())?;
         let now = self.now();
         let found = self.resolve_noting(caller, reference, |owner| Need::EndTokens { owner }).await?;
         let already = found.token.standing(now) == Standing::Revoked;
         if !already && !dry_run {
-            return self.end_one(found.permit, &found.token, reason, found.note).await;
+            return self.end_one(found.permit, (&found.token, as_seen(seen)), reason, found.note).await;
         }
         let id = found.token.id;
         let permit = found.permit;
@@ -58,7 +61,7 @@ impl Service {
     async fn end_one(
         &self,
         permit: Permit,
-        token: &Token,
+        (token, version): (&Token, Option<i32>),
         reason: Option<String>,
         note: Option<String>,
     ) -> Result<RevokedToken, Fault> {
@@ -66,6 +69,9 @@ impl Service {
         let (ended, family) = self
             .run_long_and_forget(move |store| {
                 store.write(|mut tx| {
+                    if let Some(version) = version {
+                        tok_store::tokens::unchanged(&mut tx, id, version)?;
+                    }
                     let ended = tok_store::tokens::revoke(&mut tx, &permit, id, reason.as_deref())?;
                     let family = tok_store::tokens::others_of_family(&mut tx, &permit, &ended.token)?;
                     let events = ended.events(&permit, reason.as_deref());
@@ -134,22 +140,25 @@ impl Service {
         // Whoever calls does it, through this token; its owner has no part in it.
         let holder = Caller { bearer: held.bearer.clone(), owner: caller.owner.clone(), source: caller.source.clone() };
         let permit = self.permit(&holder, Need::EndHeld)?;
+        // Who found a text may end it, and learns nothing of what else its owner has.
+        let may_see = self.permit(caller, Need::SeeTokens { owner: token.owner }).is_ok();
+        let told = |revoked: RevokedToken| if may_see { revoked } else { without_family(revoked) };
         if token.standing(now) == Standing::Revoked {
             let asked = token.clone();
             let family = self
                 .run(move |store| store.read(|tx| tok_store::tokens::others_of_family(tx, &permit, &asked)))
                 .await?;
-            return Ok(RevokedToken {
+            return Ok(told(RevokedToken {
                 token: TokenRecord::of(token, now),
                 minted_revoked: 0,
                 already_revoked: true,
                 restorable_until: None,
                 note: None,
                 live_family: self.live(token, family, now),
-            });
+            }));
         }
         let reason = reason.or_else(|| Some("revoked by somebody who held it".to_owned()));
-        self.end_one(permit, token, reason, None).await
+        Ok(told(self.end_one(permit, (token, None), reason, None).await?))
     }
 
     /// Ends every live token of a selection, as one act; of everything that one owner has from before a moment by one row.
@@ -292,6 +301,17 @@ impl Service {
         })?;
         Ok((permit, Owner::User(user.id)))
     }
+}
+
+/// The same for whoever may not see its owner's tokens: that there are others, and not which.
+fn without_family(mut revoked: RevokedToken) -> RevokedToken {
+    if !revoked.live_family.is_empty() {
+        revoked.live_family.clear();
+        let note =
+            "another token of its line of rotations still works: only its owner, or a manager, can see and end it";
+        revoked.note = Some(note.to_owned());
+    }
+    revoked
 }
 
 /// A selection, decided.

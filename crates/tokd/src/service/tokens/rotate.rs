@@ -18,7 +18,15 @@ use crate::service::{Service, rng};
 impl Service {
     /// Makes a successor with the same authority. The old one works until the successor is first used or the grace ends;
     /// with no grace it has ended when this returns.
-    pub async fn rotate_token(&self, caller: &Caller, rotation: CheckedRotation) -> Result<RotatedToken, Fault> {
+    ///
+    /// It is the token as it was `seen`, if that is said, and as it is read here that gets a successor: a conflict if
+    /// somebody gives it another shape meanwhile.
+    pub async fn rotate_token(
+        &self,
+        caller: &Caller,
+        rotation: CheckedRotation,
+        seen: Option<u32>,
+    ) -> Result<RotatedToken, Fault> {
         let now = self.now();
         let (_, old) = self.resolve(caller, rotation.reference.clone(), |owner| Need::ChangeTokens { owner }).await?;
         let key = rotation.idempotency_key.as_ref().map(|key| self.key(caller, key, &asked_for(&old, &rotation)));
@@ -51,10 +59,11 @@ impl Service {
             parent_version: None,
             local_uid: None,
         };
+        let version = as_seen(seen).unwrap_or(old.version);
         let grace_ends_at = rotation.grace.map_or(now, |grace| now + grace.delta());
         let rotated = self
             .run_and_forget(move |store| {
-                store.write(|tx| give_place(tx, &permit, &old, row, grace_ends_at, key.as_ref()))
+                store.write(|tx| give_place(tx, &permit, (&old, version), row, grace_ends_at, key.as_ref()))
             })
             .await??;
         Ok(RotatedToken {
@@ -76,7 +85,7 @@ impl Service {
 fn give_place(
     mut tx: WriteTx<'_>,
     permit: &Permit,
-    old: &Token,
+    (old, version): (&Token, i32),
     row: NewToken,
     grace_ends_at: Timestamp,
     key: Option<&Key>,
@@ -95,6 +104,10 @@ fn give_place(
             return Ok(Err(fault));
         }
     }
+    // What is replaced was rotated by the request before, and changes no more.
+    if replaced.is_none() {
+        tok_store::tokens::unchanged(&mut tx, old.id, version)?;
+    }
     let replaces = replaced.as_ref().map(|replaced| replaced.id);
     let rotated = tok_store::tokens::rotate(&mut tx, permit, old.id, row, grace_ends_at, replaces)?;
     if let Some(key) = key {
@@ -103,6 +116,11 @@ fn give_place(
     let events = rotated.events(permit, replaced.as_ref());
     tx.commit(events, permit.at())?;
     Ok(Ok(rotated))
+}
+
+/// The version that somebody saw, as it is kept.
+pub(super) fn as_seen(version: Option<u32>) -> Option<i32> {
+    version.map(|version| i32::try_from(version).unwrap_or(i32::MAX))
 }
 
 /// Whether this token can have a successor with such a secret.
