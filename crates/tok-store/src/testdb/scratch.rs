@@ -24,6 +24,9 @@ pub fn in_memory() -> Option<&'static Path> {
 }
 
 /// Has this process keep everything on disk: it measures what disks cost. To be said before anything is kept.
+///
+/// # Panics
+/// If something is in memory already.
 pub fn on_disk() {
     assert!(!*IN_MEMORY.get_or_init(|| false), "something is in memory already");
 }

@@ -95,7 +95,7 @@ impl Floor {
             fs::write(path, numbered(script)).expect("the directory is ours");
         }
         let floor = Self { url, insert, tok, mint, verify };
-        floor.pgbench(&floor.url, &["-i", "-q", "-s", SCALE]);
+        Self::pgbench(&floor.url, &["-i", "-q", "-s", SCALE]);
         floor
     }
 
@@ -134,12 +134,12 @@ impl Floor {
     fn measure_at(&self, url: &str, clients: u32, what: &[&str]) -> f64 {
         let clients = clients.to_string();
         let common = ["-n", "-M", "prepared", "-T", "1", "-j", "2", "-c", &clients];
-        let said = self.pgbench(url, &[&common, what].concat());
+        let said = Self::pgbench(url, &[&common, what].concat());
         let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
         rate.unwrap_or_else(|| panic!("pgbench said no rate: {said}"))
     }
 
-    fn pgbench(&self, url: &str, arguments: &[&str]) -> String {
+    fn pgbench(url: &str, arguments: &[&str]) -> String {
         let output = Command::new(postgres::program("pgbench"))
             .args(arguments)
             .arg(url)
