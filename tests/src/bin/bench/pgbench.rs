@@ -119,19 +119,19 @@ impl Floor {
     /// What tokd has PostgreSQL do for one mint, and nothing else, in a second: a token and its line, with all indexes and
     /// checks of both tables, many in a statement.
     pub(crate) fn mints(&self) -> f64 {
-        f64::from(TOGETHER) * self.measure_at(&self.tok, TOGETHER_CLIENTS, &["-f", text(&self.mint)])
+        f64::from(TOGETHER) * Self::measure_at(&self.tok, TOGETHER_CLIENTS, &["-f", text(&self.mint)])
     }
 
     /// The same of one verification: the look-up, the line of its use, the last use; many in a statement.
     pub(crate) fn verifications(&self) -> f64 {
-        f64::from(TOGETHER) * self.measure_at(&self.tok, TOGETHER_CLIENTS, &["-f", text(&self.verify)])
+        f64::from(TOGETHER) * Self::measure_at(&self.tok, TOGETHER_CLIENTS, &["-f", text(&self.verify)])
     }
 
     fn measure(&self, clients: u32, what: &[&str]) -> f64 {
-        self.measure_at(&self.url, clients, what)
+        Self::measure_at(&self.url, clients, what)
     }
 
-    fn measure_at(&self, url: &str, clients: u32, what: &[&str]) -> f64 {
+    fn measure_at(url: &str, clients: u32, what: &[&str]) -> f64 {
         let clients = clients.to_string();
         let common = ["-n", "-M", "prepared", "-T", "1", "-j", "2", "-c", &clients];
         let said = Self::pgbench(url, &[&common, what].concat());
