@@ -91,10 +91,12 @@ fn copies(environment: &Environment, model: &str, source: &str, columns: &[(&str
         let given = own.iter().chain(columns).find(|(column, _)| column == name);
         given.map_or_else(|| format!("model.{name}"), |(_, value)| (*value).to_owned())
     });
+    // Earlier copies have its prefix, too, and may have ended since.
     let prefix = &model[..model.find('_').expect("texts have a prefix") + 5];
     environment.execute(&format!(
         "INSERT INTO tokens ({}) SELECT {}
-         FROM (SELECT * FROM tokens WHERE shown_prefix = '{prefix}' AND parent_id IS NULL LIMIT 1) AS model,
+         FROM (SELECT * FROM tokens WHERE shown_prefix = '{prefix}' AND parent_id IS NULL AND revoked_at IS NULL
+               ORDER BY created_at DESC LIMIT 1) AS model,
               {source}, LATERAL (SELECT gen_random_uuid() AS id, source AS made_of) AS made",
         names.join(", "),
         values.collect::<Vec<_>>().join(", "),
