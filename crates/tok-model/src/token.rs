@@ -1,5 +1,8 @@
 //! A token as the store knows it: everything but its secret.
 
+mod reference;
+mod text;
+
 use std::net::IpAddr;
 
 use crate::clock::Timestamp;
@@ -7,10 +10,9 @@ use crate::grant::{Cidr, Grant};
 use crate::id::{TokenId, UserId, WorkspaceId};
 use crate::kind::TokenKind;
 use crate::label::Label;
-use crate::unseen::{self, Unseen};
 
-/// The longest name or description of a token, in characters.
-pub const LONGEST_NAME: usize = 200;
+pub use reference::{Reference, ReferenceError};
+pub use text::{LONGEST_NAME, TextError, check_description, check_login_name, check_name, check_reason};
 
 /// Who a token acts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -238,222 +240,6 @@ impl Token {
             }
             _ if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
             TokenState::Live | TokenState::Rotated { .. } => Standing::Active,
-        }
-    }
-}
-
-/// Why a token's name, a description or a reason was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TextError {
-    /// Nothing in it.
-    #[error("a token needs a name that says where it lives, as in \"CI of acme/app\"")]
-    Empty,
-    /// Too long.
-    #[error("a {what} has at most {LONGEST_NAME} characters, this one has {length}")]
-    TooLong {
-        /// `name`, `description` or `reason`.
-        what: &'static str,
-        /// In characters.
-        length: usize,
-    },
-    /// Cannot stand before a password.
-    #[error(
-        "the name of a token with a chosen secret has no colon, and no space at its ends; {character:?} is one too many"
-    )]
-    Login {
-        /// The offender.
-        character: char,
-    },
-    /// Somebody pasted a token where words belong.
-    #[error(
-        "a {what} is kept and shown as it is, and this one has a whole token in it: revoke that token, and say it in words"
-    )]
-    Secret {
-        /// `name`, `description` or `reason`.
-        what: &'static str,
-    },
-    /// Would break a line or a terminal.
-    #[error("a {what} is one line of printable text; {offender} is not allowed in it")]
-    Control {
-        /// `name`, `description` or `reason`.
-        what: &'static str,
-        /// The offender.
-        offender: Unseen,
-    },
-    /// Cannot be told from the same name without it.
-    #[error("a name looks different from every other, and nobody sees {offender}: leave it out")]
-    Unseen {
-        /// The offender.
-        offender: Unseen,
-    },
-}
-
-/// Checks a token's name: one printable line, not empty.
-pub fn check_name(text: &str) -> Result<(), TextError> {
-    if text.trim().is_empty() {
-        return Err(TextError::Empty);
-    }
-    check_text("name", text)?;
-    match unseen::first(text) {
-        Some(offender) => Err(TextError::Unseen { offender }),
-        None => Ok(()),
-    }
-}
-
-/// Checks a description: one printable line, may be empty.
-pub fn check_description(text: &str) -> Result<(), TextError> {
-    check_text("description", text)
-}
-
-/// Checks a reason: as a description.
-pub fn check_reason(text: &str) -> Result<(), TextError> {
-    check_text("reason", text)
-}
-
-/// Checks the name of a token with a chosen secret: it is the user name of HTTP Basic (RFC 7617 section 2), in which a
-/// colon ends it.
-pub fn check_login_name(text: &str) -> Result<(), TextError> {
-    check_name(text)?;
-    match text.chars().find(|c| *c == ':') {
-        Some(character) => Err(TextError::Login { character }),
-        None if text.trim() != text => Err(TextError::Login { character: ' ' }),
-        None => Ok(()),
-    }
-}
-
-fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
-    let length = text.chars().count();
-    if length > LONGEST_NAME {
-        return Err(TextError::TooLong { what, length });
-    }
-    if crate::secret::has_token(text) {
-        return Err(TextError::Secret { what });
-    }
-    match unseen::first_hostile(text) {
-        Some(offender) => Err(TextError::Control { what, offender }),
-        None => Ok(()),
-    }
-}
-
-/// How people point at a token: its ID or the beginning of it, the beginning of its text, or its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
-    /// The whole ID.
-    Id(TokenId),
-    /// The beginning of an ID: at least 4 hexadecimal digits, hyphens where an ID has them, lower case.
-    IdPrefix(String),
-    /// The shown prefix of the text, as in `tokpat_a1b2`, possibly cut short.
-    TokenPrefix(String),
-    /// The whole name that its owner gave it.
-    Name(String),
-}
-
-/// Text that points at nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReferenceError {
-    /// None of the forms.
-    #[error(
-        "{0:?} points at no token: give an ID or at least 4 characters of it, a prefix such as tokpat_a1b2, or a name; `tok token list` shows them"
-    )]
-    Form(String),
-    /// Somebody typed a whole secret where a handle belongs.
-    #[error(
-        "that is a whole token, not its ID; a secret in an argument is seen by others on this machine: revoke it, and use its ID or the first 11 characters"
-    )]
-    Secret,
-}
-
-impl std::str::FromStr for Reference {
-    type Err = ReferenceError;
-    fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        if let Ok(id) = text.parse() {
-            return Ok(Self::Id(id));
-        }
-        if let Some(kind) = TokenKind::every().find(|k| text.starts_with(k.prefix())) {
-            let shown = &text[kind.prefix().len()..];
-            let shown = shown.trim_end_matches(['.', '…']);
-            return if shown.len() > crate::secret::SHOWN_LENGTH {
-                Err(ReferenceError::Secret)
-            } else if shown.chars().all(|c| c.is_ascii_alphanumeric()) {
-                Ok(Self::TokenPrefix(format!("{}{shown}", kind.prefix())))
-            } else {
-                Err(ReferenceError::Form(text.chars().take(20).collect()))
-            };
-        }
-        // Of another system's text, too: its beginning points at it, all of it is a secret.
-        if let Some(prefix) = crate::import::FOREIGN_PREFIXES.iter().find(|prefix| text.starts_with(**prefix)) {
-            let shown = text[prefix.len()..].trim_end_matches(['.', '…']);
-            match shown.len() {
-                _ if !shown.chars().all(|c| c.is_ascii_alphanumeric()) => {}
-                0..=crate::secret::SHOWN_LENGTH => return Ok(Self::TokenPrefix(format!("{prefix}{shown}"))),
-                crate::secret::LEAST_FOREIGN.. => return Err(ReferenceError::Secret),
-                _ => {}
-            }
-        }
-        let digits = text.trim_end_matches(['.', '…']).to_ascii_lowercase();
-        let plausible = digits.chars().enumerate().all(|(at, c)| match at {
-            8 | 13 | 18 | 23 => c == '-',
-            _ => c.is_ascii_hexdigit(),
-        });
-        if (4..36).contains(&digits.len()) && plausible {
-            return Ok(Self::IdPrefix(digits));
-        }
-        match check_name(text) {
-            Ok(()) => Ok(Self::Name(text.to_owned())),
-            Err(_) => Err(ReferenceError::Form(text.chars().take(40).collect())),
-        }
-    }
-}
-
-impl std::fmt::Display for Reference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Id(id) => id.fmt(f),
-            Self::IdPrefix(text) | Self::TokenPrefix(text) | Self::Name(text) => f.pad(text),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_told_apart() {
-        let id = "1b4e28ba-2fa1-4d2e-883f-0016d3cca427";
-        assert!(matches!(id.parse(), Ok(Reference::Id(_))));
-        assert_eq!("1B4E2".parse(), Ok(Reference::IdPrefix("1b4e2".into())));
-        assert_eq!("1b4e28ba-2f".parse(), Ok(Reference::IdPrefix("1b4e28ba-2f".into())));
-        assert_eq!("tokpat_a1b2…".parse(), Ok(Reference::TokenPrefix("tokpat_a1b2".into())));
-        assert_eq!("tokpat_a1b2c3".parse::<Reference>(), Err(ReferenceError::Secret));
-        for name in ["abc", "1b4e28ba2", "%", "1b4e'--", "CI of acme/app", "wit_backup", "deploy:"] {
-            assert_eq!(name.parse(), Ok(Reference::Name(name.into())));
-        }
-        for text in ["1b4e28ba-2f", "tokpat_a1b2", "CI"] {
-            assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
-        }
-        assert_eq!("wit_a1b2...".parse(), Ok(Reference::TokenPrefix("wit_a1b2".into())));
-        let whole = "wick_pat_0123456789abcdef0123456789abcdef";
-        assert_eq!(whole.parse::<Reference>(), Err(ReferenceError::Secret));
-        for bad in ["", " ", "tokpat_%", "a\nb", &"x".repeat(201)] {
-            assert!(matches!(bad.parse::<Reference>(), Err(ReferenceError::Form(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn names_are_one_printable_line() {
-        assert!(check_name("CI „acme“ 🚀").is_ok() && check_description("").is_ok());
-        for bad in ["", "  ", "a\nb", "a\u{1b}[31m", "a\u{202e}b", "\u{2028}", "a\u{200b}", &"x".repeat(201)] {
-            assert!(check_name(bad).is_err(), "{bad:?}");
-        }
-        // Harmless where nobody goes by it, and shown escaped.
-        assert!(check_description("a\u{200b}").is_ok() && check_description("a\u{202e}b").is_err());
-        let why = check_name("ab\u{200b}").unwrap_err().to_string();
-        assert!(why.contains("U+200B at position 3"), "{why}");
-        assert!(check_reason("a\nb").unwrap_err().to_string().contains("a reason is one line"));
-        assert!(check_login_name("deploy of acme").is_ok());
-        for bad in ["a:b", ":", " a", "a ", ""] {
-            assert!(check_login_name(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,14 +1,17 @@
-//! One login: the connection that is made with it, what was minted through it, and whether its server is there.
+//! One login: what was minted through it. Its connection, and what its server says by itself, are in the files below.
 //!
 //! A call never waits for a server that is known to be away, and never long for one that has gone silent: then a second
 //! connection is tried, and the answer is whichever comes first. The server hands out the same unexpired token to
 //! whoever asks twice, so asking twice costs nothing.
 
+mod connection;
+mod watch;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tok_api::client::{Caller, Client, RemoteOptions};
+use tok_api::client::Client;
 use tok_api::convert::GitMint;
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::moment::{Moment, Sleep};
@@ -17,17 +20,9 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::patience::{self, MINT, Patience};
+use super::patience::{self, MINT};
 use super::tokens::{Kept, Key, Slot, Tokens};
 use crate::logins::Login;
-
-/// How long a server that was found to be away is not asked again.
-const AWAY: Duration = Duration::from_secs(2);
-/// A server says something every 15 s; one that says nothing for so long is not there any more.
-const QUIET: Duration = Duration::from_secs(40);
-/// Between two tries to watch.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A login in use.
 pub(super) struct Session {
@@ -159,21 +154,6 @@ impl Session {
         slot.renewed();
     }
 
-    /// After sleep nothing is known to be as it was: what was minted is asked for again before it is used, and the server
-    /// by another connection, for nobody said goodbye on this one. The watch, whose timers slept, too, begins anew.
-    fn notice_sleep(&self) {
-        let mut state = self.lock();
-        if !state.sleep.ended() {
-            return;
-        }
-        tracing::debug!(server = %self.login.server, "The machine slept");
-        self.generation.fetch_add(1, Ordering::SeqCst);
-        (state.client, state.away) = (None, None);
-        if state.watched {
-            self.woke.notify_one();
-        }
-    }
-
     /// Renews whatever is due; called now and then.
     pub(super) fn renew_due(self: &Arc<Self>) {
         self.notice_sleep();
@@ -260,177 +240,6 @@ impl Session {
                 self.lock().heard = Some(Moment::now());
                 Err((fault, Heard::Yes))
             }
-        }
-    }
-
-    /// Remembers what a failure says about the server, and says it as its user has to hear it.
-    fn note(&self, fault: Fault) -> Fault {
-        let mut state = self.lock();
-        match fault.code {
-            FaultCode::Unavailable => {
-                let server = self.login.server.to_string();
-                // What broke under a call does not know where it led to.
-                let fault = if fault.message.contains(&server) {
-                    fault
-                } else {
-                    Fault { message: format!("{server} cannot be asked: {}", fault.message), ..fault }
-                };
-                state.client = None;
-                let now = Moment::now();
-                // Whoever was only told so does not make it last longer.
-                if state.away.as_ref().is_none_or(|(_, until)| *until <= now) {
-                    state.away = Some((fault.clone(), now.after(AWAY)));
-                }
-                fault
-            }
-            FaultCode::Unauthenticated => {
-                let ended = self.ended(&fault.message);
-                state.ended = Some(ended.clone());
-                state.away = None;
-                ended
-            }
-            _ => fault,
-        }
-    }
-
-    fn ended(&self, why: &str) -> Fault {
-        let message = format!("your login at {} ended ({why})", self.login.server);
-        Fault::new(FaultCode::Unauthenticated, message).hint(format!("run `{}`", self.login.login_command()))
-    }
-
-    fn silent(&self) -> Fault {
-        Fault::new(FaultCode::Unavailable, format!("{} does not answer", self.login.server))
-            .hint("is this machine online? `tok agent status` shows what the agent sees")
-    }
-
-    /// Why the server need not be asked now.
-    fn away(&self) -> Option<Fault> {
-        let state = self.lock();
-        state.away.as_ref().filter(|(_, until)| *until > Moment::now()).map(|(fault, _)| fault.clone())
-    }
-
-    fn heard_since(&self, moment: Moment, silence: Duration) -> bool {
-        let now = Moment::now();
-        self.lock().heard.is_some_and(|heard| heard > moment && now.since(heard) < silence)
-    }
-
-    /// How long things may take at this moment.
-    fn patience(&self, running: usize) -> Patience {
-        Patience::new(self.waiting.load(Ordering::Relaxed), self.lock().dialled, running)
-    }
-
-    /// The connection, for a call of somebody else's.
-    pub(super) async fn connection(self: &Arc<Self>) -> Result<Client, Fault> {
-        self.client().await.map_err(|fault| self.note(fault))
-    }
-
-    /// The connection; made now if there is none.
-    async fn client(self: &Arc<Self>) -> Result<Client, Fault> {
-        self.notice_sleep();
-        let connected = || self.lock().client.clone();
-        if let Some(client) = connected() {
-            return Ok(client);
-        }
-        let _alone = self.dialling.lock().await;
-        if let Some(client) = connected() {
-            return Ok(client);
-        }
-        if let Some(fault) = self.away() {
-            return Err(fault);
-        }
-        if self.login.expired(crate::context::now()) {
-            let end = self.login.expires_at.map(|end| end.format("%Y-%m-%d %H:%M UTC").to_string());
-            return Err(Fault::new(FaultCode::Unauthenticated, format!("it expired on {}", end.unwrap_or_default())));
-        }
-        let client = self.dial().await?;
-        let mut state = self.lock();
-        state.client = Some(client.clone());
-        state.away = None;
-        let watched = std::mem::replace(&mut state.watched, true);
-        drop(state);
-        if !watched {
-            self.start_watch();
-        }
-        self.back.notify_waiters();
-        Ok(client)
-    }
-
-    async fn dial(&self) -> Result<Client, Fault> {
-        let secret = self.login.secret().await.map_err(|trouble| {
-            // Not that it ended: it may only be locked away.
-            Fault::new(FaultCode::Forbidden, trouble.message).hint(trouble.hint)
-        })?;
-        let caller = Caller { token: Some(secret), act_as: None };
-        let patience = self.patience(patience::running());
-        let options = RemoteOptions {
-            reach_deadline: patience.reach,
-            connect_deadline: patience.connect,
-            call_deadline: MINT,
-            ..RemoteOptions::default()
-        };
-        let begin = Moment::now();
-        let client = Client::remote(&self.login.server, &caller, &options).await?;
-        self.lock().dialled = Moment::now().since(begin);
-        Ok(client)
-    }
-
-    fn start_watch(self: &Arc<Self>) {
-        tokio::spawn(Arc::clone(self).watch());
-    }
-
-    /// Follows the server's word on what should be asked for again, for as long as the session is in use.
-    async fn watch(self: Arc<Self>) {
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            let begin = Moment::now();
-            let fault = tokio::select! {
-                fault = self.follow() => fault,
-                () = self.woke.notified() => {
-                    pause = SHORTEST_PAUSE;
-                    continue;
-                }
-                () = self.stop.cancelled() => return,
-            };
-            tracing::debug!(server = %self.login.server, %fault, "The watch ended");
-            self.note(fault);
-            if Moment::now().since(begin) > LONGEST_PAUSE {
-                pause = SHORTEST_PAUSE;
-            }
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.back.notified() => {}
-                () = self.woke.notified() => pause = SHORTEST_PAUSE,
-                () = self.stop.cancelled() => return,
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            // Whoever waits out a pause would otherwise find what it believes to be away.
-            if self.lock().ended.is_none() {
-                self.lock().away = None;
-            }
-        }
-    }
-
-    async fn follow(self: &Arc<Self>) -> Fault {
-        let following = async {
-            let mut stream = self.client().await?.watch().await?;
-            // What happened while nobody watched is not known: the first word always says to ask again.
-            let mut last = None;
-            while let Some(said) =
-                timeout(QUIET, stream.message()).await.map_err(|_| self.silent())?.map_err(Fault::from)?
-            {
-                if last.replace(said.generation) != Some(said.generation) {
-                    tracing::debug!(server = %self.login.server, said.generation, "What was minted is asked for again");
-                    self.generation.fetch_add(1, Ordering::SeqCst);
-                }
-                let mut state = self.lock();
-                state.heard = Some(Moment::now());
-                state.ended = None;
-            }
-            Ok::<(), Fault>(())
-        };
-        match following.await {
-            Ok(()) => Fault::new(FaultCode::Unavailable, format!("{} ended the connection", self.login.server)),
-            Err(fault) => fault,
         }
     }
 
