@@ -115,7 +115,7 @@ fn a_device_is_let_in_by_somebody_who_signs_in_and_says_yes() {
 }
 
 #[test]
-fn what_was_approved_ends_with_everything_else_of_a_user_who_is_cut_off() {
+fn what_was_approved_ends_with_the_session_that_approved_it_and_with_everything_of_a_user_who_is_cut_off() {
     let environment = people();
     let mut browser = Visitor::new(&environment);
     browser.sign_in("ann", PASSWORD);
@@ -133,6 +133,15 @@ fn what_was_approved_ends_with_everything_else_of_a_user_who_is_cut_off() {
     browser.sign_in("ann", PASSWORD);
     let after = approve(&mut browser);
     assert_eq!(poll(&environment, &after).status, 200);
+    // So is what she approves before she signs out; not when somebody ends her session.
+    let signed_out = approve(&mut browser);
+    let page = browser.open("/device");
+    browser.follow(&form(&page, "/logout"), &[]);
+    assert_eq!(poll(&environment, &signed_out).status, 200);
+    browser.sign_in("ann", PASSWORD);
+    let ended = approve(&mut browser);
+    environment.tok(&["token", "revoke", "--user", "ann", "--kind", "session", "--force"]).ok();
+    assert_eq!(error(&poll(&environment, &ended)), is(400, "access_denied"));
 }
 
 #[test]

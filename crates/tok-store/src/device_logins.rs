@@ -10,14 +10,14 @@ use tok_model::audit::{Action, Actor, AuditEvent};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::grant::Grant;
-use tok_model::id::{DeviceLoginId, UserId};
+use tok_model::id::{DeviceLoginId, TokenId, UserId};
 use tok_model::secret::Digest;
 use tok_model::token::Owner;
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::schema::{device_logins, users};
+use crate::schema::{device_logins, tokens, users};
 use crate::tx::{ReadTx, WriteTx, exactly};
 
 /// How long a login that ended is still known to have been one: who asks late is told that it ran out.
@@ -202,22 +202,42 @@ pub(crate) fn take_back(tx: &mut WriteTx<'_>, user: UserId) -> Result<(), StoreE
 }
 
 /// The login that a device asks about, by the digests of its code under each pepper. One that was approved before
-/// everything of its user was cut off is shown as denied: the approval ended with the rest.
+/// everything of its user was cut off is shown as denied, and one whose approver's session has been ended: the approval
+/// ended with it.
 pub fn by_device(tx: &mut ReadTx<'_>, digests: &[Digest]) -> Result<Option<DeviceLogin>, StoreError> {
     let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest.as_bytes()[..]).collect();
-    let row: Option<(Row, Option<Timestamp>, Option<Timestamp>)> = device_logins::table
+    let row: Option<(Row, Decision)> = device_logins::table
         .left_join(users::table.on(device_logins::user_id.eq(users::id.nullable())))
         .filter(device_logins::device_digest.eq_any(digests))
-        .select((Row::as_select(), device_logins::decided_at, users::cutoff_before.nullable()))
+        .select((
+            Row::as_select(),
+            (device_logins::decided_at, users::cutoff_before.nullable(), device_logins::approved_through),
+        ))
         .first(tx.connection())
         .optional()?;
-    let Some((row, decided_at, cut_off)) = row else { return Ok(None) };
+    let Some((row, (decided_at, cut_off, through))) = row else { return Ok(None) };
     let login = row.into_login()?;
-    let ended = matches!((decided_at, cut_off), (Some(decided), Some(before)) if decided < before);
+    let cut = matches!((decided_at, cut_off), (Some(decided), Some(before)) if decided < before);
+    let ended = cut || !stands(tx, through)?;
     Ok(Some(match login.progress {
         Progress::Approved(_) if ended => DeviceLogin { progress: Progress::Denied, ..login },
         _ => login,
     }))
+}
+
+/// When somebody decided, when everything of theirs was cut off, and by which session they decided.
+type Decision = (Option<Timestamp>, Option<Timestamp>, Option<Uuid>);
+
+/// Whether nobody has ended the session that was approved by; without one, the approval stands by itself. Who says yes and
+/// signs out means both.
+fn stands(tx: &mut ReadTx<'_>, through: Option<Uuid>) -> Result<bool, StoreError> {
+    let Some(session) = through else { return Ok(true) };
+    let ended: Option<(Option<Timestamp>, Option<Uuid>)> = tokens::table
+        .find(session)
+        .select((tokens::revoked_at, tokens::revoked_by_token_id))
+        .first(tx.connection())
+        .optional()?;
+    Ok(ended.is_some_and(|(at, by)| at.is_none() || by == Some(session)))
 }
 
 /// The login that somebody may approve, by the digests of what they typed under each pepper.
@@ -256,13 +276,15 @@ pub fn settle(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId, approved
             device_logins::state.eq(if approved { "approved" } else { "denied" }),
             device_logins::user_id.eq(user.as_uuid()),
             device_logins::decided_at.eq(permit.at()),
+            device_logins::approved_through.eq(permit.actor().token.map(TokenId::as_uuid)),
         ))
         .execute(tx.connection())?;
     exactly(1, settled, "this login was answered already, or ran out")
 }
 
 /// Takes the one session that a login gives: it was approved by the user for whom the permit makes it, nobody has taken it
-/// yet, and no cut-off of the user's has come since. `false` if there is none to take.
+/// yet, no cut-off of the user's has come since, and the session that approved it was not ended. `false` if there is none to
+/// take.
 pub fn redeem(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId) -> Result<bool, StoreError> {
     let owner = match permit.need() {
         Need::Mint(request) if request.grant == Grant::Session => request.owner,
@@ -277,6 +299,14 @@ pub fn redeem(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId) -> Resul
         .first::<Option<Timestamp>>(tx.connection())
         .optional()?
         .flatten();
+    let through: Option<Option<Uuid>> = device_logins::table
+        .find(id.as_uuid())
+        .select(device_logins::approved_through)
+        .first(tx.connection())
+        .optional()?;
+    if !stands(tx, through.flatten())? {
+        return Ok(false);
+    }
     let approved = device_logins::table
         .find(id.as_uuid())
         .filter(device_logins::state.eq("approved"))

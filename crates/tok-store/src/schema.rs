@@ -65,6 +65,7 @@ diesel::table! {
         decided_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
+        approved_through -> Nullable<Uuid>,
     }
 }
 

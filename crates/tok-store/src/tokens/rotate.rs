@@ -11,6 +11,7 @@ use tok_model::token::{Owner, Token, TokenState};
 use uuid::Uuid;
 
 use super::idempotency::Replaced;
+use super::line::same_version;
 use super::modify::missing;
 use super::{
     NewToken, OwnedRow, as_kept, by_id, clamp_descendants, end, end_descendants, insert, into_token, locked,
@@ -31,7 +32,8 @@ pub struct Rotated {
     pub ended: Vec<(TokenId, String)>,
 }
 
-/// Makes the token that `permit` allows as the successor of `old`, which works on until `grace_ends_at` at most. `replaces`
+/// Makes the token that `permit` allows as the successor of `old`, which works on until `grace_ends_at` at most. It was
+/// decided about the old one of this version: a conflict if somebody changed it since. `replaces`
 /// is an earlier successor whose text never arrived: this one takes its place, under the terms that stand.
 ///
 /// The successor stands where the old one stood: same family, same parent, which it does not outlive. Everything made through the old one ends when
@@ -39,7 +41,7 @@ pub struct Rotated {
 pub fn rotate(
     tx: &mut WriteTx<'_>,
     permit: &Permit,
-    old: TokenId,
+    (old, version): (TokenId, i32),
     new: NewToken,
     grace_ends_at: Timestamp,
     replaces: Option<TokenId>,
@@ -47,10 +49,14 @@ pub fn rotate(
     let Need::Mint(request) = permit.need() else { return Err(StoreError::Permit("rotating a token")) };
     owner_keeps(tx, permit)?;
     let before = locked(tx, old)?.map(into_token).transpose()?.ok_or_else(|| missing(old))?;
+    rotatable(&before, permit.at(), replaces)?;
+    // What an earlier successor is replaced for was rotated with it, and changes no more.
+    if replaces.is_none() {
+        same_version(&before, version)?;
+    }
     if before.owner != request.owner || !request.grant.within(&before.grant) {
         return Err(StoreError::Permit("rotating a token into another"));
     }
-    rotatable(&before, permit.at(), replaces)?;
     let mut row = row_for(permit, NewToken { parent: before.parent, ..new })?;
     row.family_id = before.family.as_uuid();
     row.predecessor_id = Some(old.as_uuid());

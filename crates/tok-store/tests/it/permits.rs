@@ -144,7 +144,7 @@ fn a_permit_for_something_else_is_refused() {
             &["mint"],
             Box::new(|tx, permit| {
                 let (_, row) = world.draft(&decided(&caller, ann, "mint"), "successor");
-                tokens::rotate(tx, permit, token, row, at(1), None).map(drop)
+                tokens::rotate(tx, permit, (token, 1), row, at(1), None).map(drop)
             }),
         ),
         (

@@ -161,7 +161,7 @@ impl Real<'_> {
         let tokens::StoredSecret::Digest { digest, .. } = row.secret else {
             unreachable!("a draft is of a minted token")
         };
-        match self.world.change(|tx| tokens::rotate(tx, &permit, old.id, row, at(now + grace), None)) {
+        match self.world.change(|tx| tokens::rotate(tx, &permit, (old.id, old.version), row, at(now + grace), None)) {
             Ok(rotated) => {
                 self.made.push(Made { text, digest, token: rotated.token });
                 true
@@ -325,7 +325,7 @@ fn a_token_that_is_being_made_through_one_that_is_given_up_ends_with_it() {
     let successor = permit(&world.local(ann), Need::Mint(personal(ann, "repo:read,token:write", None)), at(2));
     let rotate = || {
         let (_, row) = world.draft(&successor, "successor");
-        world.change(|tx| tokens::rotate(tx, &successor, old.token.id, row, at(2), None))
+        world.change(|tx| tokens::rotate(tx, &successor, (old.token.id, 1), row, at(2), None))
     };
     let (made, rotated) = std::thread::scope(|scope| {
         let mut rotating = None;

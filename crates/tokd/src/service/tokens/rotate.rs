@@ -104,12 +104,8 @@ fn give_place(
             return Ok(Err(fault));
         }
     }
-    // What is replaced was rotated by the request before, and changes no more.
-    if replaced.is_none() {
-        tok_store::tokens::unchanged(&mut tx, old.id, version)?;
-    }
     let replaces = replaced.as_ref().map(|replaced| replaced.id);
-    let rotated = tok_store::tokens::rotate(&mut tx, permit, old.id, row, grace_ends_at, replaces)?;
+    let rotated = tok_store::tokens::rotate(&mut tx, permit, (old.id, version), row, grace_ends_at, replaces)?;
     if let Some(key) = key {
         tok_store::tokens::keep(&mut tx, key, rotated.token.id, permit.at())?;
     }

@@ -185,13 +185,11 @@ impl Service {
     ) -> Result<Believed, Fault> {
         match self.believe(text, now).await {
             Ok(believed) => Ok(believed),
-            // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure.
-            Err(
-                disbelief @ (Disbelief::Malformed(_)
-                | Disbelief::NoKeys { .. }
-                | Disbelief::Unknown(_)
-                | Disbelief::Unread { .. }),
-            ) => Err(disbelief.guardedly()),
+            // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure. (That no
+            // rule can be read lasts until somebody mends it: whoever comes again and again is slowed down.)
+            Err(disbelief @ (Disbelief::Malformed(_) | Disbelief::NoKeys { .. } | Disbelief::Unknown(_))) => {
+                Err(disbelief.guardedly())
+            }
             Err(disbelief) => {
                 if let Some(wait) = self.failures.note(source, std::time::Instant::now()) {
                     let fault = Fault::new(
