@@ -21,7 +21,7 @@ use crate::wait;
 
 /// The clocks of one machine.
 pub struct Clocks {
-    library: PathBuf,
+    shim: PathBuf,
     file: PathBuf,
     /// Nanoseconds that are added to the clock of the boot, and to the wall's.
     added: Mutex<[i64; 2]>,
@@ -31,17 +31,17 @@ impl Clocks {
     /// Clocks of a machine with this name, which go right. Needs a C compiler, as building the packages does, too.
     pub fn new(environment: &Environment, machine: &str) -> Self {
         let path = |what: &str| environment.path(&format!("{machine}.{what}"));
-        let clocks = Self { library: path("so"), file: path("clocks"), added: Mutex::default() };
+        let clocks = Self { shim: path("so"), file: path("clocks"), added: Mutex::default() };
         let source = binaries::workspace().join("tests/shim/suspend.c");
         let compiled = Command::new("cc")
             .args(["-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
-            .args([&clocks.library, &source])
+            .args([&clocks.shim, &source])
             .arg("-ldl")
             .output()
             .expect("there is a C compiler");
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         clocks.add(0, 0);
-        for (path, mode) in [(&clocks.library, 0o755), (&clocks.file, 0o644)] {
+        for (path, mode) in [(&clocks.shim, 0o755), (&clocks.file, 0o644)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
         }
         clocks
@@ -62,7 +62,7 @@ impl Clocks {
 
     fn variables(&self) -> [(&'static str, String); 2] {
         [
-            ("LD_PRELOAD", self.library.to_string_lossy().into_owned()),
+            ("LD_PRELOAD", self.shim.to_string_lossy().into_owned()),
             ("TOK_TEST_CLOCK", self.file.to_string_lossy().into_owned()),
         ]
     }
