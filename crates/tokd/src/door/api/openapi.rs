@@ -132,10 +132,12 @@ fn complete(operation: &mut Operation) {
         .is_some_and(|id| matches!(id, "introspect" | "revokeSecret" | "deviceAuthorization" | "token"));
     let public = operation.security.is_some();
     let has_body = operation.request_body.is_some();
-    let has_path = operation.parameters.iter().flatten().any(|parameter| match parameter {
-        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Path,
-        RefOr::Ref(_) => false,
+    let mut parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
     });
+    let has_path = parameters.clone().any(|parameter| parameter.parameter_in == ParameterIn::Path);
+    let compares = parameters.any(|parameter| parameter.name == "If-Match");
     let mut statuses = vec![500, 503];
     if !public {
         statuses.extend([401, 403, 429]);
@@ -154,11 +156,10 @@ fn complete(operation: &mut Operation) {
     if has_path {
         statuses.push(404);
     }
-    let id = operation.operation_id.as_deref().unwrap_or_default();
     if !public && (has_path || has_body) && !oauth {
         statuses.push(409);
     }
-    if id == "modifyToken" {
+    if compares {
         statuses.push(412);
     }
     if oauth {
@@ -228,6 +229,8 @@ mod tests {
                     assert!(parameter["description"].is_string(), "{place}: {parameter}");
                     let names_somebody = parameter["name"] == "Tok-As" || parameter["in"] == "path";
                     assert!(!names_somebody || operation["responses"]["404"].is_object(), "{place}: {parameter}");
+                    let compares = parameter["name"] == "If-Match";
+                    assert!(!compares || operation["responses"]["412"].is_object(), "{place}: {parameter}");
                 }
             }
         }
