@@ -94,7 +94,8 @@ pub(super) async fn agent(context: &Context) -> Check {
         Err(_) => None,
     };
     let Some(status) = status else {
-        return Check::new("agent", None, Some("not running; it is started when git needs it".to_owned()), Vec::new());
+        let detail = Some("not running; it is started when git needs it".to_owned());
+        return Check::new("agent", None, detail, unstartable().into_iter().collect());
     };
     let mut findings = Vec::new();
     if status.version != own {
@@ -106,6 +107,18 @@ pub(super) async fn agent(context: &Context) -> Check {
         findings.push(Finding::error("the agent is locked", why).fix("tok agent unlock"));
     }
     Check::new("agent", None, Some(format!("process {}", status.pid)), findings)
+}
+
+/// Whether what starts the agent would fail over its settings: git's helper cannot say more of that than that it did.
+fn unstartable() -> Option<Finding> {
+    let why = crate::settings::refuses(&["tok", "agent", "start"])?;
+    let what = format!("the agent cannot be started: {why}");
+    let finding =
+        Finding::error(what, "git's helper starts it for whoever is logged in, and git gets no answer without it");
+    Some(match crate::settings::place() {
+        Some(path) if path.exists() => finding.fix(format!("${{EDITOR:-vi}} {}", quoted(&path.display().to_string()))),
+        _ => finding.fix("tok agent start"),
+    })
 }
 
 #[cfg(test)]
