@@ -91,7 +91,7 @@ fn who_is_disabled_or_has_another_password_lets_in_no_device_that_did_not_come_y
     assert_eq!(progress(waiting), Progress::Denied, "it does not come back with them");
     for hash in [Some("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAA"), None] {
         let waiting = approved(ann);
-        world.change(|tx| tok_store::users::set_password(tx, &server(at(3)), &name, hash)).unwrap();
+        world.change(|tx| tok_store::users::set_password(tx, &server(at(3)), &name, hash, false)).unwrap();
         assert_eq!(progress(waiting), Progress::Denied);
     }
     assert_eq!(progress(others), Progress::Approved(bob));
