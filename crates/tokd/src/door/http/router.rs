@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::source::Proxies;
 use super::{answer, figures};
+use crate::clock::Behind;
 use crate::config::MetricsFor;
 use crate::door::api::ApiDoor;
 use crate::door::authz;
@@ -90,7 +91,11 @@ impl Router {
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
             "/readyz" => match self.service.ready().await {
-                Ok(()) => if_read(&request, || answer::text(StatusCode::OK, "ready")),
+                // A clock that is wrong is no reason to send nobody here: it is so for each replica of this machine.
+                Ok(()) => if_read(&request, || match Behind::words() {
+                    Some(words) => answer::text(StatusCode::OK, &format!("ready, but {words}")),
+                    None => answer::text(StatusCode::OK, "ready"),
+                }),
                 Err(_) => answer::unavailable(),
             },
             figures::PATH if is_read(&request) => {
