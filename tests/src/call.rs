@@ -63,6 +63,11 @@ impl Call {
         call
     }
 
+    /// Where the program is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// One more argument.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {

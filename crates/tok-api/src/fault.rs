@@ -402,6 +402,8 @@ mod tests {
             assert!(fault.hint.is_some(), "{fault:?}");
         }
         assert_eq!(Fault::from(Status::internal("odd")).message, "odd");
+        let unknown = Fault::from(Status::unimplemented("")).hint.unwrap();
+        assert!(unknown.contains("versions"), "{unknown}");
     }
 
     #[test]

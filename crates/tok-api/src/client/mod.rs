@@ -344,6 +344,8 @@ fn nobody_answers(surroundings: &Surroundings, failures: &[(PathBuf, DialError)]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::TokenRecord;
+    use crate::wire::v1;
 
     #[test]
     fn a_token_is_marked_so_that_nothing_logs_it() {
@@ -354,5 +356,13 @@ mod tests {
         assert!(!format!("{request:?}{identify:?}{caller:?}").contains("tokpat_abc"));
         let broken = Caller { token: Some("tokpat_\n".into()), act_as: None };
         assert_eq!(Identify::new(&broken, CALL_DEADLINE).unwrap_err().code, FaultCode::InvalidArgument);
+    }
+
+    #[test]
+    fn an_answer_without_what_it_is_about_is_our_trouble_and_not_the_callers() {
+        let fault = answered::<v1::Token, TokenRecord>(None).unwrap_err();
+        assert_eq!(fault.code, FaultCode::Internal);
+        let fault = answered::<_, TokenRecord>(Some(v1::Token::default())).unwrap_err();
+        assert!(fault.code == FaultCode::Internal && fault.hint.unwrap().contains("versions"), "{}", fault.message);
     }
 }

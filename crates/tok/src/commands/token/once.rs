@@ -39,7 +39,7 @@ impl Made<'_> {
             output::text(&[secret, "\n"])
         };
         if shown.is_err() {
-            return Err(self.lost());
+            return Err(self.lost(context));
         }
         if !out.is_json() && !out.stdout_is_terminal {
             out.note(&self.words(context.now));
@@ -52,9 +52,10 @@ impl Made<'_> {
     }
 
     /// A token exists and nobody has its text.
-    fn lost(&self) -> Failure {
+    fn lost(&self, context: &Context) -> Failure {
+        let revoke = context.again(&format!("token revoke --force {}", self.token.id));
         Failure::local("the token was made, but its text could not be written to stdout, and it is not shown again")
-            .hint(format!("`tok token revoke --force {}`, then make another", self.token.id))
+            .hint(format!("`{revoke}`, then make another"))
     }
 
     fn verb(&self) -> &'static str {

@@ -9,6 +9,7 @@ use tok_model::name::RepoPath;
 use tok_model::scope::{RepoRight, Scope};
 use tok_model::secret::Plaintext;
 
+use super::OF_ANOTHER_SERVER;
 use crate::service::{Service, presented_text};
 
 impl Service {
@@ -30,6 +31,7 @@ impl Service {
                 FaultCode::NotFound,
                 "this token is not known here: it never was, or it was removed long after it ended",
             )
+            .hint(OF_ANOTHER_SERVER)
         })?;
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);

@@ -13,6 +13,7 @@ use tok_model::token::{Owner, Reference, Standing, Token};
 use tok_store::tokens::{EndedMany, Selection, UNDO_WINDOW};
 use tok_store::{ReadTx, StoreError};
 
+use super::OF_ANOTHER_SERVER;
 use super::rotate::as_seen;
 use crate::service::{Service, presented_text, rng};
 
@@ -124,8 +125,10 @@ impl Service {
         if text.is_empty() {
             return Err(Fault::field("secret", "give the text of the token to revoke"));
         }
-        let unknown =
-            || Fault::new(FaultCode::NotFound, "that is no token of this server, so there is nothing to revoke");
+        let unknown = || {
+            Fault::new(FaultCode::NotFound, "that is no token of this server, so there is nothing to revoke")
+                .hint(OF_ANOTHER_SERVER)
+        };
         // To end it is not to use it, and whoever ends what was given up raises no alarm.
         let found = self.holder(presented_text(text), caller.source.clone()).await?;
         let held = found.map_err(|_| unknown())?;
