@@ -596,7 +596,8 @@ export type paths = {
         get?: never;
         /**
          * Set or take away a password
-         * @description One's own, or for managers anybody's.
+         * @description One's own, or for managers anybody's. What browsers were given with the one until now ends, but for the session that this
+         *     is asked with; logins of machines go on, unless `end_sessions` is true.
          */
         put: operations["setPassword"];
         post?: never;
@@ -1439,6 +1440,21 @@ export type components = {
             /** @description What happened, and what to do next. */
             error_description: string;
         };
+        /** @description What came of a password that was set or taken away. */
+        PasswordSet: {
+            /**
+             * Format: int32
+             * @description How many of their sessions ended. What browsers were given always does, but for the one that this was asked with.
+             */
+            sessions_ended: number;
+            /**
+             * Format: int32
+             * @description How many other sessions of theirs go on: logins of machines.
+             */
+            sessions_left: number;
+            /** @description Whose it is. */
+            user: components["schemas"]["UserRecord"];
+        };
         /**
          * @description How much a workspace, repo or git token may do: `read` to clone and fetch, `write` to push as well.
          * @enum {string}
@@ -1747,6 +1763,8 @@ export type components = {
              * @description The one until now; managers need not say it for others.
              */
             current?: string | null;
+            /** @description End every other session of theirs, too, and not only those of browsers. */
+            end_sessions?: boolean;
             /**
              * Format: password
              * @description The new one; null takes it away. Never logged, and kept as an argon2id hash.
@@ -3633,13 +3651,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The user. */
+            /** @description The user, and what became of their sessions. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserReply"];
+                    "application/json": components["schemas"]["PasswordSet"];
                 };
             };
             400: components["responses"]["Problem400"];
