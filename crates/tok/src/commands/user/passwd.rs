@@ -95,18 +95,20 @@ fn lines(text: &SecretString) -> Result<(Option<SecretString>, SecretString), Fa
 
 fn text(set: &PasswordSet, removed: bool) -> String {
     let name = safe(&set.user.name);
-    let mut text = format!("{name} has {}\n", if removed { "no password now" } else { "a new password" });
-    if set.sessions_ended > 0 {
-        text.push_str(&format!("Ended: {}\n", count(set.sessions_ended, "session")));
-    }
-    if set.sessions_left > 0 {
-        text.push_str(&format!(
-            "Logins on other machines go on: {}. To end every session of theirs, this one too:\n    \
+    let has = if removed { "no password now" } else { "a new password" };
+    let ended = match set.sessions_ended {
+        0 => String::new(),
+        ended => format!("Ended: {}\n", count(ended, "session")),
+    };
+    let left = match set.sessions_left {
+        0 => String::new(),
+        left => format!(
+            "Logins on other machines go on: {}. To end every session of {name}:\n    \
              tok token revoke --user {name} --kind session\n",
-            count(set.sessions_left, "session")
-        ));
-    }
-    text
+            count(left, "session")
+        ),
+    };
+    format!("{name} has {has}\n{ended}{left}")
 }
 
 #[cfg(test)]
