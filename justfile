@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# Half of what a test does is to wait for somebody: two at a time for each processor keep them busy.
+export RUST_TEST_THREADS := env('RUST_TEST_THREADS', `echo $((2 * $(getconf _NPROCESSORS_ONLN)))`)
+
 [private]
 default:
     @just --justfile '{{ justfile() }}' --list --unsorted
@@ -22,10 +25,9 @@ unit *ARGS:
 e2e *ARGS: build typescript browser
     cargo test --workspace --locked --test it -- "$@"
 
-# Build the three binaries
+# Build the three binaries, and the examples: with what the tests ask of their libraries, so that nothing is built twice
 build:
-    cargo build --locked
-    cargo build --locked --package tok-api --examples
+    cargo build --workspace --locked --bins --examples
 
 # Build the TypeScript client in clients/typescript, with its packages as they are locked
 typescript:

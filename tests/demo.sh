@@ -25,12 +25,12 @@ done
 if [ -n "${TOK_TEST_BIN_DIR:-}" ]; then
     bin=$TOK_TEST_BIN_DIR
 else
-    (cd -- "$here" && cargo build --locked --quiet)
+    (cd -- "$here" && cargo build --workspace --locked --bins --examples --quiet)
     bin=${CARGO_TARGET_DIR:-$here/target}/debug
 fi
 for program in tokd tok git-credential-tok; do
     [ -x "$bin/$program" ] || {
-        echo "demo: $bin/$program is missing: run 'cargo build' first" >&2
+        echo "demo: $bin/$program is missing: run 'just build' first" >&2
         exit 1
     }
 done

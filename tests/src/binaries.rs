@@ -23,7 +23,7 @@ pub fn directory() -> PathBuf {
 /// The path of one of the three.
 pub fn path(name: &str) -> PathBuf {
     let path = directory().join(name);
-    assert!(path.is_file(), "{} is missing: run `cargo build` first, or set {OVERRIDE}", path.display());
+    assert!(path.is_file(), "{} is missing: run `just build` first, or set {OVERRIDE}", path.display());
     path
 }
 
@@ -32,7 +32,7 @@ pub fn example(name: &str) -> PathBuf {
     let own = env::current_exe().expect("this process has a path");
     let target = own.parent().and_then(Path::parent).expect("it is in target/debug/deps");
     let path = target.join("examples").join(name);
-    assert!(path.is_file(), "{} is missing: run `cargo build --package tok-api --examples` first", path.display());
+    assert!(path.is_file(), "{} is missing: run `just build` first", path.display());
     path
 }
 

@@ -78,10 +78,13 @@ impl DoctorArgs {
             checks.push(oddities::about(&settings, target)?);
             let (way, reached) = server::way(&target.server).await;
             checks.push(way);
-            if reached {
-                checks.push(server::clocks(context, &target.server).await);
-            }
-            checks.extend(session::check(context, &settings, target, reached).await?);
+            // A server that says nothing is waited for once.
+            let (clocks, session) = tokio::join!(
+                async { if reached { Some(server::clocks(context, &target.server).await) } else { None } },
+                session::check(context, &settings, target, reached)
+            );
+            checks.extend(clocks);
+            checks.extend(session?);
         }
         if targets.is_empty() {
             checks.push(targets::none());
