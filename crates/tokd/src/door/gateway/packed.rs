@@ -15,15 +15,19 @@ use flate2::write::GzDecoder;
 pub struct NotWhole;
 
 /// A body being unpacked, in pieces of at most some 32 KiB however small it was packed.
+///
+/// The newest piece waits for the next one, and the last for the end of it all: git acts when it has the last byte, and must
+/// not have it before that is known to be right.
 pub(super) struct Unpacking {
     decoder: GzDecoder<Vec<u8>>,
+    newest: Bytes,
     /// Its last byte was seen; what follows is no part of it, and git ignores it, too.
     ended: bool,
 }
 
 impl Unpacking {
     pub(super) fn begin() -> Self {
-        Self { decoder: GzDecoder::new(Vec::new()), ended: false }
+        Self { decoder: GzDecoder::new(Vec::new()), newest: Bytes::new(), ended: false }
     }
 
     /// Takes what it can from the front of what came, until that is empty. The piece that it gives may be empty.
@@ -37,13 +41,14 @@ impl Unpacking {
             Ok(taken) => packed.advance(taken),
             Err(_) => return Err(NotWhole),
         }
-        Ok(std::mem::take(self.decoder.get_mut()).into())
+        let part = std::mem::take(self.decoder.get_mut());
+        Ok(if part.is_empty() { Bytes::new() } else { std::mem::replace(&mut self.newest, part.into()) })
     }
 
     /// The last of it, if all of it was there.
     pub(super) fn end(mut self) -> Result<Bytes, NotWhole> {
         self.decoder.try_finish().map_err(|_| NotWhole)?;
-        Ok(std::mem::take(self.decoder.get_mut()).into())
+        Ok([&self.newest[..], self.decoder.get_ref()].concat().into())
     }
 }
 
@@ -60,9 +65,14 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Everything, in pieces of this many packed bytes.
+    /// Everything, in pieces of this many packed bytes, and how large the largest unpacked one was.
     fn unpacked(packed: &[u8], at_a_time: usize) -> Result<(Vec<u8>, usize), NotWhole> {
-        let (mut unpacking, mut content, mut largest) = (Unpacking::begin(), Vec::new(), 0);
+        let mut content = Vec::new();
+        unpack_into(&mut content, packed, at_a_time).map(|largest| (content, largest))
+    }
+
+    fn unpack_into(content: &mut Vec<u8>, packed: &[u8], at_a_time: usize) -> Result<usize, NotWhole> {
+        let (mut unpacking, mut largest) = (Unpacking::begin(), 0);
         for piece in packed.chunks(at_a_time) {
             let mut piece = Bytes::copy_from_slice(piece);
             while !piece.is_empty() {
@@ -72,7 +82,7 @@ mod tests {
             }
         }
         content.extend_from_slice(&unpacking.end()?);
-        Ok((content, largest))
+        Ok(largest)
     }
 
     #[test]
@@ -96,7 +106,11 @@ mod tests {
         let content: Vec<u8> = (0..500_u32).flat_map(|number| (number * number).to_le_bytes()).collect();
         let whole = packed(&content);
         for length in 0..whole.len() {
-            assert_eq!(unpacked(&whole[..length], 64).unwrap_err(), NotWhole, "{length} of {} bytes", whole.len());
+            for at_a_time in [1, 64, whole.len()] {
+                let (mut given, place) = (Vec::new(), format!("{length} of {} bytes", whole.len()));
+                assert_eq!(unpack_into(&mut given, &whole[..length], at_a_time).unwrap_err(), NotWhole, "{place}");
+                assert!(given.len() < content.len(), "all of it was given away: {place}");
+            }
         }
         // The header's time, flags and system (bytes 4 to 9) say nothing about the content.
         for at in (0..3).chain(10..whole.len()) {
