@@ -2922,6 +2922,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Show it only if it is not as it was under this `ETag`, as in `"3"`. */
+                "If-None-Match"?: string | null;
                 /** @description The user to act for, with their authority and no more; for managers. */
                 "Tok-As"?: string;
             };
@@ -2936,13 +2938,22 @@ export interface operations {
             /** @description The token. */
             200: {
                 headers: {
-                    /** @description Its version, for `If-Match`. */
+                    /** @description Its version, for `If-Match` and `If-None-Match`. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TokenRecord"];
                 };
+            };
+            /** @description Nobody changed it, and it works or does not as it did; it may have been used. */
+            304: {
+                headers: {
+                    /** @description As it was. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
@@ -3290,6 +3301,8 @@ export interface operations {
             /** @description The rule. */
             201: {
                 headers: {
+                    /** @description Its address. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3474,6 +3487,8 @@ export interface operations {
             /** @description The user. */
             201: {
                 headers: {
+                    /** @description Its address. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3759,6 +3774,8 @@ export interface operations {
             /** @description The workspace. */
             201: {
                 headers: {
+                    /** @description Its address. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {

@@ -33,6 +33,7 @@ use crate::door::gateway::program::GitProgram;
 use crate::door::gateway::repositories::Repositories;
 use crate::door::gateway::sweep::LEFTOVER_AFTER;
 use crate::door::grpc::GrpcDoor;
+use crate::door::http::hearing::Hearing;
 use crate::door::http::limits::HttpLimits;
 use crate::door::http::listener::HttpListener;
 use crate::door::http::router::{Router, Visit};
@@ -188,12 +189,14 @@ async fn serve(
     let proxies = Proxies { trusted };
     let grpc = GrpcDoor::new(Arc::clone(&service), proxies.clone(), stop.clone())
         .map_err(|error| anyhow!("gRPC reflection: {error}"))?;
+    let hearing = Hearing::default();
     let router = Arc::new(Router {
         service: Arc::clone(&service),
         api: ApiDoor::new(Arc::clone(&service), proxies.clone()),
         console: Console::new(Arc::clone(&service), proxies.clone()),
-        gateway: backend.clone().map(Gateway::new),
+        gateway: backend.clone().map(|backend| Gateway::new(backend, hearing.clone())),
         grpc: grpc.clone(),
+        hearing,
         proxies,
         metrics: config.server.metrics,
     });

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::{StatusCode, Uri};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -49,16 +49,14 @@ pub(super) struct UserReply {
 #[utoipa::path(
     post, path = "/v1/users", operation_id = "createUser", tag = "users",
     request_body(content = CreateUser, content_type = "application/json"),
-    responses((status = 201, description = "The user.", body = UserReply))
+    responses((status = 201, description = "The user.", body = UserReply,
+        headers(("Location" = String, description = "Its address."))))
 )]
-async fn create(
-    State(api): State<Api>,
-    Calling(caller): Calling,
-    Said(said): Said<CreateUser>,
-) -> Answer<(StatusCode, Json<UserReply>)> {
+async fn create(State(api): State<Api>, Calling(caller): Calling, Said(said): Said<CreateUser>) -> Answer<Response> {
     let new = NewUser { name: parsed("name", &said.name)?, manager: said.manager };
     let user = api.service.create_user(&caller, new).await?;
-    Ok((StatusCode::CREATED, Json(UserReply { user })))
+    let address = format!("/v1/users/{}", user.name);
+    Ok(reply::made_at(&address, (StatusCode::CREATED, Json(UserReply { user })).into_response()))
 }
 
 /// A page of users.
