@@ -299,6 +299,8 @@ fn an_agent_that_cannot_be_started_is_no_nothing_to_mend() {
     let what = finding["what"].as_str().unwrap();
     assert!(what.contains("cannot be started") && what.contains("remember"), "{finding}");
     assert!(finding["fix"].as_str().unwrap().contains("config.toml"), "{finding}");
+    let app = environment.repository("acme/app");
+    laptop.tok(&["git", "why", &app]).fails(3).says(&["the agent cannot be started", "remember"]);
     laptop.write(&file, "[agent]\nremember = \"memory\"\n");
     well(&laptop);
     let said = laptop.tok(&["doctor"]).variable("TOK_AGENT_IDLE", "soon").fails(1);
