@@ -102,12 +102,18 @@ impl Proxy {
         self.shared.1.notify_all();
     }
 
-    /// Hangs up on everybody whose answer was swallowed; from now on everything passes.
+    /// Hangs up on everybody whose answer was swallowed, once there is somebody; from now on everything passes.
     pub fn hang_up(&self) {
-        for end in std::mem::take(&mut lock(&self.shared.0).unanswered).iter().flatten() {
+        self.wait("an answer is swallowed", |state| !state.unanswered.is_empty());
+        // In one go: an answer that came in between would be swallowed, and whoever waits for it left to wait.
+        let mut state = lock(&self.shared.0);
+        state.plan = Plan::Pass;
+        let unanswered = std::mem::take(&mut state.unanswered);
+        drop(state);
+        self.shared.1.notify_all();
+        for end in unanswered.iter().flatten() {
             let _ = end.shutdown(Shutdown::Both);
         }
-        self.pass();
     }
 
     /// From now on everything passes, also what was held.
@@ -242,6 +248,7 @@ fn relay(number: usize, mut from: &TcpStream, mut to: &TcpStream, shared: &(Mute
                 if state.plan == Plan::Swallow && !swallowing {
                     swallowing = true;
                     state.unanswered.extend(from.try_clone().and_then(|from| Ok([from, to.try_clone()?])));
+                    shared.1.notify_all();
                 }
                 drop(state);
                 if !swallowing && to.write_all(&chunk[..count]).is_err() {
