@@ -101,6 +101,60 @@ fn a_login_is_all_that_git_needs_and_the_agent_comes_and_goes_by_itself() {
 }
 
 #[test]
+fn a_lock_outlives_the_agent_until_somebody_unlocks_it() {
+    let environment = server();
+    let laptop = laptop(&environment);
+    let agent = laptop.agent();
+    let url = environment.repository("acme/app");
+    let list = || laptop.git(&["ls-remote", &url]);
+    let refused = || {
+        list().fails(128).says(&["tok: the agent is locked", "tok agent unlock"]);
+    };
+    let mark = agent.socket().with_extension("locked");
+    list().ok();
+    laptop.tok(&["agent", "lock"]).ok();
+    let locked = fs::symlink_metadata(&mark).unwrap();
+    assert_eq!((locked.len(), locked.permissions().mode() & 0o777), (0, 0o600), "nothing is in it");
+    // Killed, stopped, or started by hand: the next one is locked, whoever starts it.
+    let before = minted(&environment);
+    let ends: [(&str, &dyn Fn()); 3] = [
+        ("killed", &|| agent.kill()),
+        ("stopped", &|| drop(laptop.tok(&["agent", "stop"]).ok())),
+        ("killed and started", &|| {
+            agent.kill();
+            laptop.tok(&["agent", "start"]).ok();
+        }),
+    ];
+    for (how, end) in ends {
+        let pid = agent.pid();
+        end();
+        refused();
+        assert_ne!(agent.pid(), pid, "{how}");
+        assert_eq!(agent.status().unwrap()["locked"], true, "{how}");
+        laptop.tok(&["whoami"]).variable("TOK_SOCKET", agent.socket()).fails(4).says(&["locked"]);
+    }
+    assert_eq!(minted(&environment), before);
+    // With none that runs it is told all the same, and ended.
+    agent.kill();
+    laptop.tok(&["git", "why", &url]).fails(3).says(&["the agent is locked", "tok agent unlock"]);
+    assert!(laptop.tok(&["doctor"]).run().text().contains("the agent is locked"));
+    laptop.tok(&["agent", "unlock"]).ok();
+    list().ok();
+    assert!(fs::symlink_metadata(&mark).is_err());
+    agent.kill();
+    list().ok();
+    // A mark that nobody can read is one, and is not opened over.
+    agent.kill();
+    fs::create_dir(&mark).unwrap();
+    refused();
+    laptop.tok(&["agent", "unlock"]).fails(4).says(&["stays locked", "agent.locked"]);
+    refused();
+    fs::remove_dir(&mark).unwrap();
+    laptop.tok(&["agent", "unlock"]).ok();
+    list().ok();
+}
+
+#[test]
 fn what_is_revoked_on_the_server_costs_one_more_question_and_a_session_that_ended_says_so() {
     let environment = server();
     let laptop = laptop(&environment);
@@ -140,6 +194,88 @@ fn what_is_revoked_on_the_server_costs_one_more_question_and_a_session_that_ende
     // Logged in again, it works again, without any word to the agent.
     laptop.logged_in("alice");
     list().ok();
+}
+
+#[test]
+fn what_git_was_refused_with_is_not_given_again_though_its_server_believes_in_it() {
+    let environment = server();
+    let laptop = laptop(&environment);
+    let _agent = laptop.agent();
+    let lines = challenged(&environment, "acme/app", "read");
+    let first = laptop.get(&lines).token().to_owned();
+    assert_eq!(laptop.get(&lines).token(), first);
+    // Whatever refused it: git says so with `erase`.
+    let erase = |token: &str| {
+        let refused = lines.replace("path=", &format!("username=alice\npassword={token}\npath="));
+        laptop.helper().argument("erase").input(format!("{refused}\n")).ok();
+    };
+    erase("tokgit_anothers");
+    assert_eq!(laptop.get(&lines).token(), first, "another's is no word about this one");
+    erase(&first);
+    let second = laptop.get(&lines).token().to_owned();
+    assert_ne!(first, second);
+    assert_eq!(laptop.get(&lines).token(), second, "once");
+}
+
+#[test]
+fn a_user_who_is_disabled_is_sent_to_a_manager_and_not_to_log_in() {
+    let environment = server();
+    let laptop = laptop(&environment);
+    let agent = laptop.agent();
+    let url = environment.repository("acme/app");
+    laptop.git(&["ls-remote", &url]).ok();
+    environment.tok(&["user", "disable", "alice"]).ok();
+    wait::until_true("the agent hears of it", || state(&agent) == "ended");
+    let refused = laptop.git(&["ls-remote", &url]).fails(128);
+    let who = laptop.tok(&["whoami"]).fails(3);
+    for said in [&refused, &who] {
+        said.says(&["the user alice is disabled", "a manager can undo it"]);
+        assert!(!said.complaint().contains("tok login"), "{}", said.describe());
+    }
+    environment.tok(&["user", "enable", "alice"]).ok();
+    laptop.git(&["ls-remote", &url]).ok();
+}
+
+#[test]
+fn a_profile_and_a_user_name_that_contradict_each_other_are_both_named() {
+    let environment = server();
+    environment.users(&["bob", "carol"]);
+    let laptop = laptop(&environment);
+    let _agent = laptop.agent();
+    laptop.logged_in("bob");
+    let password = laptop.password_of("carol");
+    let login = ["login", &environment.url(), "--user", "carol", "--password-stdin", "--profile", "other"];
+    laptop.tok(&login).input(format!("{password}\n")).ok();
+    let lines = challenged(&environment, "acme/app", "read").replace("path=", "username=bob\npath=");
+    let said = laptop.helper().arguments(["--profile", "other", "get"]).input(lines + "\n").ok();
+    assert_eq!(said.text(), "quit=1\n");
+    said.says(&["the profile other is carol at ", ", and the URL says bob"]);
+}
+
+#[test]
+fn each_server_has_its_own_default() {
+    let (one, two) = (server(), server());
+    two.users(&["carol"]);
+    one.users(&["bob"]).tok(&["workspace", "member", "add", "acme", "bob"]).ok();
+    let laptop = one.laptop("laptop");
+    laptop.trusts(&[&two]);
+    let _agent = laptop.agent();
+    let log_in = |environment: &Environment, user: &str, more: &[&str]| {
+        let token = environment.token(user, &["--scopes", "repo:read,repo:write,user:read"]);
+        let call = laptop.tok(&["login", &environment.url(), "--with-token"]).arguments(more.iter().copied());
+        call.input(format!("{token}\n")).ok();
+    };
+    log_in(&one, "alice", &["--default"]);
+    log_in(&one, "bob", &[]);
+    log_in(&two, "carol", &["--default"]);
+    // What git does at one server is not changed by a choice at another.
+    assert_eq!(laptop.get(&challenged(&one, "acme/app", "read")).value("username"), Some("alice"));
+    let who = || laptop.tok(&["whoami", "--output", "json"]).ok().json()["user"].as_str().unwrap().to_owned();
+    assert_eq!(who(), "carol", "who names no server means the last default");
+    log_in(&one, "bob", &["--default"]);
+    assert_eq!(who(), "bob");
+    let chosen = laptop.tok(&["whoami", "--server", &two.url(), "--output", "json"]).ok().json();
+    assert_eq!(chosen["user"], "carol");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tok_api::client::agent::AgentClient;
 
 use super::finding::{Check, Class, Finding};
 use super::session::start;
+use crate::agent::latch::Latch;
 use crate::context::Context;
 use crate::logins::{Logins, LoginsFile};
 use crate::output::quoted;
@@ -93,8 +94,18 @@ pub(super) async fn agent(context: &Context) -> Check {
         Ok(mut agent) => agent.status().await.ok(),
         Err(_) => None,
     };
+    let locked = || {
+        let why = "it answers nobody until it is unlocked";
+        Finding::error("the agent is locked", why).fix("tok agent unlock")
+    };
     let Some(status) = status else {
-        return Check::new("agent", None, Some("not running; it is started when git needs it".to_owned()), Vec::new());
+        let (detail, findings) = if Latch::beside(&socket).is_on() {
+            ("not running; the next one is locked", vec![locked()])
+        } else {
+            ("not running; it is started when git needs it", Vec::new())
+        };
+        let findings = findings.into_iter().chain(unstartable()).collect();
+        return Check::new("agent", None, Some(detail.to_owned()), findings);
     };
     let mut findings = Vec::new();
     if status.version != own {
@@ -102,10 +113,21 @@ pub(super) async fn agent(context: &Context) -> Check {
         findings.push(Finding::warning(what, "it was started before tok was replaced").fix("tok agent stop"));
     }
     if status.locked {
-        let why = "it answers nobody until it is unlocked";
-        findings.push(Finding::error("the agent is locked", why).fix("tok agent unlock"));
+        findings.push(locked());
     }
     Check::new("agent", None, Some(format!("process {}", status.pid)), findings)
+}
+
+/// Whether what starts the agent would fail over its settings: git's helper cannot say more of that than that it did.
+fn unstartable() -> Option<Finding> {
+    let why = crate::settings::refuses(&["tok", "agent", "start"])?;
+    let what = format!("the agent cannot be started: {why}");
+    let finding =
+        Finding::error(what, "git's helper starts it for whoever is logged in, and git gets no answer without it");
+    Some(match crate::settings::place() {
+        Some(path) if path.exists() => finding.fix(format!("${{EDITOR:-vi}} {}", quoted(&path.display().to_string()))),
+        _ => finding.fix("tok agent start"),
+    })
 }
 
 #[cfg(test)]
