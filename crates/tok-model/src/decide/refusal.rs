@@ -352,11 +352,12 @@ impl Refusal {
                 Some(format!("let them: tok workspace member add {workspace} {user} --role {role}"))
             }
             Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
+            // The same whether or not there is one.
+            Rule::HiddenWorkspace(_) => Some("`tok workspace list` shows those that you may see".to_owned()),
             Rule::GitToken { .. }
             | Rule::NoRoute(_)
             | Rule::OtherRepository(_)
             | Rule::NotMember(_)
-            | Rule::HiddenWorkspace(_)
             | Rule::TrustedForGit
             | Rule::NotYours => None,
         }

@@ -52,7 +52,7 @@ pub fn restorable(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -
         .filter(tokens::name.eq(name))
         .filter(tokens::revoked_at.is_null().or(tokens::revoked_at.ge(since).assume_not_null()))
         .order((tokens::created_at.desc(), tokens::id.desc()))
-        .limit(super::list::MOST_MATCHES)
+        .limit(super::list::MOST_MATCHES.into())
         .load::<OwnedRow>(tx.connection())?;
     let ended = |token: &Token| matches!(&token.state, TokenState::Revoked { at, .. } if *at >= since);
     Ok(rows.into_iter().map(shown).filter(ended).collect())

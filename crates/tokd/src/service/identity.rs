@@ -252,7 +252,10 @@ impl Service {
         let permit = self.permit(caller, Need::Server)?;
         let wanted = name.clone();
         let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?;
-        let found = found.ok_or_else(|| Fault::new(FaultCode::NotFound, format!("no workspace is named {name}")))?;
+        let found = found.ok_or_else(|| {
+            Fault::new(FaultCode::NotFound, format!("no workspace is named {name}"))
+                .hint("`tok workspace list` shows those there are")
+        })?;
         let record = self.workspace_record(found).await?;
         if record.repositories > 0 {
             let count = record.repositories;

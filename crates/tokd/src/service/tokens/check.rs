@@ -7,7 +7,7 @@ use tok_model::decide::{Caller, Need, decide, has_right};
 use tok_model::grant::Grant;
 use tok_model::name::RepoPath;
 use tok_model::scope::{RepoRight, Scope};
-use tok_model::secret::Plaintext;
+use tok_model::secret::{Plaintext, TokenTextError};
 
 use super::OF_ANOTHER_SERVER;
 use crate::service::{Service, presented_text};
@@ -23,15 +23,17 @@ impl Service {
             if !nobody.counted {
                 self.unknown_token(&caller.source);
             }
-            // What is no text of ours may be a name with its secret, or another system's; if it is nobody's, that is said.
-            if let Err(why) = Plaintext::parse(text) {
-                return Fault::field("secret", why);
+            let unknown = "this token is not known here: it never was, or it was removed long after it ended";
+            match Plaintext::parse(text) {
+                Err(why @ (TokenTextError::Shape | TokenTextError::Checksum)) => Fault::field("secret", why),
+                Err(why @ TokenTextError::Prefix) if text.is_empty() => Fault::field("secret", why),
+                // A name with its secret, or another system's: those that are known are as good as ours.
+                Err(TokenTextError::Prefix) => Fault::new(FaultCode::NotFound, unknown).hint(
+                    "of tok's own the text begins with tokpat_, tokwsp_, tokrep_, tokses_ or tokgit_; a chosen secret is \
+                     given as name:secret, and another system's as it was imported",
+                ),
+                Ok(_) => Fault::new(FaultCode::NotFound, unknown).hint(OF_ANOTHER_SERVER),
             }
-            Fault::new(
-                FaultCode::NotFound,
-                "this token is not known here: it never was, or it was removed long after it ended",
-            )
-            .hint(OF_ANOTHER_SERVER)
         })?;
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);

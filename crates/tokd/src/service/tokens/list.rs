@@ -37,7 +37,10 @@ impl Service {
                 let wanted_name = name.clone();
                 let user =
                     self.run(move |store| store.read(|tx| tok_store::users::now_by_name(tx, &wanted_name))).await?;
-                let user = user.ok_or_else(|| Fault::new(FaultCode::NotFound, format!("no user is named {name}")))?;
+                let user = user.ok_or_else(|| {
+                    Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
+                        .hint("`tok user list` shows the users there are")
+                })?;
                 wanted.owner = Some(Owner::User(user.id));
                 permit
             }
