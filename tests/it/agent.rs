@@ -101,6 +101,60 @@ fn a_login_is_all_that_git_needs_and_the_agent_comes_and_goes_by_itself() {
 }
 
 #[test]
+fn a_lock_outlives_the_agent_until_somebody_unlocks_it() {
+    let environment = server();
+    let laptop = laptop(&environment);
+    let agent = laptop.agent();
+    let url = environment.repository("acme/app");
+    let list = || laptop.git(&["ls-remote", &url]);
+    let refused = || {
+        list().fails(128).says(&["tok: the agent is locked", "tok agent unlock"]);
+    };
+    let mark = agent.socket().with_extension("locked");
+    list().ok();
+    laptop.tok(&["agent", "lock"]).ok();
+    let locked = fs::symlink_metadata(&mark).unwrap();
+    assert_eq!((locked.len(), locked.permissions().mode() & 0o777), (0, 0o600), "nothing is in it");
+    // Killed, stopped, or started by hand: the next one is locked, whoever starts it.
+    let before = minted(&environment);
+    let ends: [(&str, &dyn Fn()); 3] = [
+        ("killed", &|| agent.kill()),
+        ("stopped", &|| drop(laptop.tok(&["agent", "stop"]).ok())),
+        ("killed and started", &|| {
+            agent.kill();
+            laptop.tok(&["agent", "start"]).ok();
+        }),
+    ];
+    for (how, end) in ends {
+        let pid = agent.pid();
+        end();
+        refused();
+        assert_ne!(agent.pid(), pid, "{how}");
+        assert_eq!(agent.status().unwrap()["locked"], true, "{how}");
+        laptop.tok(&["whoami"]).variable("TOK_SOCKET", agent.socket()).fails(4).says(&["locked"]);
+    }
+    assert_eq!(minted(&environment), before);
+    // With none that runs it is told all the same, and ended.
+    agent.kill();
+    laptop.tok(&["git", "why", &url]).fails(3).says(&["the agent is locked", "tok agent unlock"]);
+    assert!(laptop.tok(&["doctor"]).run().text().contains("the agent is locked"));
+    laptop.tok(&["agent", "unlock"]).ok();
+    list().ok();
+    assert!(fs::symlink_metadata(&mark).is_err());
+    agent.kill();
+    list().ok();
+    // A mark that nobody can read is one, and is not opened over.
+    agent.kill();
+    fs::create_dir(&mark).unwrap();
+    refused();
+    laptop.tok(&["agent", "unlock"]).fails(4).says(&["stays locked", "agent.locked"]);
+    refused();
+    fs::remove_dir(&mark).unwrap();
+    laptop.tok(&["agent", "unlock"]).ok();
+    list().ok();
+}
+
+#[test]
 fn what_is_revoked_on_the_server_costs_one_more_question_and_a_session_that_ended_says_so() {
     let environment = server();
     let laptop = laptop(&environment);

@@ -177,10 +177,92 @@ fn an_end_and_a_rotation_heed_the_version_too() {
     }
     assert_eq!(people.get(&people.will, &target).json()["state"], "active");
     // A retry under its key is none that came too late.
-    let keyed = || {
-        let request = Request::get(&rotate).method("POST").bearer(&people.will).header("If-Match", "\"2\"");
-        people.environment.send(&request.header("Idempotency-Key", "once"))
+    let keyed = |version: &str, key: &str| {
+        let tag = format!("\"{version}\"");
+        let request = Request::get(&rotate).method("POST").bearer(&people.will).header("If-Match", &tag);
+        people.environment.send(&request.header("Idempotency-Key", key))
     };
-    assert_eq!((keyed().status, keyed().status), (201, 201));
+    assert_eq!((keyed("2", "once").status, keyed("2", "once").status), (201, 201));
+    // Nor is one that says another version: the first time was heeded.
+    assert_eq!(keyed("7", "once").status, 201);
+    // Under another key there is no second successor.
+    for version in ["2", "7"] {
+        problem(&keyed(version, "twice"), 409, "conflict", None);
+    }
     assert_eq!(asked("DELETE", &target, "*").status, 200);
+}
+
+#[test]
+fn who_knows_a_token_as_it_is_is_told_so() {
+    let people = people();
+    let (_, token) = made(&people, &json!({"name": "x"}));
+    let id = token["id"].as_str().unwrap();
+    let target = format!("/v1/tokens/{id}");
+    let asked = |method: &str, tags: &[&str]| {
+        let request = Request::get(&target).method(method).bearer(&people.will);
+        people.environment.send(&tags.iter().fold(request, |request, tag| request.header("If-None-Match", tag)))
+    };
+    let same = |method: &str, tags: &[&str], tag: &str| {
+        let reply = asked(method, tags);
+        assert_eq!((reply.status, reply.header("etag"), reply.text().as_str()), (304, Some(tag), ""), "{tags:?}");
+    };
+    let other = |tags: &[&str], tag: &str| {
+        let reply = asked("GET", tags);
+        assert_eq!((reply.status, reply.header("etag")), (200, Some(tag)), "{tags:?}");
+        assert_eq!(reply.json()["id"], id, "{tags:?}");
+    };
+    for tags in [&["\"1\""][..], &["W/\"1\""], &["*"], &["\"7\", W/\"1\""], &["\"7\"", "\"1\""]] {
+        same("GET", tags, "\"1\"");
+        same("HEAD", tags, "\"1\"");
+    }
+    for tags in [&[][..], &["\"2\""], &["1"], &[""], &["\"11\""], &["w/\"1\""]] {
+        other(tags, "\"1\"");
+    }
+    // It is no way to learn of what one may not see.
+    let request = Request::get(&target).header("If-None-Match", "*");
+    problem(&people.environment.send(&request), 401, "unauthenticated", None);
+    let strange = Request::get(&target).bearer(&people.mona);
+    assert_eq!(people.environment.send(&strange.header("If-None-Match", "*")).status, 404);
+
+    patched(&people, &token, &["\"1\""], &json!({"name": "y"}));
+    other(&["\"1\""], "\"2\"");
+    same("GET", &["\"2\""], "\"2\"");
+    // That it ended is no new version, but nothing to be kept from whoever knew it alive.
+    assert_eq!(people.call(&people.will, "DELETE", &target).status, 200);
+    let ended = asked("GET", &["\"2\""]);
+    assert_eq!((ended.status, &ended.json()["state"], &ended.json()["version"]), (200, &json!("revoked"), &json!(2)));
+    let tag = ended.header("etag").unwrap().to_owned();
+    assert!(tag.starts_with("\"2-revoked"), "{tag}");
+    same("GET", &[&tag], &tag);
+    // Both are good for another act on it.
+    for tag in ["\"2\"", &tag] {
+        let again = Request::get(&target).method("DELETE").bearer(&people.will).header("If-Match", tag);
+        assert_eq!(people.environment.send(&again).status, 200, "{tag}");
+    }
+    let restored = people.call(&people.will, "POST", &format!("{target}/restore"));
+    assert_eq!(restored.status, 200, "{}", restored.text());
+    same("GET", &["\"2\""], "\"2\"");
+}
+
+#[test]
+fn what_was_made_says_where_it_is() {
+    let people = people();
+    let made = |target: &str, body: &Value| {
+        let reply = people.json(&people.boss, "POST", target, body);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.header("location").unwrap_or_else(|| panic!("{target}: no Location")).to_owned()
+    };
+    assert_eq!(made("/v1/users", &json!({"name": "newcomer"})), "/v1/users/newcomer");
+    assert_eq!(people.get(&people.boss, "/v1/users/newcomer").json()["user"]["name"], "newcomer");
+    assert_eq!(made("/v1/workspaces", &json!({"name": "New.Place"})), "/v1/workspaces/New.Place");
+    assert_eq!(people.call(&people.boss, "DELETE", "/v1/workspaces/New.Place").status, 200);
+    let trust = json!({
+        "name": "app", "issuer": "https://ci.example.com", "claims": ["sub=deploy"], "repos": ["acme/app"],
+        "permission": "read",
+    });
+    assert_eq!(made("/v1/trusts", &trust), "/v1/trusts/app");
+    assert_eq!(people.get(&people.boss, "/v1/trusts/app").json()["trust"]["name"], "app");
+    let token = made("/v1/tokens", &json!({"name": "x"}));
+    assert_eq!(people.get(&people.boss, &token).json()["name"], "x");
+    assert_eq!(people.get(&people.boss, &made(&format!("{token}/rotate"), &json!({}))).json()["name"], "x");
 }

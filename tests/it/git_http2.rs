@@ -55,11 +55,18 @@ fn no_answer_comes_before_the_question_is_whole() {
             ("/acme/app.git/git-receive-pack", Some(invented_token()), 1000, 401),
             ("/acme/app.git/git-receive-pack", Some(reader.clone()), 1000, 403),
             ("/acme/app.git/git-no-such-thing", None, 1000, 404),
+            ("/v1/tokens", None, 5 << 20, 401),
+            ("/v1/tokens", Some(reader.clone()), 100_000, 413),
+            ("/v1/no-such-thing", None, 5 << 20, 404),
+            ("/login", None, 5 << 20, 415),
         ] {
             let request = |method: &str, path: &str| {
                 Request::builder().method(method).uri(format!("{}{path}", environment.url()))
             };
             let mut head = request("POST", path).header("content-length", length);
+            if path.starts_with("/v1") {
+                head = head.header("content-type", "application/json");
+            }
             if let Some(token) = token {
                 head = head.header("authorization", format!("Bearer {token}"));
             }

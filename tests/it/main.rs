@@ -41,6 +41,7 @@ mod first_hour;
 mod git_http2;
 mod git_protocol;
 mod healing;
+mod heard_out;
 mod helper_hostile;
 mod helper_protocol;
 mod idempotency;

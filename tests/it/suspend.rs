@@ -288,3 +288,64 @@ fn a_server_that_was_paused_believes_nothing_that_it_knew_before() {
         assert_eq!(environment.send(&refs).status, 401, "{how}: what was known before counts no more");
     }
 }
+
+#[test]
+fn a_server_whose_clock_is_set_back_wakes_nothing_that_ended_and_says_so() {
+    let environment = Environment::dev();
+    environment.users(&["ann"]).workspace("acme", &[("ann", "writer")]);
+    environment.pushed("ann", "acme/app");
+    let clocks = Clocks::new(&environment, "server");
+    let restart = || {
+        environment.stop();
+        environment.start_with(&clocks.on_server(environment.usual_recipe()));
+    };
+    restart();
+    let secret = |expires: &str| environment.token("ann", &["--expires", expires]);
+    let asked =
+        |secret: &str| environment.send(&Request::refs("acme/app", "git-upload-pack").basic("ann", secret)).status;
+    let ready = || {
+        let reply = environment.send(&Request::get("/readyz"));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.text()
+    };
+    let behind = || {
+        let figures = environment.send(&Request::get("/metrics")).text();
+        let figure = figures.lines().find_map(|line| line.strip_prefix("tok_clock_behind_seconds "));
+        figure.unwrap_or_else(|| panic!("{figures}")).parse::<i64>().unwrap()
+    };
+    // A time server takes back some seconds: nobody sees anything of it.
+    let (short, long) = (secret("1h"), secret("30d"));
+    assert_eq!((asked(&short), asked(&long)), (200, 200));
+    clocks.set_wall(-8);
+    assert_eq!((asked(&short), asked(&long), ready().trim()), (200, 200, "ready"));
+    assert!((0..=10).contains(&behind()), "{}", behind());
+
+    clocks.sleep(2 * HOUR);
+    assert_eq!((asked(&short), asked(&long)), (401, 200));
+    clocks.set_wall(-3 * 3600);
+    assert_eq!((asked(&short), asked(&long)), (401, 200), "what ended works again");
+    let minted = secret("1h");
+    assert_eq!(asked(&minted), 200);
+    let words = ready();
+    assert!(words.contains("clock was set back by 3h") && words.contains("restart tokd"), "{words}");
+    assert!((10_800..=10_815).contains(&behind()), "{}", behind());
+    let said = || environment.log().matches("clock was set back by").count();
+    wait::until_true("the log tells of it", || said() > 0);
+    clocks.set_wall(3 * 3600);
+    wait::until_true("the log says when it is over", || environment.log().contains("The clock has caught up"));
+    assert_eq!((ready().trim(), said()), ("ready", 1));
+
+    // Who starts now knows nothing of it but what was written down, and says that.
+    clocks.set_wall(-3 * 3600);
+    restart();
+    let words = ready();
+    assert!(
+        words.contains("the audit trail has lines that are") && words.contains("ahead of this machine's clock"),
+        "{words}"
+    );
+    assert!(environment.log().contains("Look at the clock: the audit trail has lines"), "{}", environment.log());
+    assert!((10_700..=10_815).contains(&behind()), "{}", behind());
+    assert_eq!(asked(&long), 200, "it serves all the same");
+    clocks.set_wall(4 * 3600);
+    assert_eq!((ready().trim(), behind()), ("ready", 0));
+}

@@ -596,7 +596,8 @@ export type paths = {
         get?: never;
         /**
          * Set or take away a password
-         * @description One's own, or for managers anybody's.
+         * @description One's own, or for managers anybody's. What browsers were given with the one until now ends, but for the session that this
+         *     is asked with; logins of machines go on, unless `end_sessions` is true.
          */
         put: operations["setPassword"];
         post?: never;
@@ -1439,6 +1440,21 @@ export type components = {
             /** @description What happened, and what to do next. */
             error_description: string;
         };
+        /** @description What came of a password that was set or taken away. */
+        PasswordSet: {
+            /**
+             * Format: int32
+             * @description How many of their sessions ended. What browsers were given always does, but for the one that this was asked with.
+             */
+            sessions_ended: number;
+            /**
+             * Format: int32
+             * @description How many other sessions of theirs go on: logins of machines.
+             */
+            sessions_left: number;
+            /** @description Whose it is. */
+            user: components["schemas"]["UserRecord"];
+        };
         /**
          * @description How much a workspace, repo or git token may do: `read` to clone and fetch, `write` to push as well.
          * @enum {string}
@@ -1747,6 +1763,8 @@ export type components = {
              * @description The one until now; managers need not say it for others.
              */
             current?: string | null;
+            /** @description End every other session of theirs, too, and not only those of browsers. */
+            end_sessions?: boolean;
             /**
              * Format: password
              * @description The new one; null takes it away. Never logged, and kept as an argon2id hash.
@@ -2904,6 +2922,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Show it only if it is not as it was under this `ETag`, as in `"3"`. */
+                "If-None-Match"?: string | null;
                 /** @description The user to act for, with their authority and no more; for managers. */
                 "Tok-As"?: string;
             };
@@ -2918,13 +2938,22 @@ export interface operations {
             /** @description The token. */
             200: {
                 headers: {
-                    /** @description Its version, for `If-Match`. */
+                    /** @description Its version, for `If-Match` and `If-None-Match`. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TokenRecord"];
                 };
+            };
+            /** @description Nobody changed it, and it works or does not as it did; it may have been used. */
+            304: {
+                headers: {
+                    /** @description As it was. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
@@ -3272,6 +3301,8 @@ export interface operations {
             /** @description The rule. */
             201: {
                 headers: {
+                    /** @description Its address. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3456,6 +3487,8 @@ export interface operations {
             /** @description The user. */
             201: {
                 headers: {
+                    /** @description Its address. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3633,13 +3666,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The user. */
+            /** @description The user, and what became of their sessions. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserReply"];
+                    "application/json": components["schemas"]["PasswordSet"];
                 };
             };
             400: components["responses"]["Problem400"];
@@ -3741,6 +3774,8 @@ export interface operations {
             /** @description The workspace. */
             201: {
                 headers: {
+                    /** @description Its address. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {

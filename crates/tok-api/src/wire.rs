@@ -64,7 +64,7 @@ secretive!(
     ImportTokensRequest { format, user, dry_run },
     CheckTokenRequest {},
     IntrospectRequest {},
-    SetPasswordRequest { name },
+    SetPasswordRequest { name, end_sessions },
     StartDeviceReply { verification_uri, expires_in, interval },
     PollDeviceRequest {},
     OpenSessionRequest { user, machine },

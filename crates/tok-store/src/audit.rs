@@ -16,7 +16,7 @@ mod write;
 
 pub use line::Line;
 pub(crate) use line::NewLine;
-pub use list::{Filter, Follow, Followed, follow, list};
+pub use list::{Filter, Follow, Followed, follow, list, newest};
 pub use months::Pruned;
 pub(crate) use months::{make as make_months, prune as prune_months};
 pub(crate) use seal::{seal_abandoned, seal_own};

@@ -10,7 +10,7 @@ use tok_model::audit::{Action, Actor, AuditEvent};
 use tok_model::clock::Timestamp;
 use tok_model::decide::{Need, Permit};
 use tok_model::grant::Grant;
-use tok_model::id::{DeviceLoginId, TokenId, UserId};
+use tok_model::id::{DeviceLoginId, UserId};
 use tok_model::secret::Digest;
 use tok_model::token::Owner;
 use uuid::Uuid;
@@ -263,10 +263,15 @@ fn found(row: QueryResult<Row>) -> Result<Option<DeviceLogin>, StoreError> {
 }
 
 /// Lets a device log in as whoever the permit is for, or refuses it. A conflict if it was decided already, or ran out.
-pub fn settle(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId, approved: bool) -> Result<(), StoreError> {
+/// `false` if the session that decides is no browser's, or is its browser's no more: a new password takes it away.
+pub fn settle(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId, approved: bool) -> Result<bool, StoreError> {
     let (Need::ApproveLogin, Some((user, _))) = (permit.need(), &permit.actor().user) else {
         return Err(StoreError::Permit("approving a login"));
     };
+    let session = permit.actor().token.ok_or(StoreError::Permit("approving a login without a session"))?;
+    if !crate::tokens::stays_in_browser(tx, session)? {
+        return Ok(false);
+    }
     let waiting = device_logins::table
         .find(id.as_uuid())
         .filter(device_logins::state.eq("pending"))
@@ -276,10 +281,11 @@ pub fn settle(tx: &mut WriteTx<'_>, permit: &Permit, id: DeviceLoginId, approved
             device_logins::state.eq(if approved { "approved" } else { "denied" }),
             device_logins::user_id.eq(user.as_uuid()),
             device_logins::decided_at.eq(permit.at()),
-            device_logins::approved_through.eq(permit.actor().token.map(TokenId::as_uuid)),
+            device_logins::approved_through.eq(session.as_uuid()),
         ))
         .execute(tx.connection())?;
-    exactly(1, settled, "this login was answered already, or ran out")
+    exactly(1, settled, "this login was answered already, or ran out")?;
+    Ok(true)
 }
 
 /// Takes the one session that a login gives: it was approved by the user for whom the permit makes it, nobody has taken it

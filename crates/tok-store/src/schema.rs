@@ -52,6 +52,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    browser_sessions (token_id) {
+        token_id -> Uuid,
+        user_id -> Uuid,
+    }
+}
+
+diesel::table! {
     device_logins (id) {
         id -> Uuid,
         device_digest -> Bytea,
@@ -238,6 +245,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     audit,
     audit_seals,
+    browser_sessions,
     device_logins,
     idempotency,
     last_uses,

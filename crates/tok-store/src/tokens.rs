@@ -16,6 +16,7 @@ mod restore;
 mod revoke;
 mod rotate;
 mod row;
+mod sessions;
 mod uses;
 
 use diesel::prelude::*;
@@ -43,6 +44,8 @@ pub use restore::{Restored, UNDO_WINDOW, came_back, restorable, restore};
 pub(crate) use revoke::end_all_of;
 pub use revoke::{EndedMany, Revoked, Selection, revoke, revoke_selected, selected};
 pub use rotate::{FirstUse, Rotated, first_use, others_of_family, reuse, rotate, successors_since};
+pub use sessions::{SignedOut, is_in_browser, keep_in_browser};
+pub(crate) use sessions::{sign_out, stays_in_browser};
 pub use uses::{Counted, count_use};
 
 use crate::error::StoreError;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::schema::{members, users, workspaces};
+use crate::tokens::{SignedOut, sign_out};
 use crate::tx::{ReadTx, WriteTx, exactly};
 
 /// A user, as lists show them.
@@ -182,9 +183,14 @@ pub fn show(tx: &mut ReadTx<'_>, permit: &Permit, name: &UserName) -> Result<Use
     }
 }
 
-/// Disables a user (their tokens stop working at once and keep; a device whose login they approved does not get in any
-/// more), or enables them again.
-pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabled: bool) -> Result<User, StoreError> {
+/// Disables a user (their tokens stop working at once and keep; what their browsers were given ends, and a device whose
+/// login they approved does not get in any more), or enables them again. Returns the user and what ended.
+pub fn set_enabled(
+    tx: &mut WriteTx<'_>,
+    permit: &Permit,
+    name: &UserName,
+    enabled: bool,
+) -> Result<(User, SignedOut), StoreError> {
     manages(permit, "disabling a user")?;
     let user = existing(tx, name)?;
     if user.disabled_at.is_none() == enabled {
@@ -198,10 +204,12 @@ pub fn set_enabled(tx: &mut WriteTx<'_>, permit: &Permit, name: &UserName, enabl
         .set(users::disabled_at.eq(disabled_at))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else changed the user; look again")?;
+    let mut signed_out = SignedOut::default();
     if !enabled {
+        signed_out = sign_out(tx, permit, user.id, false, "the user was disabled")?;
         crate::device_logins::take_back(tx, user.id)?;
     }
-    Ok(User { disabled_at, ..user })
+    Ok((User { disabled_at, ..user }, signed_out))
 }
 
 /// Deletes a user: their tokens and those they made for workspaces are ended, their memberships go, their name is free
@@ -236,15 +244,17 @@ pub fn password_hash(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Option<Stri
     Ok(hash.flatten())
 }
 
-/// Sets a user's password to what has this hash, or takes it away. A device whose login was approved before, and that has
-/// not come for its session yet, does not get in any more. The permit is a manager's, or for that very user's
-/// profile to change.
+/// Sets a user's password to what has this hash, or takes it away. What was proved with the one until now ends: what their
+/// browsers were given, but for the session that this is done with, and what they approved for a device that has not come
+/// for it yet. Their other sessions end if that is wished. The permit is a manager's, or for that very user's profile to
+/// change.
 pub fn set_password(
     tx: &mut WriteTx<'_>,
     permit: &Permit,
     name: &UserName,
     hash: Option<&str>,
-) -> Result<User, StoreError> {
+    end_sessions: bool,
+) -> Result<(User, SignedOut), StoreError> {
     let user = existing(tx, name)?;
     match permit.need() {
         Need::Server => {}
@@ -255,8 +265,10 @@ pub fn set_password(
         .set(users::password_hash.eq(hash))
         .execute(tx.connection())?;
     exactly(1, touched, "somebody else deleted the user")?;
+    let reason = if hash.is_some() { "a new password was set" } else { "the password was taken away" };
+    let signed_out = sign_out(tx, permit, user.id, end_sessions, reason)?;
     crate::device_logins::take_back(tx, user.id)?;
-    Ok(User { has_password: hash.is_some(), ..user })
+    Ok((User { has_password: hash.is_some(), ..user }, signed_out))
 }
 
 /// Puts a stronger hash of the same password in the place of a weaker one. The permit is for that very user's profile to

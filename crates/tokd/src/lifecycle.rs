@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use database::Database;
 
-use crate::clock::SystemClock;
+use crate::clock::{self, Behind, SystemClock};
 use crate::config::{Config, Server, StoreChoice};
 use crate::door::api::ApiDoor;
 use crate::door::console::Console;
@@ -33,6 +33,7 @@ use crate::door::gateway::program::GitProgram;
 use crate::door::gateway::repositories::Repositories;
 use crate::door::gateway::sweep::LEFTOVER_AFTER;
 use crate::door::grpc::GrpcDoor;
+use crate::door::http::hearing::Hearing;
 use crate::door::http::limits::HttpLimits;
 use crate::door::http::listener::HttpListener;
 use crate::door::http::router::{Router, Visit};
@@ -103,6 +104,7 @@ fn prepare(database: &Database, config: &Config) -> Result<(Store, Arc<tok_model
     let store =
         Store::connect(&database.url, config.database_connections, POOL_WAIT).context("the database cannot be used")?;
     let (store, peppers) = crate::pepper::ready(store, &config.pepper_file, SystemClock.now())?;
+    clock::begin_after(tok_store::audit::newest(&store).context("the audit trail cannot be read")?);
     // Before anything is served, so that nothing is let in that the policy ended.
     crate::service::policy::apply(&store, &config.tokens.kinds, SystemClock.now())
         .context("tokens cannot be brought under the lifetimes that are configured")?;
@@ -187,12 +189,14 @@ async fn serve(
     let proxies = Proxies { trusted };
     let grpc = GrpcDoor::new(Arc::clone(&service), proxies.clone(), stop.clone())
         .map_err(|error| anyhow!("gRPC reflection: {error}"))?;
+    let hearing = Hearing::default();
     let router = Arc::new(Router {
         service: Arc::clone(&service),
         api: ApiDoor::new(Arc::clone(&service), proxies.clone()),
         console: Console::new(Arc::clone(&service), proxies.clone()),
-        gateway: backend.clone().map(Gateway::new),
+        gateway: backend.clone().map(|backend| Gateway::new(backend, hearing.clone())),
         grpc: grpc.clone(),
+        hearing,
         proxies,
         metrics: config.server.metrics,
     });
@@ -377,7 +381,10 @@ async fn upkeep(service: Arc<Service>, backend: Option<GitBackend>, stop: Cancel
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = stale.tick() => service.give_back_room(),
+            _ = stale.tick() => {
+                service.give_back_room();
+                Behind::say();
+            }
             _ = sweep.tick() => {
                 if let Err(fault) = service.keep_up().await {
                     tracing::warn!("Tokens that rested too long, and old git tokens, wait for the database: {fault}");

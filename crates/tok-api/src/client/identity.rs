@@ -5,8 +5,8 @@ use tok_model::name::{UserName, WorkspaceName};
 
 use super::{Client, answered, call, unreadable};
 use crate::convert::{
-    MemberRecord, MembershipRecord, PageAsk, PageOf, PasswordChange, RepositoryRecord, ServerStatus, UserRecord,
-    Whoami, WorkspaceRecord, role_number,
+    MemberRecord, MembershipRecord, PageAsk, PageOf, PasswordChange, PasswordSet, RepositoryRecord, ServerStatus,
+    UserRecord, Whoami, WorkspaceRecord, role_number,
 };
 use crate::fault::Fault;
 use crate::wire::v1;
@@ -49,10 +49,11 @@ impl Client {
         answered(call!(self.identity, enable_user, request).user)
     }
 
-    /// Sets or takes away a user's password.
-    pub async fn set_password(&mut self, change: PasswordChange) -> Result<UserRecord, Fault> {
-        let request = v1::SetPasswordRequest::from(change);
-        answered(call!(self.identity, set_password, request).user)
+    /// Sets or takes away a user's password. What browsers were given with the one until now ends.
+    pub async fn set_password(&mut self, change: PasswordChange) -> Result<PasswordSet, Fault> {
+        let reply = call!(self.identity, set_password, v1::SetPasswordRequest::from(change));
+        let (sessions_ended, sessions_left) = (reply.sessions_ended, reply.sessions_left);
+        Ok(PasswordSet { user: answered(reply.user)?, sessions_ended, sessions_left })
     }
 
     /// Removes a user; says who they were and how many tokens ended.

@@ -35,7 +35,7 @@ pub use identity::{
 };
 pub use import::{ImportDraft, ImportReport, ImportedLine, LARGEST_IMPORT, NewImport};
 pub use introspection::{IntrospectedToken, Introspection};
-pub use password::PasswordChange;
+pub use password::{PasswordChange, PasswordSet};
 pub use revocation::{RestoredTokens, RevokeMany, RevokedMany, Selection};
 pub use server::{ServerStatus, Setting, Settings, Whoami};
 pub use session::{DeviceLogin, GitMint, MintedGit, OpenedSession, PasswordLogin};

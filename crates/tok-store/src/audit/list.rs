@@ -13,6 +13,7 @@ use super::line::Line;
 use super::seal::settled;
 use super::trail::Trail;
 use crate::error::StoreError;
+use crate::pool::Store;
 use crate::schema::audit;
 use crate::tx::ReadTx;
 
@@ -196,4 +197,12 @@ pub fn follow(
         _ => ahead,
     };
     Ok(Followed { lines, next, more })
+}
+
+/// The moment of the newest line of the trail.
+pub fn newest(store: &Store) -> Result<Option<Timestamp>, StoreError> {
+    store.read(|tx| {
+        let newest = audit::table.select(audit::at).order(audit::at.desc()).limit(1);
+        Ok(newest.first(tx.connection()).optional()?)
+    })
 }

@@ -45,6 +45,8 @@ const GOOD: &str = "
     INSERT INTO last_uses (token_id, at) VALUES ('00000000-0000-4000-8000-000000000021', now());
     INSERT INTO idempotency VALUES
         ('ann', repeat('k', 255), sha256(''), '00000000-0000-4000-8000-000000000021', now());
+    INSERT INTO browser_sessions VALUES
+        ('00000000-0000-4000-8000-000000000024', '00000000-0000-4000-8000-000000000001');
     UPDATE users SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'ann';
     UPDATE workspaces SET cutoff_before = now(), cutoff_at = now(), cutoff_by = 'ann' WHERE name = 'acme';
 
@@ -83,6 +85,7 @@ const BAD: &[(&str, &str)] = &[
     ("members_pkey", "INSERT INTO members SELECT * FROM members"),
     ("members_role_check", "UPDATE members SET role = 'owner'"),
     ("members_role_check", "UPDATE members SET role = 'Maintainer'"),
+    ("browser_sessions_pkey", "INSERT INTO browser_sessions SELECT * FROM browser_sessions"),
     ("last_uses_pkey", "INSERT INTO last_uses SELECT * FROM last_uses"),
     ("tokens_pkey", "UPDATE tokens SET id = (SELECT id FROM tokens WHERE kind = 'repo') WHERE kind = 'workspace'"),
     ("tokens_digest_key", "UPDATE tokens SET digest = sha256('repo') WHERE kind = 'workspace'"),

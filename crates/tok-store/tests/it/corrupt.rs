@@ -83,7 +83,9 @@ fn a_token_that_cannot_be_understood_is_no_token() {
             let why = token.and_then(|token| token.unreadable.as_deref()).unwrap();
             assert!(why.contains(said), "{why}");
         }
-        world.sql("TRUNCATE tokens, idempotency; INSERT INTO tokens SELECT * FROM kept; DROP TABLE kept");
+        world.sql(
+            "TRUNCATE tokens, idempotency, browser_sessions; INSERT INTO tokens SELECT * FROM kept; DROP TABLE kept",
+        );
         world.store.read(|tx| by_digests(tx, &[made.digest])).unwrap();
     }
 }

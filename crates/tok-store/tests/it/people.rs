@@ -106,12 +106,12 @@ fn a_disabled_user_keeps_everything_and_may_do_nothing() {
     let ann = world.user("ann");
     let made = world.mint(&world.local(ann), personal(ann, "repo:read", None), 0);
     let set = |enabled, now| world.change(|tx| users::set_enabled(tx, &server(at(now)), &user("Ann"), enabled));
-    assert_eq!(set(false, 5).unwrap().disabled_at, Some(at(5)));
+    assert_eq!(set(false, 5).unwrap().0.disabled_at, Some(at(5)));
     conflict(set(false, 6), "disabled already");
     assert_eq!(world.store.read(|tx| users::list(tx, &server(at(6)))).unwrap()[0].disabled_at, Some(at(5)));
     assert!(!found(&world, ann).unwrap().enabled);
     assert!(tok_model::decide::decide(&world.holder(made.digest), Need::Identity, at(6)).is_err());
-    assert_eq!(set(true, 7).unwrap().disabled_at, None);
+    assert_eq!(set(true, 7).unwrap().0.disabled_at, None);
     conflict(set(true, 8), "enabled already");
     assert!(tok_model::decide::decide(&world.holder(made.digest), Need::Identity, at(8)).is_ok());
     missing(world.change(|tx| users::set_enabled(tx, &server(at(9)), &user("bob"), true)), "bob");

@@ -15,7 +15,7 @@ use tonic::codegen::{Service as _, http};
 use tonic::{Request, Response, Status};
 
 use super::keeper::Keeper;
-use crate::logins::{Choice, Profile};
+use crate::logins::{Choice, Profile, Trouble};
 
 /// The metadata key that names the login to pass a call on with.
 const PROFILE: &str = "tok-profile";
@@ -89,6 +89,10 @@ fn yours<T>(request: &Request<T>) -> Result<(), Status> {
     if own { Ok(()) } else { Err(not_yours()) }
 }
 
+fn refused(trouble: Trouble) -> Status {
+    Fault::new(FaultCode::Forbidden, trouble.message).hint(trouble.hint).into()
+}
+
 fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -102,17 +106,14 @@ impl AgentService for Own {
 
     async fn lock(&self, request: Request<wire::LockRequest>) -> Reply<wire::LockReply> {
         yours(&request)?;
-        let forgotten = self.keeper.lock();
+        let forgotten = self.keeper.lock().map_err(refused)?;
         tracing::info!("Locked");
         Ok(Response::new(wire::LockReply { forgotten: small(forgotten) }))
     }
 
     async fn unlock(&self, request: Request<wire::UnlockRequest>) -> Reply<wire::UnlockReply> {
         yours(&request)?;
-        let logins = self
-            .keeper
-            .unlock()
-            .map_err(|trouble| Status::from(Fault::new(FaultCode::Forbidden, trouble.message).hint(trouble.hint)))?;
+        let logins = self.keeper.unlock().map_err(refused)?;
         tracing::info!("Unlocked");
         Ok(Response::new(wire::UnlockReply { logins: small(logins) }))
     }

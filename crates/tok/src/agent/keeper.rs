@@ -1,5 +1,6 @@
 //! What the agent holds, and what it may say about it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use tok_model::clock::Timestamp;
 use tok_model::credential::Memory;
 
 use super::book::Book;
+use super::latch::Latch;
+use crate::logins::Trouble;
 
 /// How the agent was told to be.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub(super) struct Keeper {
     memory: Mutex<Memory>,
     settings: Settings,
     locked: AtomicBool,
+    /// That the next agent is locked, too. Held while somebody locks or unlocks.
+    latch: Mutex<Latch>,
     /// Second of the last piece of work.
     used: AtomicU64,
     started_at: Timestamp,
@@ -34,15 +39,23 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(settings: Settings, socket: String, memory_locked: bool) -> Self {
+    /// Locked, if the one before it was locked and nobody unlocked it.
+    pub(super) fn new(settings: Settings, socket: &Path, memory_locked: bool) -> Self {
+        let (book, latch) = (Book::usual(), Latch::beside(socket));
+        let locked = latch.is_on();
+        if locked {
+            tracing::info!("Locked, as the agent before was: `tok agent unlock` ends it");
+            book.close();
+        }
         Self {
-            book: Book::usual(),
+            book,
             memory: Mutex::default(),
             settings,
-            locked: AtomicBool::new(false),
+            locked: AtomicBool::new(locked),
+            latch: Mutex::new(latch),
             used: AtomicU64::new(Moment::now().seconds()),
             started_at: crate::context::now(),
-            socket,
+            socket: socket.display().to_string(),
             memory_locked,
         }
     }
@@ -52,7 +65,8 @@ impl Keeper {
         self.used.store(Moment::now().seconds(), Ordering::Relaxed);
     }
 
-    /// Whether there has been no work for so long that it may end. A locked agent stays: the next one would not be.
+    /// Whether there has been no work for so long that it may end. A locked agent stays, and says so at
+    /// once.
     pub(super) fn is_idle(&self) -> bool {
         let quiet = Moment::now().seconds().saturating_sub(self.used.load(Ordering::Relaxed));
         !self.is_locked() && self.settings.idle.is_some_and(|idle| quiet >= idle.as_secs())
@@ -76,19 +90,35 @@ impl Keeper {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets every secret and answers nobody from now on; says how many there were.
-    pub(super) fn lock(&self) -> usize {
+    /// Forgets every secret and answers nobody from now on, nor does the next agent; says how many there were.
+    ///
+    /// # Errors
+    /// If the next one could not be told; this one is locked all the same.
+    pub(super) fn lock(&self) -> Result<usize, Trouble> {
+        let latch = self.latch();
+        let forgotten = self.close();
+        latch.put_on().map(|()| forgotten)
+    }
+
+    /// The same for this agent alone.
+    pub(super) fn close(&self) -> usize {
         self.locked.store(true, Ordering::SeqCst);
         self.book.close() + self.all_memory().clear()
     }
 
     /// Reads the logins again; says how many there are.
-    pub(super) fn unlock(&self) -> Result<usize, crate::logins::Trouble> {
+    pub(super) fn unlock(&self) -> Result<usize, Trouble> {
+        let latch = self.latch();
         let logins = self.book.logins()?;
+        latch.take_off()?;
         self.book.open();
         self.locked.store(false, Ordering::SeqCst);
         self.touch();
         Ok(logins.all().len())
+    }
+
+    fn latch(&self) -> MutexGuard<'_, Latch> {
+        self.latch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the git tokens of one server, or of all.

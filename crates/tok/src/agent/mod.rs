@@ -9,6 +9,7 @@ mod door;
 mod grpc;
 pub(crate) mod hardening;
 pub(crate) mod keeper;
+pub(crate) mod latch;
 mod patience;
 pub(crate) mod place;
 pub(crate) mod serve;

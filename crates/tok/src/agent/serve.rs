@@ -33,7 +33,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let listener = listen(passed, &socket).await?;
     let stop = CancellationToken::new();
     signals(&stop)?;
-    let keeper = Arc::new(Keeper::new(settings, socket.display().to_string(), memory_locked));
+    let keeper = Arc::new(Keeper::new(settings, &socket, memory_locked));
     tokio::spawn(upkeep(Arc::clone(&keeper), stop.clone()));
     let (serving, ending) = (Arc::clone(&keeper), stop.clone());
     let handle = move |connection: LocalConnection, peer: PeerCredentials| {
@@ -44,7 +44,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     tracing::info!(socket = %socket.display(), memory_locked, "The agent serves {}", socket.display());
     listener.serve(handle, stop, DRAIN).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    keeper.lock();
+    keeper.close();
     tracing::info!("Stopped");
     Ok(())
 }

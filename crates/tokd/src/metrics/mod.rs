@@ -14,7 +14,7 @@ use prometheus::{Encoder as _, Gauge, Histogram, HistogramOpts, IntCounterVec, I
 use tok_store::Connections;
 use tok_store::audit::Tally;
 
-pub use parts::{CacheFigures, FailureFigures, QueueFigures, SlowFigures, UseFigures};
+pub use parts::{CacheFigures, FailureFigures, QueueFigures, SlowFigures, TrustFigures, UseFigures};
 pub use requests::{Door, OTHER, Outcome, Requests};
 
 use process::ProcessFigures;
@@ -60,6 +60,8 @@ pub struct Parts<'a> {
     pub uses: &'a UseFigures,
     /// Slow hashes.
     pub slow: &'a SlowFigures,
+    /// Trust rules.
+    pub trust: &'a TrustFigures,
 }
 
 /// Figures that are set when somebody asks.
@@ -96,6 +98,7 @@ impl Metrics {
             parts.failures.collectors(),
             parts.uses.collectors(),
             parts.slow.collectors(),
+            parts.trust.collectors(),
         ];
         for collector in requests.into_iter().chain(of_parts.into_iter().flatten()).chain(pulled).chain(process) {
             metrics.register(collector);
@@ -256,7 +259,14 @@ mod tests {
     fn metrics() -> Metrics {
         let (queue, cache, failures) = (QueueFigures::default(), CacheFigures::default(), FailureFigures::default());
         let (uses, slow) = (UseFigures::default(), SlowFigures::default());
-        Metrics::new(&Parts { queue: &queue, cache: &cache, failures: &failures, uses: &uses, slow: &slow })
+        Metrics::new(&Parts {
+            queue: &queue,
+            cache: &cache,
+            failures: &failures,
+            uses: &uses,
+            slow: &slow,
+            trust: &TrustFigures::default(),
+        })
     }
 
     fn now() -> Now<'static> {

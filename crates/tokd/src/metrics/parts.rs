@@ -184,3 +184,27 @@ impl SlowFigures {
         vec![kept(&self.busy)]
     }
 }
+
+/// Trust rules.
+#[derive(Clone)]
+pub struct TrustFigures {
+    /// Identity tokens of issuers no rule for which can be read.
+    pub unreadable: IntCounter,
+}
+
+impl Default for TrustFigures {
+    fn default() -> Self {
+        Self {
+            unreadable: counter(
+                "tok_trust_unreadable_total",
+                "Identity tokens that were not believed since no trust rule for their issuer can be read by this version of tokd.",
+            ),
+        }
+    }
+}
+
+impl TrustFigures {
+    pub(super) fn collectors(&self) -> Collectors {
+        vec![kept(&self.unreadable)]
+    }
+}

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, IntGauge};
 
 use super::{Collectors, gauge, kept, real_gauge};
+use crate::clock::Behind;
 
 /// The process.
 pub(super) struct ProcessFigures {
@@ -14,6 +15,7 @@ pub(super) struct ProcessFigures {
     open: IntGauge,
     most: IntGauge,
     threads: IntGauge,
+    behind: IntGauge,
 }
 
 impl Default for ProcessFigures {
@@ -28,6 +30,10 @@ impl Default for ProcessFigures {
             open: gauge("process_open_fds", "Files, sockets and pipes that tokd has open."),
             most: gauge("process_max_fds", "The most files, sockets and pipes that tokd may have open."),
             threads: gauge("process_threads", "Threads that tokd runs on."),
+            behind: gauge(
+                "tok_clock_behind_seconds",
+                "By how many seconds this machine's clock is behind the time that tokd knows: it was set back, or the audit trail is ahead of it.",
+            ),
         }
     }
 }
@@ -35,12 +41,13 @@ impl Default for ProcessFigures {
 impl ProcessFigures {
     pub(super) fn collectors(&self) -> Collectors {
         let mut all: Collectors = vec![kept(&self.started)];
-        all.extend([&self.resident, &self.open, &self.most, &self.threads].map(kept));
+        all.extend([&self.resident, &self.open, &self.most, &self.threads, &self.behind].map(kept));
         all
     }
 
     /// Reads what the kernel says now. What it does not say keeps its last value.
     pub(super) fn read(&self) {
+        self.behind.set(Behind::seconds());
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;

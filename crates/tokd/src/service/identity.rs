@@ -125,10 +125,10 @@ impl Service {
         let (user, live) = self
             .run_and_forget(move |store| {
                 store.write(|mut tx| {
-                    let user = tok_store::users::set_enabled(&mut tx, &permit, &name, enabled)?;
+                    let (user, signed_out) = tok_store::users::set_enabled(&mut tx, &permit, &name, enabled)?;
                     let live = tok_store::tokens::count_live_by_user(&mut tx, &permit, &[user.id])?;
                     let event = AuditEvent::done(action, permit.actor().clone()).subject(user.id, user.name.clone());
-                    tx.commit(event, permit.at())?;
+                    tx.commit(signed_out.told(event, "the user was disabled", &permit), permit.at())?;
                     Ok((user, live.into_values().next().unwrap_or(0)))
                 })
             })

@@ -95,12 +95,14 @@ impl Service {
     pub fn new(executor: Executor, peppers: Arc<Peppers>, clock: Box<dyn Clock>, policy: Tokens, place: Place) -> Self {
         let (verdicts, uses, failures) = (Verdicts::default(), Uses::default(), Failures::new(None));
         let strangers = strangers::Strangers::default();
+        let issuers = trust::Issuers::default();
         let metrics = Metrics::new(&Parts {
             queue: executor.figures(),
             cache: verdicts.figures(),
             failures: failures.figures(),
             uses: uses.figures(),
             slow: strangers.slow.figures(),
+            trust: issuers.figures(),
         });
         Self {
             executor,
@@ -115,7 +117,7 @@ impl Service {
             metrics,
             device_logins: sessions::DeviceLogins::default(),
             watchers: sessions::Watchers::default(),
-            issuers: trust::Issuers::default(),
+            issuers,
             place,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use tok_api::convert::{PasswordChange, UserRecord};
+use tok_api::convert::{PasswordChange, PasswordSet};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, Source};
 use tok_model::decide::{Bearer, Caller, Need, OwnerNow, Refusal, Rule, UserNow, decide};
@@ -17,8 +17,9 @@ use super::sessions::throttled;
 use crate::fault::IntoFault;
 
 impl Service {
-    /// Sets a user's password or takes it away: one's own with the one until now, managers those of others.
-    pub async fn set_password(&self, caller: &Caller, change: PasswordChange) -> Result<UserRecord, Fault> {
+    /// Sets a user's password or takes it away: one's own with the one until now, managers those of others. What their
+    /// browsers were given ends with it, and every other session if that is wished; not the one that this is asked with.
+    pub async fn set_password(&self, caller: &Caller, change: PasswordChange) -> Result<PasswordSet, Fault> {
         let own = caller.user().map(|user| (user.id, user.name.clone()));
         let name = change.user.or_else(|| own.as_ref().map(|(_, name)| name.clone())).ok_or_else(|| {
             Fault::field("name", "say whose password it shall be: you are no user here")
@@ -36,20 +37,26 @@ impl Service {
             Some(password) => Some(self.hash_of_chosen("password", password, vec![name.to_string()]).await?),
             None => None,
         };
-        let (user, live) = self
-            .run(move |store| {
+        let (user, live, signed_out) = self
+            .run_and_forget(move |store| {
                 store.write(|mut tx| {
-                    let user = tok_store::users::set_password(&mut tx, &permit, &name, hash.as_deref())?;
+                    let (user, signed_out) =
+                        tok_store::users::set_password(&mut tx, &permit, &name, hash.as_deref(), change.end_sessions)?;
                     let live = tok_store::tokens::count_live_by_user(&mut tx, &permit, &[user.id])?;
                     let event = AuditEvent::done(Action::UserPassword, permit.actor().clone())
                         .subject(user.id, user.name.clone())
                         .detail(if user.has_password { "set" } else { "taken away" });
-                    tx.commit(event, permit.at())?;
-                    Ok((user, live))
+                    tx.commit(signed_out.told(event, "the password was changed", &permit), permit.at())?;
+                    Ok((user, live, signed_out))
                 })
             })
             .await?;
-        Ok(user_record(&user, live.into_values().next().unwrap_or(0)))
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(PasswordSet {
+            user: user_record(&user, live.into_values().next().unwrap_or(0)),
+            sessions_ended: small(signed_out.sessions),
+            sessions_left: small(signed_out.left),
+        })
     }
 
     /// The user of this name, if this is their password and they may log in. Costs the same whether there is such a user

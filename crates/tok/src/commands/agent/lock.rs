@@ -13,8 +13,11 @@ use crate::output::count;
 ///
 /// It drops sessions, git tokens and remembered passwords, and says no to git until `tok agent unlock`. The logins stay
 /// where they are stored: in the keyring, which may ask for its password, or in a file that whoever is you can read. So a
-/// lock protects what is in memory; what is in a file it does not protect from you. If no agent runs one is started for
-/// this, for what git starts by itself would not be locked.
+/// lock protects what is in memory; what is in a file it does not protect from you.
+///
+/// A lock outlives the agent: one that is started after it was stopped, or killed, is locked as well. It ends with `tok agent
+/// unlock`, or with the directory of the socket (`$XDG_RUNTIME_DIR`, which goes when you log out). If no agent runs one is
+/// started for this.
 ///
 /// Examples:
 ///

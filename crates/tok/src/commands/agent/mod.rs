@@ -116,7 +116,7 @@ impl AgentArgs {
             AgentCommand::Stop(arguments) => arguments.run(context).await,
             AgentCommand::Status(arguments) => arguments.run(context).await,
             AgentCommand::Lock(arguments) => arguments.run(&self.options, context).await,
-            AgentCommand::Unlock(arguments) => arguments.run(context).await,
+            AgentCommand::Unlock(arguments) => arguments.run(&self.options, context).await,
         }
     }
 }

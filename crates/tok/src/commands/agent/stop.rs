@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Stop the agent; it forgets everything
 ///
-/// The logins stay: the next agent reads them again. `tok logout` ends a login.
+/// The logins stay: the next agent reads them again, unless this one is locked: then that one is, too. `tok logout` ends a
+/// login.
 ///
 /// Examples:
 ///

@@ -3,6 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::AgentOptions;
+use crate::agent::latch::Latch;
+use crate::agent::{place, start};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::count;
@@ -10,7 +13,7 @@ use crate::output::count;
 /// Let the agent answer again
 ///
 /// It reads the logins anew. Those in the keyring are asked of the keyring when they are needed, which may ask you to
-/// unlock it.
+/// unlock it. If the agent that was locked does not run any more, another one is started and unlocked.
 ///
 /// Examples:
 ///
@@ -26,7 +29,11 @@ struct Unlocked {
 }
 
 impl UnlockArgs {
-    pub(super) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+    pub(super) async fn run(self, options: &AgentOptions, context: &mut Context) -> Result<(), Failure> {
+        let socket = place::socket()?;
+        if Latch::beside(&socket).is_on() {
+            start::ensure(&socket, &options.arguments()).await?;
+        }
         let logins = super::agent().await?.unlock().await?;
         context.out.show(&Unlocked { locked: false, logins }, || {
             format!("The agent is unlocked and knows {}\n", count(logins, "login"))

@@ -7,6 +7,7 @@ use tok_api::client::agent::AgentClient;
 
 use super::finding::{Check, Class, Finding};
 use super::session::start;
+use crate::agent::latch::Latch;
 use crate::context::Context;
 use crate::logins::{Logins, LoginsFile};
 use crate::output::quoted;
@@ -93,7 +94,14 @@ pub(super) async fn agent(context: &Context) -> Check {
         Ok(mut agent) => agent.status().await.ok(),
         Err(_) => None,
     };
+    let locked = || {
+        let why = "it answers nobody until it is unlocked";
+        Finding::error("the agent is locked", why).fix("tok agent unlock")
+    };
     let Some(status) = status else {
+        if Latch::beside(&socket).is_on() {
+            return Check::new("agent", None, Some("not running; the next one is locked".to_owned()), vec![locked()]);
+        }
         return Check::new("agent", None, Some("not running; it is started when git needs it".to_owned()), Vec::new());
     };
     let mut findings = Vec::new();
@@ -102,8 +110,7 @@ pub(super) async fn agent(context: &Context) -> Check {
         findings.push(Finding::warning(what, "it was started before tok was replaced").fix("tok agent stop"));
     }
     if status.locked {
-        let why = "it answers nobody until it is unlocked";
-        findings.push(Finding::error("the agent is locked", why).fix("tok agent unlock"));
+        findings.push(locked());
     }
     Check::new("agent", None, Some(format!("process {}", status.pid)), findings)
 }

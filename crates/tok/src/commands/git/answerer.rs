@@ -13,6 +13,7 @@ use tok_model::url::Origin;
 
 use super::chain::option;
 use super::target::Target;
+use crate::agent::latch::Latch;
 use crate::agent::place;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -97,11 +98,13 @@ impl Answerer {
 
     /// Fails if whoever is asked has nothing to say to anybody now.
     pub(in crate::commands) async fn must_answer(&self) -> Result<(), Failure> {
-        if matches!(self, Self::Agent(..))
-            && let Ok(socket) = place::socket()
-            && let Ok(mut agent) = AgentClient::connect(&socket).await
-            && agent.status().await.is_ok_and(|status| status.locked)
-        {
+        let (Self::Agent(..), Ok(socket)) = (self, place::socket()) else { return Ok(()) };
+        let locked = match AgentClient::connect(&socket).await {
+            Ok(mut agent) => agent.status().await.is_ok_and(|status| status.locked),
+            // The one that git starts is, too.
+            Err(_) => Latch::beside(&socket).is_on(),
+        };
+        if locked {
             return Err(Failure::not_logged_in("the agent is locked, and answers nobody").hint("`tok agent unlock`"));
         }
         Ok(())

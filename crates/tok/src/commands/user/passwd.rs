@@ -4,13 +4,13 @@ use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
-use tok_api::convert::{PasswordChange, UserRecord};
+use tok_api::convert::{PasswordChange, PasswordSet};
 use tok_api::fault::Fault;
 use tok_model::name::UserName;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{Named, safe};
+use crate::output::{count, safe};
 use crate::secret;
 
 /// Set the password that a user logs in with, or take it away
@@ -18,10 +18,15 @@ use crate::secret;
 /// On a terminal it is asked for, twice and unseen. Elsewhere it is read from stdin: the new password on a line of its own,
 /// and if the one until now is needed, that one on the line before. Managers need not know the passwords of others.
 ///
+/// Whoever is signed in to the console in a browser is signed out, and what they approved there for a device that has not
+/// come yet is taken back. Logins of machines (`tok login`) and tokens go on; `--end-sessions` ends those logins, too, but
+/// for the one that this command uses. `tok token revoke --user alice --minted-before now` ends everything.
+///
 /// Examples:
 ///
 ///     $ tok user passwd
 ///     $ tok user passwd alice < password.txt
+///     $ tok user passwd --end-sessions
 ///     $ tok user passwd alice --remove --force
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -34,25 +39,28 @@ pub(crate) struct PasswdArgs {
     /// Do not ask before taking it away
     #[arg(long, short, requires = "remove")]
     force: bool,
+    /// Log out everywhere else: end their logins on other machines, and not only in browsers
+    #[arg(long)]
+    end_sessions: bool,
 }
 
 impl PasswdArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let removes = self.remove;
+        let (removes, end_sessions) = (self.remove, self.end_sessions);
         let whose =
             self.name.as_ref().map_or_else(|| "your password".to_owned(), |name| format!("the password of {name}"));
         let change = if removes {
             context.consent(self.force)?.ask(&format!("Take away {whose}?"))?;
-            PasswordChange { user: self.name, ..PasswordChange::default() }
+            PasswordChange { user: self.name, end_sessions, ..PasswordChange::default() }
         } else {
             let (current, password) = if io::stdin().is_terminal() {
                 (None, secret::typed_twice(context.out, "password").await?)
             } else {
                 lines(&secret::from_stdin("the new password")?)?
             };
-            PasswordChange { user: self.name, password: Some(password), current }
+            PasswordChange { user: self.name, password: Some(password), current, end_sessions }
         };
-        let user = match context.client().await?.set_password(change.clone()).await {
+        let set = match context.client().await?.set_password(change.clone()).await {
             // Only the daemon knows whether there is one.
             Err(fault) if needs_current(&fault, &change) && context.out.interactive => {
                 let current = Some(secret::typed(context.out, "Password until now: ").await?);
@@ -60,7 +68,7 @@ impl PasswdArgs {
             }
             answer => answer?,
         };
-        context.out.show(&Named("user", &user), || text(&user, removes))
+        context.out.show(&set, || text(&set, removes))
     }
 }
 
@@ -85,9 +93,22 @@ fn lines(text: &SecretString) -> Result<(Option<SecretString>, SecretString), Fa
     }
 }
 
-fn text(user: &UserRecord, removed: bool) -> String {
-    let name = safe(&user.name);
-    if removed { format!("{name} has no password now\n") } else { format!("{name} has a new password\n") }
+fn text(set: &PasswordSet, removed: bool) -> String {
+    let name = safe(&set.user.name);
+    let has = if removed { "no password now" } else { "a new password" };
+    let ended = match set.sessions_ended {
+        0 => String::new(),
+        ended => format!("Ended: {}\n", count(ended, "session")),
+    };
+    let left = match set.sessions_left {
+        0 => String::new(),
+        left => format!(
+            "Logins on other machines go on: {}. To end every session of {name}:\n    \
+             tok token revoke --user {name} --kind session\n",
+            count(left, "session")
+        ),
+    };
+    format!("{name} has {has}\n{ended}{left}")
 }
 
 #[cfg(test)]

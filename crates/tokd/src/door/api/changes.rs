@@ -4,7 +4,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use hyper::header::{HeaderValue, IF_MATCH, LOCATION};
+use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -169,9 +169,10 @@ async fn precondition(
         return Ok(if_version);
     }
     let now = api.service.show_token(caller, reference.clone()).await?;
-    // Compared as strong tags: a weak one (`W/"3"`) never matches.
-    let current = format!("\"{}\"", now.version);
-    if !tags.any(|tag| tag == current) || if_version.is_some_and(|version| version != now.version) {
+    // Compared as strong tags: a weak one (`W/"3"`) never matches. The version alone is a tag, too: that a token ended in
+    // the meantime is no change of it.
+    let (version, current) = (format!("\"{}\"", now.version), reply::entity_tag(&now));
+    if !tags.any(|tag| tag == version || tag == current) || if_version.is_some_and(|version| version != now.version) {
         return Err(changed(&now, headers));
     }
     Ok(Some(now.version))
@@ -255,15 +256,11 @@ async fn rotate(
         Ok(rotated) => rotated,
         Err(fault) => return Err(of_version(&api, &caller, reference, &headers, (seen, of_end(fault))).await),
     };
-    let location = HeaderValue::try_from(format!("/v1/tokens/{}", rotated.token.id));
     let body = RotatedToken {
         secret: rotated.secret.expose_secret().to_owned(),
         token: rotated.token,
         predecessor: rotated.predecessor,
     };
-    let mut response = reply::versioned(StatusCode::CREATED, body.token.version, &body);
-    if let Ok(location) = location {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
+    let response = reply::versioned(StatusCode::CREATED, &body.token, &body);
+    Ok(reply::made_at(&format!("/v1/tokens/{}", body.token.id), response))
 }

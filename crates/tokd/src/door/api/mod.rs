@@ -32,8 +32,8 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use hyper::Request;
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Request, body::Incoming};
 use tower::ServiceExt as _;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -83,12 +83,11 @@ impl ApiDoor {
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    pub async fn answer(&self, mut request: Request<Body>, peer: SocketAddr) -> Response {
         let id = request_id();
         let oauth = request.uri().path().starts_with("/oauth2/");
         // Said here once: that it stopped working may turn up wherever a permit is asked for.
         let presented = !matches!(authorization(request.headers()), Presented::Nothing);
-        let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         let method = request.method().clone();
         let mut response = match extract::check_heads(request.headers()) {

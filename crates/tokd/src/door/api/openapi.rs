@@ -236,6 +236,17 @@ mod tests {
                     let compares = parameter["name"] == "If-Match";
                     assert!(!compares || operation["responses"]["412"].is_object(), "{place}: {parameter}");
                 }
+                let made = &operation["responses"]["201"];
+                assert!(made.is_null() || made["headers"]["Location"].is_object(), "{place} does not say where it is");
+                let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+                let revalidates = parameters.any(|parameter| parameter["name"] == "If-None-Match");
+                let shown = &operation["responses"]["200"];
+                let tagged = method == "get" && shown["headers"]["ETag"].is_object();
+                let same = &operation["responses"]["304"]["headers"]["ETag"];
+                assert!(
+                    (tagged, revalidates) == (same.is_object(), same.is_object()),
+                    "{place}: ETag, If-None-Match, 304"
+                );
             }
         }
         for (name, schema) in document["components"]["schemas"].as_object().unwrap() {

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use hyper::header::{ETAG, HeaderValue, LINK};
-use hyper::{StatusCode, Uri};
+use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK, LOCATION};
+use hyper::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::{PageAsk, PageOf, TokenRecord};
 use tok_api::fault::Fault;
+use tok_model::token::Standing;
 use utoipa::IntoParams;
 
 use super::Answer;
@@ -75,18 +76,52 @@ fn next_page(uri: &Uri, cursor: &str) -> String {
     format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
 }
 
-/// An answer about one token, with its version as the entity tag (RFC 9110 section 8.8.3).
-pub(super) fn versioned<B: Serialize>(status: StatusCode, version: u32, body: &B) -> Response {
-    let mut response = (status, Json(body)).into_response();
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{version}\"")) {
+/// An answer about one token, with its [entity tag](entity_tag).
+pub(super) fn versioned<B: Serialize>(status: StatusCode, token: &TokenRecord, body: &B) -> Response {
+    tagged(token, (status, Json(body)).into_response())
+}
+
+/// A token as it is.
+pub(super) fn token(status: StatusCode, token: &TokenRecord) -> Response {
+    versioned(status, token, token)
+}
+
+/// A token, for whoever may know it already: 304 if it is as they saw it, by `If-None-Match` (RFC 9110 section 13.1.2).
+pub(super) fn token_if_new(token: &TokenRecord, headers: &HeaderMap) -> Response {
+    let known = headers.get_all(IF_NONE_MATCH);
+    let mut tags = known.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);
+    let current = entity_tag(token);
+    // A weak comparison: of `W/"3"` and `"3"` one is as good as the other.
+    if tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current) {
+        return tagged(token, StatusCode::NOT_MODIFIED.into_response());
+    }
+    self::token(StatusCode::OK, token)
+}
+
+/// The entity tag of a token (RFC 9110 section 8.8.3): its version, and how it ended, if it did, which is no new version. What
+/// its uses change of it, it does not show.
+pub(super) fn entity_tag(token: &TokenRecord) -> String {
+    let version = token.version;
+    match (token.state, token.revoked_at) {
+        (Standing::Active, _) => format!("\"{version}\""),
+        (Standing::Revoked, Some(at)) => format!("\"{version}-revoked-{:x}\"", at.timestamp_micros()),
+        (state, _) => format!("\"{version}-{state}\""),
+    }
+}
+
+fn tagged(token: &TokenRecord, mut response: Response) -> Response {
+    if let Ok(tag) = HeaderValue::try_from(entity_tag(token)) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
 }
 
-/// A token as it is.
-pub(super) fn token(status: StatusCode, token: &TokenRecord) -> Response {
-    versioned(status, token.version, token)
+/// An answer about what was just made, with its address (RFC 9110 section 10.2.2).
+pub(super) fn made_at(address: &str, mut response: Response) -> Response {
+    if let Ok(address) = HeaderValue::try_from(address) {
+        response.headers_mut().insert(LOCATION, address);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use hyper::header::{HeaderName, HeaderValue, LOCATION};
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, StatusCode, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -135,14 +135,9 @@ async fn create(
     let of_end = |fault| of_lifetime(fault, said.ttl_hours);
     let new = NewToken::try_from(v1::CreateTokenRequest::from(draft)).map_err(of_end)?;
     let made = api.service.create_token(&caller, new).await.map_err(of_end)?;
-    let location = HeaderValue::try_from(format!("/v1/tokens/{}", made.token.id));
-    let version = made.token.version;
     let body = CreatedToken { secret: made.secret.expose_secret().to_owned(), token: made.token };
-    let mut response = reply::versioned(StatusCode::CREATED, version, &body);
-    if let Ok(location) = location {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
+    let response = reply::versioned(StatusCode::CREATED, &body.token, &body);
+    Ok(reply::made_at(&format!("/v1/tokens/{}", body.token.id), response))
 }
 
 /// `expires` in hours is for people who come from systems that count so.
@@ -281,17 +276,25 @@ async fn list(
 /// Show a token
 #[utoipa::path(
     get, path = "/v1/tokens/{id}", operation_id = "showToken", tag = "tokens",
-    params(("id" = String, Path, description = "Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`).")),
-    responses((status = 200, description = "The token.", body = TokenRecord,
-        headers(("ETag" = String, description = "Its version, for `If-Match`."))))
+    params(
+        ("id" = String, Path, description = "Its ID, at least 4 characters of it, or its token prefix (`tokpat_a1b2`)."),
+        ("If-None-Match" = Option<String>, Header, description = "Show it only if it is not as it was under this `ETag`, as in `\"3\"`.")
+    ),
+    responses(
+        (status = 200, description = "The token.", body = TokenRecord,
+            headers(("ETag" = String, description = "Its version, for `If-Match` and `If-None-Match`."))),
+        (status = 304, description = "Nobody changed it, and it works or does not as it did; it may have been used.",
+            headers(("ETag" = String, description = "As it was.")))
+    )
 )]
 async fn show(
     State(api): State<Api>,
     Calling(caller): Calling,
     Segment(reference): Segment<Reference>,
+    headers: HeaderMap,
 ) -> Answer<Response> {
     let token = api.service.show_token(&caller, reference).await?;
-    Ok(reply::token(StatusCode::OK, &token))
+    Ok(reply::token_if_new(&token, &headers))
 }
 
 /// How a token shall be ended.
@@ -331,8 +334,7 @@ async fn revoke(
         Ok(revoked) => revoked,
         Err(fault) => return Err(changes::of_version(&api, &caller, reference, &headers, (seen, fault)).await),
     };
-    let version = revoked.token.version;
-    Ok(reply::versioned(StatusCode::OK, version, &revoked))
+    Ok(reply::versioned(StatusCode::OK, &revoked.token, &revoked))
 }
 
 /// A token's text.

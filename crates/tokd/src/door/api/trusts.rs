@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::{PermissionWord, SystemWord};
@@ -82,13 +83,10 @@ struct TrustReply {
 #[utoipa::path(
     post, path = "/v1/trusts", operation_id = "addTrust", tag = "trusts",
     request_body(content = AddTrust, content_type = "application/json"),
-    responses((status = 201, description = "The rule.", body = TrustReply))
+    responses((status = 201, description = "The rule.", body = TrustReply,
+        headers(("Location" = String, description = "Its address."))))
 )]
-async fn add(
-    State(api): State<Api>,
-    Calling(caller): Calling,
-    Said(said): Said<AddTrust>,
-) -> Answer<(StatusCode, Json<TrustReply>)> {
+async fn add(State(api): State<Api>, Calling(caller): Calling, Said(said): Said<AddTrust>) -> Answer<Response> {
     let draft = TrustDraft {
         name: said.name,
         issuer: said.issuer,
@@ -106,7 +104,8 @@ async fn add(
         allow_recycled_names: said.allow_recycled_names,
     };
     let trust = api.service.add_trust(&caller, draft).await?;
-    Ok((StatusCode::CREATED, Json(TrustReply { trust })))
+    let address = format!("/v1/trusts/{}", trust.name);
+    Ok(reply::made_at(&address, (StatusCode::CREATED, Json(TrustReply { trust })).into_response()))
 }
 
 /// The trust rules.

@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::{StatusCode, Uri};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tok_api::convert::{MembershipRecord, NewUser, PasswordChange, UserRecord, parsed};
+use tok_api::convert::{MembershipRecord, NewUser, PasswordChange, PasswordSet, UserRecord, parsed};
 use tok_model::name::UserName;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -49,16 +49,14 @@ pub(super) struct UserReply {
 #[utoipa::path(
     post, path = "/v1/users", operation_id = "createUser", tag = "users",
     request_body(content = CreateUser, content_type = "application/json"),
-    responses((status = 201, description = "The user.", body = UserReply))
+    responses((status = 201, description = "The user.", body = UserReply,
+        headers(("Location" = String, description = "Its address."))))
 )]
-async fn create(
-    State(api): State<Api>,
-    Calling(caller): Calling,
-    Said(said): Said<CreateUser>,
-) -> Answer<(StatusCode, Json<UserReply>)> {
+async fn create(State(api): State<Api>, Calling(caller): Calling, Said(said): Said<CreateUser>) -> Answer<Response> {
     let new = NewUser { name: parsed("name", &said.name)?, manager: said.manager };
     let user = api.service.create_user(&caller, new).await?;
-    Ok((StatusCode::CREATED, Json(UserReply { user })))
+    let address = format!("/v1/users/{}", user.name);
+    Ok(reply::made_at(&address, (StatusCode::CREATED, Json(UserReply { user })).into_response()))
 }
 
 /// A page of users.
@@ -191,25 +189,30 @@ struct SetPassword {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Password)]
     current: Option<SecretText>,
+    /// End every other session of theirs, too, and not only those of browsers.
+    #[serde(default)]
+    end_sessions: bool,
 }
 
 /// Set or take away a password
 ///
-/// One's own, or for managers anybody's.
+/// One's own, or for managers anybody's. What browsers were given with the one until now ends, but for the session that this
+/// is asked with; logins of machines go on, unless `end_sessions` is true.
 #[utoipa::path(
     put, path = "/v1/users/{name}/password", operation_id = "setPassword", tag = "users",
     params(("name" = String, Path, description = "Login name.")),
     request_body(content = SetPassword, content_type = "application/json"),
-    responses((status = 200, description = "The user.", body = UserReply))
+    responses((status = 200, description = "The user, and what became of their sessions.", body = PasswordSet))
 )]
 async fn set_password(
     State(api): State<Api>,
     Calling(caller): Calling,
     Segment(name): Segment<UserName>,
     Said(said): Said<SetPassword>,
-) -> Answer<Json<UserReply>> {
+) -> Answer<Json<PasswordSet>> {
     let text =
         |secret: Option<SecretText>| secret.filter(|text| !text.is_empty()).map(|text| SecretString::from(&*text));
-    let change = PasswordChange { user: Some(name), password: text(said.password), current: text(said.current) };
-    Ok(Json(UserReply { user: api.service.set_password(&caller, change).await? }))
+    let (password, current) = (text(said.password), text(said.current));
+    let change = PasswordChange { user: Some(name), password, current, end_sessions: said.end_sessions };
+    Ok(Json(api.service.set_password(&caller, change).await?))
 }

@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::RoleWord;
@@ -51,17 +51,19 @@ struct WorkspaceReply {
 #[utoipa::path(
     post, path = "/v1/workspaces", operation_id = "createWorkspace", tag = "workspaces",
     request_body(content = CreateWorkspace, content_type = "application/json"),
-    responses((status = 201, description = "The workspace.", body = WorkspaceReply))
+    responses((status = 201, description = "The workspace.", body = WorkspaceReply,
+        headers(("Location" = String, description = "Its address."))))
 )]
 async fn create(
     State(api): State<Api>,
     Calling(caller): Calling,
     Said(said): Said<CreateWorkspace>,
-) -> Answer<(StatusCode, Json<WorkspaceReply>)> {
+) -> Answer<Response> {
     let owner = if_said("owner", said.owner.as_deref())?;
     let new = NewWorkspace { name: parsed("name", &said.name)?, owner };
     let workspace = api.service.create_workspace(&caller, new).await?;
-    Ok((StatusCode::CREATED, Json(WorkspaceReply { workspace })))
+    let address = format!("/v1/workspaces/{}", workspace.name);
+    Ok(reply::made_at(&address, (StatusCode::CREATED, Json(WorkspaceReply { workspace })).into_response()))
 }
 
 /// A page of workspaces.

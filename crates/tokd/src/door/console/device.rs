@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use askama::Template;
-use hyper::body::Incoming;
+use axum::body::Body;
 use hyper::{Request, StatusCode};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::clock::{Timestamp, ago};
@@ -40,7 +40,7 @@ struct Consent<'a> {
 
 impl Console {
     /// The form for the code, or who asks with it.
-    pub(super) async fn device_page(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Page, Fault> {
+    pub(super) async fn device_page(&self, request: Request<Body>, peer: SocketAddr) -> Result<Page, Fault> {
         let visitor = self.visitor(request.headers(), peer, "GET /device").await?;
         let typed = parameter(request.uri().query(), "user_code");
         let session = match self.approver(&visitor, &typed) {
@@ -58,7 +58,7 @@ impl Console {
     }
 
     /// What was decided.
-    pub(super) async fn settle_device(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Page, Fault> {
+    pub(super) async fn settle_device(&self, request: Request<Body>, peer: SocketAddr) -> Result<Page, Fault> {
         let (visitor, mut sent) = match self.sent(request, peer).await? {
             Ok(sent) => sent,
             Err(page) => return Ok(page),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use askama::Template;
-use hyper::body::Incoming;
+use axum::body::Body;
 use hyper::{Request, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_api::fault::{Fault, FaultCode};
@@ -32,7 +32,7 @@ struct LoginForm<'a> {
 
 impl Console {
     /// The form.
-    pub(super) async fn login_page(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Page, Fault> {
+    pub(super) async fn login_page(&self, request: Request<Body>, peer: SocketAddr) -> Result<Page, Fault> {
         let visitor = self.visitor(request.headers(), peer, "GET /login").await?;
         let query = request.uri().query();
         let next = parameter(query, "next");
@@ -50,7 +50,7 @@ impl Console {
     }
 
     /// What the form sent.
-    pub(super) async fn log_in(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Page, Fault> {
+    pub(super) async fn log_in(&self, request: Request<Body>, peer: SocketAddr) -> Result<Page, Fault> {
         let agent = super::super::http::source::agent(request.headers());
         let (visitor, mut sent) = match self.sent(request, peer).await? {
             Ok(sent) => sent,
@@ -88,7 +88,7 @@ impl Console {
     }
 
     /// Ends the session, for good and everywhere.
-    pub(super) async fn log_out(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Page, Fault> {
+    pub(super) async fn log_out(&self, request: Request<Body>, peer: SocketAddr) -> Result<Page, Fault> {
         let (visitor, mut sent) = match self.sent(request, peer).await? {
             Ok(sent) => sent,
             Err(page) => return Ok(page),

@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use secrecy::SecretString;
@@ -63,7 +62,7 @@ impl Console {
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Body>, peer: SocketAddr) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         if path == page::STYLE && reads(&method) {
             return page::style();
@@ -98,14 +97,14 @@ impl Console {
     }
 
     /// Who visits and what they sent, if it was sent from a page of ours. `Err` is the page that says it was not.
-    async fn sent(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Result<(Visitor, Sent), Page>, Fault> {
+    async fn sent(&self, request: Request<Body>, peer: SocketAddr) -> Result<Result<(Visitor, Sent), Page>, Fault> {
         let (parts, body) = request.into_parts();
         let operation = format!("POST {}", parts.uri.path());
         let visitor = self.visitor(&parts.headers, peer, &operation).await?;
         if !form::from_here(&parts.headers, &self.service.place().origins) {
             return Ok(Err(self.elsewhere()));
         }
-        match Sent::read(&parts.headers, Body::new(body)).await {
+        match Sent::read(&parts.headers, body).await {
             Ok(sent) => Ok(Ok((visitor, sent))),
             Err(status) => Ok(Err(page::note(status, "That form did not arrive whole", "Go back, and send it again."))),
         }

@@ -30,6 +30,7 @@ use super::call::{GitCall, GitRequest, GitService};
 use super::cgi::{self, BadHead, Head};
 use super::child::{Activity, Group, Pipes, collect};
 use super::fault::GatewayFault;
+use super::packed::Unpacking;
 use super::repositories::{Repositories, RepositoryFault};
 use super::stream::{BodyBroke, feed, relay};
 use super::{settings, settle, sweep};
@@ -104,11 +105,11 @@ impl GitBackend {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display + Send,
     {
-        if let Some(encoding) = &request.headers.content_encoding
-            && !matches!(encoding.as_str(), "gzip" | "x-gzip" | "identity")
-        {
-            return Err(GatewayFault::Encoding { encoding: encoding.clone() });
-        }
+        let packed = match request.headers.content_encoding.as_deref() {
+            None | Some("identity") => None,
+            Some("gzip" | "x-gzip") => Some(Unpacking::begin()),
+            Some(other) => return Err(GatewayFault::Encoding { encoding: other.to_owned() }),
+        };
         let repo = request.repo.clone();
         let Some(path) = self.repositories.locate(&repo).await.map_err(unreadable)? else {
             return Err(GatewayFault::NoRepository { repo });
@@ -131,13 +132,22 @@ impl GitBackend {
             permit,
         };
         let push = request.call.service().writes();
-        tokio::spawn(run.drive(request.body, pipes, head, chunks));
+        tokio::spawn(run.drive((request.body, packed), pipes, head, chunks));
 
-        let head = answered.await.unwrap_or(Ok(None))?.ok_or(GatewayFault::NoAnswer { repo })?;
+        let head = match answered.await.unwrap_or(Ok(None)) {
+            Ok(Some(head)) => head,
+            // It may be the question's fault.
+            Ok(None) => return Err(whole.await.ok().and_then(Result::err).unwrap_or(GatewayFault::NoAnswer { repo })),
+            Err(bad) => return Err(bad.into()),
+        };
         // git gives the head at once. nginx takes it for the end of the question and would pass on no more of a push; what
         // a push is answered is never needed to go on with it. Who reads may have to be answered in between.
         let first = tokio::select! {
-            _ = whole => None,
+            biased;
+            heard = whole => match heard {
+                Ok(Err(fault)) => return Err(fault),
+                Ok(Ok(())) | Err(_) => None,
+            },
             first = waiting.recv(), if !push => first,
         };
         let body = StreamBody::new(unfold((first, waiting), async move |(first, mut waiting)| {
@@ -201,15 +211,20 @@ struct Run {
     program: super::program::GitProgram,
     group: Group,
     idle: Duration,
-    /// Told when the client has sent all it had; dropped if it never will.
-    heard: oneshot::Sender<()>,
+    /// Told when the client has sent all it had, or that it is no use; dropped if neither will be known.
+    heard: oneshot::Sender<Result<(), GatewayFault>>,
     settling: Option<(PathBuf, SystemTime)>,
     permit: OwnedSemaphorePermit,
 }
 
 impl Run {
-    async fn drive<B>(self, body: B, pipes: Pipes, head: oneshot::Sender<Answer>, chunks: mpsc::Sender<Chunk>)
-    where
+    async fn drive<B>(
+        self,
+        (body, packed): (B, Option<Unpacking>),
+        pipes: Pipes,
+        head: oneshot::Sender<Answer>,
+        chunks: mpsc::Sender<Chunk>,
+    ) where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: std::fmt::Display + Send,
     {
@@ -218,8 +233,9 @@ impl Run {
         let activity = Activity::begin();
         let mut said = String::new();
         let mut held = None;
+        let mut quarantine = None;
         let (over, group) = {
-            let mut feeding = Box::pin(feed(body, pipes.input, &activity));
+            let mut feeding = Box::pin(feed(body, pipes.input, packed, &activity));
             // A push's last words are held back until the push is on the disk.
             let last_words = settling.is_some().then_some(&mut held);
             let mut relaying = pin!(maybe_done(relay(pipes.output, head, &chunks, last_words, &activity)));
@@ -233,7 +249,9 @@ impl Run {
                     result = &mut feeding, if !fed => match result {
                         Ok(()) => {
                             fed = true;
-                            let _ = heard.take().map(|heard| heard.send(()));
+                            // Whoever ends before it is accepted leaves it; afterwards nobody could say where it is.
+                            quarantine = settling.as_ref().and_then(|_| group.quarantine());
+                            let _ = heard.take().map(|heard| heard.send(Ok(())));
                         }
                         Err(broke) => break Over::BodyBroke(broke),
                     },
@@ -243,11 +261,10 @@ impl Run {
                     () = activity.quiet_for(idle) => break Over::Silent,
                 }
             };
-            drop(heard);
             match (over, settling.as_ref()) {
                 (Over::Ended, _) => (Over::Ended, Some(group)),
                 (over, settling) => {
-                    let quarantine = group.quarantine();
+                    let quarantine = group.quarantine().or(quarantine.take());
                     // A push ends by itself when its input does (no request of receive-pack's is a part of another),
                     // and then it cleans up best.
                     drop(feeding);
@@ -264,10 +281,17 @@ impl Run {
         let Some(group) = group else {
             drop(permit);
             tracing::info!(request = title, took_ms, reason = %over, git = said, "{title}: git was stopped");
+            // Not before nothing of it is left.
+            if let (Over::BodyBroke(BodyBroke::Packed(why)), Some(heard)) = (over, heard) {
+                let _ = heard.send(Err(GatewayFault::Packed(why)));
+            }
             let _ = timeout(idle, chunks.send(Err(std::io::Error::other("git was stopped")))).await;
             return;
         };
-        let status = group.finish().await;
+        let (push, status) = (settling.is_some(), group.finish().await);
+        if let (Some(quarantine), Some((repository, _))) = (quarantine, &settling) {
+            sweep::discard(&quarantine, repository).await;
+        }
         let settled = match settling {
             Some((path, began)) => settle::settle(&program, &path, began).await,
             None => Ok(()),
@@ -282,6 +306,11 @@ impl Run {
             (Ok(()), Some(status)) if status.code().is_none() => {
                 tracing::warn!(request = title, took_ms, %status, git = said, "{title}: git was killed");
                 Some(Err(std::io::Error::other("git was killed")))
+            }
+            // A push is answered with a report. Who hears nothing must not take that for one.
+            (Ok(()), status) if push && held.is_none() && !(said.is_empty() && status.is_some_and(|s| s.success())) => {
+                tracing::warn!(request = title, took_ms, git = said, "{title}: git ended without a report");
+                Some(Err(std::io::Error::other("git ended without a report")))
             }
             (Ok(()), status) => {
                 let clean = status.is_some_and(|status| status.success());

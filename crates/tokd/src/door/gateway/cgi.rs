@@ -37,7 +37,8 @@ pub(super) struct Head {
 /// Adds the request to a command whose environment is otherwise empty (RFC 3875 section 4.1).
 ///
 /// Not `CONTENT_LENGTH`: without it http-backend reads to the end of its input, as of a chunked body. With it it waits for
-/// so many bytes, and if the input ends before them, because tokd was killed, turns round and round for ever.
+/// so many bytes, and if the input ends before them, because tokd was killed, turns round and round for ever. Nor
+/// `HTTP_CONTENT_ENCODING`: what reaches it is [unpacked](super::packed).
 pub(super) fn describe<B>(command: &mut Command, root: &Path, request: &GitRequest<B>) {
     command
         .env("GATEWAY_INTERFACE", "CGI/1.1")
@@ -50,11 +51,7 @@ pub(super) fn describe<B>(command: &mut Command, root: &Path, request: &GitReque
         .env("REMOTE_ADDR", request.remote_addr.to_string())
         .env("REMOTE_USER", printable(&request.remote_user));
     let headers = &request.headers;
-    let optional = [
-        ("CONTENT_TYPE", headers.content_type.clone()),
-        ("HTTP_CONTENT_ENCODING", headers.content_encoding.clone()),
-        ("GIT_PROTOCOL", headers.git_protocol.clone()),
-    ];
+    let optional = [("CONTENT_TYPE", headers.content_type.clone()), ("GIT_PROTOCOL", headers.git_protocol.clone())];
     for (name, value) in optional {
         if let Some(value) = value {
             command.env(name, value);

@@ -20,6 +20,9 @@ pub enum GatewayFault {
         /// What the client announced.
         encoding: String,
     },
+    /// The body says that it is gzip, but cannot be unpacked to its end (the client's fault, or that of what lies between).
+    #[error("{0}; nothing of it was taken, so send it again")]
+    Packed(super::packed::NotWhole),
     /// All children were busy for as long as a request waits.
     #[error("{children} git processes are running, which is the limit, and none ended within {} s", waited.as_secs())]
     Busy {
@@ -51,6 +54,7 @@ impl GatewayFault {
         match self {
             Self::NoRepository { .. } => StatusCode::NOT_FOUND,
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Packed(_) => StatusCode::BAD_REQUEST,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Start(_) | Self::NoAnswer { .. } | Self::Answer(_) => StatusCode::BAD_GATEWAY,
             Self::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -60,7 +64,7 @@ impl GatewayFault {
     /// What the client may read; never a path of this machine.
     pub fn client_text(&self) -> String {
         match self {
-            Self::NoRepository { .. } | Self::Encoding { .. } => self.to_string(),
+            Self::NoRepository { .. } | Self::Encoding { .. } | Self::Packed(_) => self.to_string(),
             Self::Busy { .. } => "too many git requests are running; try again in a moment".to_owned(),
             Self::Start(_) | Self::NoAnswer { .. } | Self::Answer(_) | Self::Disk(_) => {
                 "git failed on the server; its log says why".to_owned()

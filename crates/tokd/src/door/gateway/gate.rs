@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::stream::unfold;
-use http_body_util::{BodyExt as _, Limited, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tok_api::fault::FaultCode;
 use tok_model::audit::Source;
@@ -16,32 +15,28 @@ use tok_model::decide::{Caller, Permit};
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 use tok_model::url::GitPath;
-use tokio::time::timeout;
 
 use super::backend::GitBackend;
 use super::call::{GitCall, GitRequest, GitService, NotServed};
 use super::fault::GatewayFault;
 use crate::door::http::answer;
+use crate::door::http::hearing::Hearing;
 use crate::door::http::source::Proxies;
 use crate::fault::chain;
 use crate::metrics::{Door, OTHER, Outcome};
 use crate::service::{Leave, Presented, Service, authorization};
 
-/// What git sends at once, and again after a 401, is no longer (`http.postBuffer`).
-const LONGEST_REPEATED: usize = 1 << 20;
-/// How long a body may take that nobody will read.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// git over HTTP, for those who may.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     backend: GitBackend,
+    hearing: Hearing,
 }
 
 impl Gateway {
-    /// A gateway to this backend.
-    pub fn new(backend: GitBackend) -> Self {
-        Self { backend }
+    /// A gateway to this backend, whose places for those who are refused are these.
+    pub fn new(backend: GitBackend, hearing: Hearing) -> Self {
+        Self { backend, hearing }
     }
 
     /// Answers one request for a repository.
@@ -53,9 +48,9 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Response<Body> {
         let (command, response) = match asked(&request) {
-            Err(response) => (OTHER, heard_out(request, response).await),
+            Err(response) => (OTHER, self.hearing.out(request, response).await),
             Ok((_, call)) if is_probe(call, request.headers()) => {
-                ("probe", heard_out(request, probed(call.service())).await)
+                ("probe", self.hearing.out(request, probed(call.service())).await)
             }
             Ok((path, call)) => {
                 let source = proxies.source(request.headers(), peer);
@@ -77,7 +72,7 @@ impl Gateway {
         let presented = authorization(request.headers());
         let (permit, caller) = match admitted(service, (path, call), presented, source).await {
             Ok(allowed) => allowed,
-            Err(response) => return heard_out(request, response).await,
+            Err(response) => return self.hearing.out(request, response).await,
         };
         let user = caller.remote_user();
         let request = GitRequest::new(path.repo().clone(), call, request, user, address);
@@ -127,24 +122,6 @@ async fn admitted(
     }
 }
 
-/// Gives the answer once its client has said what it wanted to say, or as much of it as git ever repeats.
-///
-/// An HTTP/2 stream is over with its answer, and libcurl (seen in 7.88, which Debian 12 has) fails if that comes while it
-/// still has something to send: git would see no 401 and no 200 there, but a broken connection. The same goes for clients
-/// of a proxy that speaks HTTP/2.
-///
-/// Who waits to be told to go on (RFC 9110 section 10.1.1) has sent nothing yet, and is not asked to.
-async fn heard_out(request: Request<Incoming>, response: Response<Body>) -> Response<Body> {
-    if request.headers().get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return response;
-    }
-    let mut rest = Limited::new(request.into_body(), LONGEST_REPEATED);
-    let listen = async { while let Some(Ok(_)) = rest.frame().await {} };
-    // Whoever takes longer is answered all the same.
-    let _ = timeout(PATIENCE, listen).await;
-    response
-}
-
 /// The body of a push, of which no piece is passed on once its sender may not push any more. What has come by then is
 /// thrown away, as of any push that breaks off.
 fn while_allowed(body: Incoming, leave: Leave) -> impl HttpBody<Data = Bytes, Error = String> + Send {
@@ -168,9 +145,9 @@ fn asked(request: &Request<Incoming>) -> Result<(GitPath, GitCall), Response<Bod
 }
 
 /// The answer to git's probe, where there is no gateway: proxies that cannot answer it themselves pass it on to here.
-pub async fn answer_to_probe(request: Request<Incoming>) -> Option<Response<Body>> {
+pub async fn answer_to_probe(hearing: &Hearing, request: Request<Incoming>) -> Option<Response<Body>> {
     let (_, call) = asked(&request).ok()?;
-    if is_probe(call, request.headers()) { Some(heard_out(request, probed(call.service())).await) } else { None }
+    if is_probe(call, request.headers()) { Some(hearing.out(request, probed(call.service())).await) } else { None }
 }
 
 /// Before a request that is larger than `http.postBuffer` git sends one of 4 bytes, `0000`, which asks for nothing. With a

@@ -135,7 +135,11 @@ async fn answer(backend: &GitBackend, request: Request<Incoming>) -> Response<Bo
     };
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let request = GitRequest::new(name.parse().unwrap(), call, request, "alice".to_owned(), from);
-    backend.serve(request).await.unwrap_or_else(|fault| status(fault.status()))
+    backend.serve(request).await.unwrap_or_else(|fault| {
+        let mut response = status(fault.status());
+        *response.body_mut() = fault.client_text().into();
+        response
+    })
 }
 
 fn status(status: StatusCode) -> Response<Body> {

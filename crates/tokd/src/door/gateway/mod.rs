@@ -6,6 +6,7 @@ mod cgi;
 mod child;
 pub mod fault;
 pub mod gate;
+mod packed;
 pub mod program;
 pub mod repositories;
 mod settings;

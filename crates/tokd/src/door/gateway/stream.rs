@@ -11,22 +11,35 @@ use tokio::sync::{mpsc, oneshot};
 use super::backend::{Answer, Chunk};
 use super::cgi;
 use super::child::Activity;
+use super::packed::{NotWhole, Unpacking};
 
 /// The largest piece of an answer, in bytes: a pipe holds no more.
 const CHUNK: usize = 64 * 1024;
 /// Small pieces share a buffer as long as it has this much room, in bytes.
 const LEAST_ROOM: usize = 8 * 1024;
 
-/// The request's body ended before it was complete.
+/// Why a request's body is no use.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's body broke off: {0}")]
-pub(super) struct BodyBroke(String);
+pub(super) enum BodyBroke {
+    /// It ended before it was complete.
+    #[error("the request's body broke off: {0}")]
+    Off(String),
+    /// It came, but cannot be unpacked.
+    #[error(transparent)]
+    Packed(#[from] NotWhole),
+}
 
-/// Passes a request's body to git, one piece after the other, and closes git's input after the last.
+/// Passes a request's body to git, one piece after the other and unpacked if it is packed, and closes git's input after the
+/// last.
 ///
 /// If git stops reading (a push over the limit, a full disk), the rest is read and thrown away: git clients look at
 /// the answer, which says why, only after they sent everything. `activity` bounds how slowly.
-pub(super) async fn feed<B, W>(body: B, mut input: Option<W>, activity: &Activity) -> Result<(), BodyBroke>
+pub(super) async fn feed<B, W>(
+    body: B,
+    mut input: Option<W>,
+    mut packed: Option<Unpacking>,
+    activity: &Activity,
+) -> Result<(), BodyBroke>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: std::fmt::Display,
@@ -34,19 +47,34 @@ where
 {
     let mut body: Pin<&mut B> = pin!(body);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| BodyBroke(error.to_string()))?;
+        let frame = frame.map_err(|error| BodyBroke::Off(error.to_string()))?;
         activity.touch();
         let Ok(mut piece) = frame.into_data() else { continue };
-        while let Some(pipe) = &mut input
-            && !piece.is_empty()
-        {
-            match pipe.write_buf(&mut piece).await {
-                Ok(_) => activity.touch(),
-                Err(_) => input = None,
-            }
+        // Nobody needs to know what is in the rest that git does not read.
+        while input.is_some() && !piece.is_empty() {
+            let part = match &mut packed {
+                Some(packed) => packed.unpack(&mut piece)?,
+                None => std::mem::take(&mut piece),
+            };
+            pass(&mut input, part, activity).await;
         }
     }
+    if let Some(packed) = packed.filter(|_| input.is_some()) {
+        pass(&mut input, packed.end()?, activity).await;
+    }
     Ok(())
+}
+
+/// Passes a piece to git, as long as it reads.
+async fn pass<W: AsyncWrite + Unpin>(input: &mut Option<W>, mut piece: Bytes, activity: &Activity) {
+    while let Some(pipe) = input
+        && !piece.is_empty()
+    {
+        match pipe.write_buf(&mut piece).await {
+            Ok(_) => activity.touch(),
+            Err(_) => *input = None,
+        }
+    }
 }
 
 /// Passes git's answer to whoever waits for it: the head first, then the body.

@@ -1,5 +1,7 @@
 //! The gateway with real git on both sides: every git of this machine as a client of every git as a server.
 
+mod packed;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -330,7 +332,6 @@ fn nothing_of_the_daemons_environment_reaches_a_hook() {
             "GATEWAY_INTERFACE",
             "SERVER_PROTOCOL",
             "CONTENT_TYPE",
-            "HTTP_CONTENT_ENCODING",
             "QUERY_STRING",
             "PATH_INFO",
         ];

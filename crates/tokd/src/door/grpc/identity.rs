@@ -122,7 +122,6 @@ impl IdentityService for Door {
     async fn set_password(&self, request: Request<v1::SetPasswordRequest>) -> Reply<v1::SetPasswordReply> {
         let caller = self.caller(&request).await?;
         let change = PasswordChange::try_from(request.into_inner())?;
-        let user = self.service.set_password(&caller, change).await?;
-        Ok(Response::new(v1::SetPasswordReply { user: Some(user.into()) }))
+        Ok(Response::new(self.service.set_password(&caller, change).await?.into()))
     }
 }

@@ -4,6 +4,7 @@ pub mod answer;
 mod certificate;
 mod connection;
 pub mod figures;
+pub mod hearing;
 pub mod in_flight;
 pub mod limits;
 pub mod listener;

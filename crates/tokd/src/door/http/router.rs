@@ -13,8 +13,10 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::hearing::Hearing;
 use super::source::Proxies;
 use super::{answer, figures};
+use crate::clock::Behind;
 use crate::config::MetricsFor;
 use crate::door::api::ApiDoor;
 use crate::door::authz;
@@ -35,6 +37,8 @@ pub struct Router {
     pub gateway: Option<Gateway>,
     /// The gRPC services.
     pub grpc: GrpcDoor,
+    /// Where those are heard out who are refused.
+    pub hearing: Hearing,
     /// Who is believed about addresses.
     pub proxies: Proxies,
     /// Who may read the figures.
@@ -78,19 +82,25 @@ impl Router {
             return self.grpc.answer(request, peer).await;
         }
         if ApiDoor::takes(request.uri().path()) {
-            return self.api.answer(request, peer).await;
+            let (request, rest) = self.hearing.lend(request);
+            return rest.heard_out(self.api.answer(request, peer).await).await;
         }
         // Whoever stands before or behind could go by the other one (RFC 9112 section 3.2).
         if request.headers().get_all(HOST).iter().nth(1).is_some() {
             return answer::text(StatusCode::BAD_REQUEST, "the header Host is there more than once: send it once");
         }
         if Console::takes(request.uri().path()) {
-            return self.console.answer(request, peer).await;
+            let (request, rest) = self.hearing.lend(request);
+            return rest.heard_out(self.console.answer(request, peer).await).await;
         }
         match request.uri().path() {
             "/healthz" => if_read(&request, || answer::text(StatusCode::OK, "ok")),
             "/readyz" => match self.service.ready().await {
-                Ok(()) => if_read(&request, || answer::text(StatusCode::OK, "ready")),
+                // A clock that is wrong is no reason to send nobody here: it is so for each replica of this machine.
+                Ok(()) => if_read(&request, || match Behind::words() {
+                    Some(words) => answer::text(StatusCode::OK, &format!("ready, but {words}")),
+                    None => answer::text(StatusCode::OK, "ready"),
+                }),
                 Err(_) => answer::unavailable(),
             },
             figures::PATH if is_read(&request) => {
@@ -103,7 +113,7 @@ impl Router {
             }),
             _ => match &self.gateway {
                 Some(gateway) => gateway.answer(&self.service, &self.proxies, request, peer).await,
-                None => match answer_to_probe(request).await {
+                None => match answer_to_probe(&self.hearing, request).await {
                     Some(answer) => answer,
                     None => answer::text(StatusCode::NOT_FOUND, "there is nothing here"),
                 },

@@ -52,11 +52,13 @@ impl Service {
             return Err(wait.map_or_else(wrong, throttled));
         };
         let user = self.knows(&source, &name, password).await?;
-        let opening = Opening { most: Some(MOST), ..Opening::named(format!("browser {}", super::machine(browser))) };
+        let name = format!("browser {}", super::machine(browser));
+        let opening = Opening { most: Some(MOST), in_browser: true, ..Opening::named(name) };
         self.open(user, opening, source).await?.ok_or_else(wrong)
     }
 
-    /// Who a browser's cookie says is logged in; nobody if that session is over. An error is "cannot know now".
+    /// Who a browser's cookie says is logged in; nobody if that session is over, or was never a browser's: what a machine's
+    /// login was given may lie about on its disk. An error is "cannot know now".
     pub async fn signed_in(&self, cookie: &SecretString, source: Source) -> Result<Option<BrowserSession>, Fault> {
         let Ok(text) = Plaintext::parse(cookie.expose_secret()) else { return Ok(None) };
         if text.kind() != TokenKind::Session {
@@ -66,6 +68,10 @@ impl Service {
         let Ok(caller) = caller else { return Ok(None) };
         let (Some(token), Some(user)) = (caller.token(), caller.user()) else { return Ok(None) };
         if self.may(&caller, Need::Identity).is_none() {
+            return Ok(None);
+        }
+        let session = token.id;
+        if !self.run(move |store| store.read(|tx| tok_store::tokens::is_in_browser(tx, session))).await? {
             return Ok(None);
         }
         self.note_call(&caller);

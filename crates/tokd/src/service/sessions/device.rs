@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tok_api::convert::{DeviceLogin, OpenedSession};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, Source};
-use tok_model::decide::{Caller, Need, UserNow};
+use tok_model::decide::{Caller, Need, Refusal, Rule, UserNow};
 use tok_model::id::{DeviceLoginId, UserId};
 use tok_model::secret::{DeviceCode, Digest, Pepper, UserCode};
 use tok_store::StoreError;
@@ -18,6 +18,7 @@ use tok_store::device_logins::{Begun, DeviceLogin as Waiting, Most, NewDeviceLog
 use super::password::throttled;
 use super::{Opening, login_name, machine};
 use crate::failures::Failures;
+use crate::fault::IntoFault as _;
 use crate::service::{Service, rng};
 
 /// How long somebody has to approve.
@@ -199,15 +200,20 @@ impl Service {
             .executor
             .run(move |store| {
                 store.write(|mut tx| {
-                    tok_store::device_logins::settle(&mut tx, &permit, id, approved)?;
-                    tx.commit(event, permit.at())
+                    let settled = tok_store::device_logins::settle(&mut tx, &permit, id, approved)?;
+                    if settled {
+                        tx.commit(event, permit.at())?;
+                    }
+                    Ok(settled)
                 })
             })
             .await;
         match settled {
-            Ok(()) => Ok(Some(login)),
+            Ok(true) => Ok(Some(login)),
+            // Somebody set another password since the caller was looked up.
+            Ok(false) => Err(Refusal::from(Rule::StaleLogin).into_fault()),
             Err(StoreError::Conflict { .. }) => Ok(None),
-            Err(error) => Err(crate::fault::IntoFault::into_fault(error)),
+            Err(error) => Err(error.into_fault()),
         }
     }
 }

@@ -33,7 +33,7 @@ const LONGEST_MACHINE: usize = 100;
 impl Service {
     /// Opens a session for somebody who was vouched for.
     async fn open(&self, user: UserNow, opening: Opening, source: Source) -> Result<Option<OpenedSession>, Fault> {
-        let Opening { name, most, login } = opening;
+        let Opening { name, most, login, in_browser } = opening;
         let now = self.now();
         let (who, owner) = (user.name.to_string(), Owner::User(user.id));
         let caller = Caller { bearer: Bearer::Password, owner: OwnerNow::User(Arc::new(user)), source };
@@ -55,6 +55,9 @@ impl Service {
                         return Ok(None);
                     }
                     let token = tok_store::tokens::create(&mut tx, &permit, row)?;
+                    if in_browser {
+                        tok_store::tokens::keep_in_browser(&mut tx, &permit, token.id)?;
+                    }
                     tx.commit(event, permit.at())?;
                     Ok(Some(token))
                 })
@@ -75,12 +78,14 @@ struct Opening {
     most: Option<TimeDelta>,
     /// The device's login that it comes of, which gives this one session: nothing is opened if it gave one before.
     login: Option<DeviceLoginId>,
+    /// Whether it is for the console.
+    in_browser: bool,
 }
 
 impl Opening {
     /// As long as the policy says.
     fn named(name: String) -> Self {
-        Self { name, most: None, login: None }
+        Self { name, most: None, login: None, in_browser: false }
     }
 }
 

@@ -16,6 +16,7 @@ use tok_model::trust::Algorithm;
 use tok_model::url::Origin;
 
 use super::jwk::{Key, KeySet};
+use crate::metrics::TrustFigures;
 
 /// How long keys are used without asking again.
 const FRESH: TimeDelta = TimeDelta::minutes(15);
@@ -26,10 +27,16 @@ const APART: TimeDelta = TimeDelta::seconds(60);
 /// The same while there are no keys at all.
 const APART_WITHOUT: TimeDelta = TimeDelta::seconds(5);
 
+/// How far apart it is said in the log that no rule for an issuer can be read.
+const SAID_APART: TimeDelta = TimeDelta::hours(1);
+
 /// The keys of every issuer that was asked.
 #[derive(Default)]
 pub(in crate::service) struct Issuers {
     known: Mutex<HashMap<Place, Arc<Known>>>,
+    /// When it was last said in the log that no rule for an issuer can be read.
+    said: Mutex<HashMap<String, Timestamp>>,
+    figures: TrustFigures,
 }
 
 /// An issuer, and the digest of the certificates that are trusted for it.
@@ -75,6 +82,27 @@ struct Discovered {
 }
 
 impl Issuers {
+    /// What is counted.
+    pub(in crate::service) fn figures(&self) -> &TrustFigures {
+        &self.figures
+    }
+
+    /// Somebody came with a token of an issuer no rule for which can be read: those who can mend it are told, now and then.
+    pub(super) fn unreadable(&self, issuer: &str, why: &str, now: Timestamp) {
+        self.figures.unreadable.inc();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.get(issuer).is_some_and(|at| now - *at < SAID_APART) {
+            return;
+        }
+        // Only issuers that rules name come here.
+        said.insert(issuer.to_owned(), now);
+        tracing::error!(
+            issuer,
+            "Jobs of {issuer} are kept out: no trust rule for its issuer can be read by this version of tokd ({why}). Run the \
+             version that wrote them, or remove them with `tok trust remove` and make others. This is said once an hour"
+        );
+    }
+
     /// The key of this name, if the issuer has it.
     pub(super) async fn key(
         &self,

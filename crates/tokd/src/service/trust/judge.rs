@@ -57,14 +57,11 @@ impl Disbelief {
             Self::Signature { issuer } => invalid(format!("it is not signed by the key of {issuer} that it names")),
             Self::NoKeys { issuer, why } => away(&issuer, &why),
             Self::Unknown(fault) => fault,
-            Self::Unread { issuer, unread } => {
-                let each: Vec<String> = unread.iter().map(|one| format!("{}: {}", one.name, one.why)).collect();
-                Fault::new(
-                    FaultCode::Internal,
-                    format!("the rules for {issuer} cannot be read by this version of tokd ({})", each.join("; ")),
-                )
-                .hint("run the version of tokd that wrote them, or remove them with `tok trust remove` and make others")
-            }
+            Self::Unread { issuer, unread } => Fault::new(
+                FaultCode::Internal,
+                format!("the rules for {issuer} cannot be read by this version of tokd ({})", words(&unread)),
+            )
+            .hint("run the version of tokd that wrote them, or remove them with `tok trust remove` and make others"),
         }
     }
 
@@ -74,24 +71,20 @@ impl Disbelief {
             Self::Malformed(why) => Fault::field("subject_token", format!("that is no identity token: {why}")),
             Self::NoKeys { issuer, why } => away(&issuer, &why),
             Self::Unknown(fault) => fault,
-            // It may be good: whether it is cannot be known here.
-            unread @ Self::Unread { .. } => {
-                let Fault { message, .. } = unread.plainly();
-                tracing::error!("An identity token could not be judged: {message}");
-                Fault::new(
-                    FaultCode::Internal,
-                    "the trust rules for this issuer cannot be read by this version of tokd",
-                )
-                .hint("a manager sees which and why with `tok trust list`")
-            }
+            // A rule that cannot be read lets nobody in, and no stranger is told for which issuers there are rules.
+            Self::Unread { .. } => not_believed(),
             other => {
                 let Fault { message, .. } = other.plainly();
                 tracing::info!("An identity token was not believed: {message}");
-                Fault::new(FaultCode::InvalidGrant, NOT_BELIEVED)
-                    .hint("a manager finds out why with `tok trust check`, and makes rules with `tok trust add`")
+                not_believed()
             }
         }
     }
+}
+
+fn not_believed() -> Fault {
+    Fault::new(FaultCode::InvalidGrant, NOT_BELIEVED)
+        .hint("a manager finds out why with `tok trust check`, and makes rules with `tok trust add`")
 }
 
 fn away(issuer: &str, why: &NoKeys) -> Fault {
@@ -119,6 +112,11 @@ pub(super) struct Unread {
     pub(super) repos: Vec<String>,
     pub(super) permission: Option<Permission>,
     pub(super) why: String,
+}
+
+/// Which, and why.
+fn words(unread: &[Unread]) -> String {
+    unread.iter().map(|one| format!("{}: {}", one.name, one.why)).collect::<Vec<_>>().join("; ")
 }
 
 /// Those that can be read, and those that cannot.
@@ -185,12 +183,14 @@ impl Service {
     ) -> Result<Believed, Fault> {
         match self.believe(text, now).await {
             Ok(believed) => Ok(believed),
-            // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure. (That no
-            // rule can be read lasts until somebody mends it: whoever comes again and again is slowed down.)
+            // What is no identity token costs nothing to refuse, and what cannot be known now is nobody's failure.
             Err(disbelief @ (Disbelief::Malformed(_) | Disbelief::NoKeys { .. } | Disbelief::Unknown(_))) => {
                 Err(disbelief.guardedly())
             }
             Err(disbelief) => {
+                if let Disbelief::Unread { issuer, unread } = &disbelief {
+                    self.issuers.unreadable(issuer, &words(unread), now);
+                }
                 if let Some(wait) = self.failures.note(source, std::time::Instant::now()) {
                     let fault = Fault::new(
                         FaultCode::RateLimited,
