@@ -75,7 +75,7 @@ fn a_token_that_nobody_could_receive_is_not_made() {
     let rotate = format!("token rotate {}", &old[..11]);
     for redirection in [">&-", "1</dev/null"] {
         for words in ["token create CI", "token create CI --output json", rotate.as_str()] {
-            shell(redirection, words).fails(1).says(&["error: stdout", "nothing was made", "\nhint: "]);
+            shell(redirection, words).fails(1).says(&["stdout is closed", "nothing was made"]);
         }
     }
     assert_eq!(environment.count("SELECT count(*) FROM tokens"), 1, "nothing was made, and nothing replaced");

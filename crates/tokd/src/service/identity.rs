@@ -56,15 +56,15 @@ impl Service {
             })
             .await?;
         if let Some(user) = user {
-            return Err(Fault::new(FaultCode::Conflict, format!("the user {} exists", user.name)).hint(
+            return Err(Fault::taken("name", format!("the user {} exists", user.name)).hint(
                 "names that differ in case alone are the same; `tok user list` shows who there is, and who is a \
                      manager, which is said when a user is made and not changed afterwards",
             ));
         }
         match workspace {
             None => Ok(()),
-            Some(_) => Err(Fault::new(
-                FaultCode::Conflict,
+            Some(_) => Err(Fault::taken(
+                "name",
                 format!("a workspace {name} exists, and a user owns the workspace of their own name"),
             )
             .hint(format!("choose another name, or, if nobody needs it any more: tok workspace delete {name}"))),
@@ -202,7 +202,7 @@ impl Service {
         let owner = new.owner.or_else(|| caller.user().map(|user| user.name.clone()));
         let wanted = new.name.clone();
         if self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?.is_some() {
-            return Err(Fault::new(FaultCode::Conflict, format!("the workspace {} exists", new.name))
+            return Err(Fault::taken("name", format!("the workspace {} exists", new.name))
                 .hint("`tok workspace list` shows which there are"));
         }
         let id = WorkspaceId::random(&mut rng());
