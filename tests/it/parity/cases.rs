@@ -75,7 +75,7 @@ pub(super) fn creations() -> Vec<Case> {
                 ("workspace", Text("nowhere")),
             ],
             "not_found",
-            None,
+            Some("workspace"),
         ),
     ]
 }
@@ -127,10 +127,10 @@ pub(super) fn others() -> Vec<Case> {
         ("boss", &AUDIT, vec![("page_size", Number(1001))], bad, Some("page_size")),
         ("boss", &NEW_USER, vec![("name", Text(".."))], bad, Some("name")),
         ("boss", &NEW_USER, vec![("name", Text("a/b"))], bad, Some("name")),
-        ("boss", &NEW_USER, vec![("name", Text("WILL"))], "conflict", None),
+        ("boss", &NEW_USER, vec![("name", Text("WILL"))], "conflict", Some("name")),
         ("will", &NEW_USER, vec![("name", Text("eve"))], "forbidden", None),
         ("boss", &NEW_WORKSPACE, vec![("name", Text("a b"))], bad, Some("name")),
-        ("boss", &NEW_WORKSPACE, vec![("name", Text("acme"))], "conflict", None),
+        ("boss", &NEW_WORKSPACE, vec![("name", Text("acme"))], "conflict", Some("name")),
         ("boss", &NEW_WORKSPACE, vec![("name", Text("fresh")), ("owner", Text("nobody"))], "not_found", None),
         ("boss", &DELETE_WORKSPACE, vec![("name", Text("nowhere"))], "not_found", None),
         ("will", &MEMBERS, vec![("workspace", Text("nowhere"))], "not_found", None),
