@@ -5,16 +5,18 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use chrono::TimeDelta;
-use tok_api::fault::FaultCode;
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::decide::login_mends;
 use tokio::time::timeout;
 
 use super::finding::{Check, Class, Finding};
 use super::remotes;
 use super::server::PATIENCE;
 use crate::commands::git::answerer::Answerer;
-use crate::commands::git::chain::{Chain, option};
-use crate::commands::git::settings::Settings;
+use crate::commands::git::chain::{Chain, exactly, option};
+use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
+use crate::commands::git::why;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Absence, Choice, Login};
@@ -42,10 +44,15 @@ pub(super) async fn check(
         None => format!("tok login {}", target.server),
     };
     // What keeps the logins from being read is another check's finding.
+    let (target, said_by) = &target.clone().with_configured_user(settings)?;
     let Ok(answerer) = Answerer::find(context, target, helper.as_deref()).await else {
         return Ok(check(None, Vec::new()));
     };
     let (detail, finding) = match &answerer {
+        Answerer::Job => {
+            let detail = "the `tok ci exec` that this runs in, which exchanges the job's identity when git asks";
+            return Ok(check(Some(detail.to_owned()), Vec::new()));
+        }
         Answerer::Token(_) => ("the token in TOK_TOKEN".to_owned(), None),
         Answerer::Agent(login, rule) => (format!("{login}: {}", rule.as_str()), soon_over(login, context)),
         Answerer::Socket(socket) => {
@@ -58,7 +65,10 @@ pub(super) async fn check(
             (detail, gone)
         }
         Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
-        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence, log_in))),
+        Answerer::NoLogin(absence) => {
+            let of_configuration = said_by.as_ref().and_then(|entry| other_user(entry, target, absence));
+            (String::new(), Some(of_configuration.unwrap_or_else(|| no_login(settings, target, absence, log_in))))
+        }
         Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
         Answerer::Unplaced(what) => (String::new(), Some(unplaced(what, target))),
         Answerer::Nobody => (String::new(), Some(nobody(target, log_in))),
@@ -72,7 +82,7 @@ pub(super) async fn check(
     };
     let finding = match timeout(PATIENCE, known).await {
         Ok(Ok(Ok(_))) => None,
-        Ok(Ok(Err(fault))) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target)),
+        Ok(Ok(Err(fault))) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target, fault)),
         Err(_) => Some(silent(target)),
         Ok(Ok(Err(fault))) => Some(
             Finding::error(fault.message, "the server answers, but not tok")
@@ -92,7 +102,12 @@ fn silent(target: &Target) -> Finding {
     Finding::error(what, why).class(Class::Unreachable).fix(format!("curl -v {}/healthz", target.server))
 }
 
-fn ended(answerer: &Answerer, target: &Target) -> Finding {
+fn ended(answerer: &Answerer, target: &Target, fault: Fault) -> Finding {
+    // A user who is disabled, say.
+    if let Some(hint) = fault.hint.filter(|hint| !login_mends(hint)) {
+        let what = format!("{} does not take you now: {}", target.server, fault.message);
+        return Finding::error(what, format!("no login mends that; {hint}")).class(Class::NotLoggedIn);
+    }
     let why = "the server does not know it any more: it ran out or was revoked";
     let finding = match answerer.login() {
         Some((login, _)) => Finding::error(format!("the session of {login} has ended"), why).fix(login.login_command()),
@@ -148,6 +163,14 @@ fn no_login(settings: &Settings, target: &Target, absence: &Absence, log_in: Str
         },
         _ => finding.fix(log_in),
     }
+}
+
+/// The user that git's configuration names, where the URL names none, is not logged in.
+fn other_user(entry: &Entry, target: &Target, absence: &Absence) -> Option<Finding> {
+    let what = why::configured_user(entry, target, absence)?;
+    let why =
+        "git names that user with every question, and tok answers with no other login than the one that was named";
+    Some(Finding::error(what, why).fix(entry.unset(Some(&exactly(&entry.value)))))
 }
 
 fn ambiguous(logins: &[Login]) -> Finding {
