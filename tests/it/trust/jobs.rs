@@ -115,26 +115,6 @@ fn a_job_with_one_identity_token_pushes_too_and_one_without_uses_its_stored_toke
 }
 
 #[test]
-fn a_job_with_one_identity_token_uses_what_it_got_until_it_ends() {
-    let (environment, issuer) = place();
-    let tree = tree(&environment, "short");
-    environment.tok(&["trust", "remove", "app", "--force"]).ok();
-    let rule = ["--system", "gitlab", "--algorithm", "ES256", "--claim", "project_path=acme/app", "--lifetime", "1m"];
-    add(&environment, &issuer, "short", &rule);
-    let token = issuer.token(&json!({"project_path": "acme/app", "project_id": "5"}));
-    environment.canaries().register("the job's identity token", &token);
-    ci(
-        &environment,
-        &issuer,
-        &["exec", "--", "sh", "-ec", "git push -q origin HEAD:main; git fetch -q; git ls-remote -q"],
-    )
-    .variable("TOK_ID_TOKEN", token)
-    .directory(&tree)
-    .ok();
-    assert_eq!(environment.count("SELECT count(*) AS count FROM tokens WHERE kind = 'git'"), 1);
-}
-
-#[test]
 fn who_looks_into_a_job_is_told_who_answers_there() {
     let (environment, issuer) = place();
     let tree = tree(&environment, "looked-at");
@@ -161,6 +141,26 @@ fn who_looks_into_a_job_is_told_who_answers_there() {
         doctor.describe()
     );
     run("tok --socket \"$TOK_SOCKET\" whoami").fails(6).says(&["the socket of `tok ci exec`"]);
+}
+
+#[test]
+fn a_job_with_one_identity_token_uses_what_it_got_until_it_ends() {
+    let (environment, issuer) = place();
+    let tree = tree(&environment, "short");
+    environment.tok(&["trust", "remove", "app", "--force"]).ok();
+    let rule = ["--system", "gitlab", "--algorithm", "ES256", "--claim", "project_path=acme/app", "--lifetime", "1m"];
+    add(&environment, &issuer, "short", &rule);
+    let token = issuer.token(&json!({"project_path": "acme/app", "project_id": "5"}));
+    environment.canaries().register("the job's identity token", &token);
+    ci(
+        &environment,
+        &issuer,
+        &["exec", "--", "sh", "-ec", "git push -q origin HEAD:main; git fetch -q; git ls-remote -q"],
+    )
+    .variable("TOK_ID_TOKEN", token)
+    .directory(&tree)
+    .ok();
+    assert_eq!(environment.count("SELECT count(*) AS count FROM tokens WHERE kind = 'git'"), 1);
 }
 
 /// The lines of the workflows in docs/ci.md that run tok, with the heading that each stands under.
