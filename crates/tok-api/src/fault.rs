@@ -213,6 +213,12 @@ impl Fault {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
+    /// The same, of this field of the request.
+    #[must_use]
+    pub fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
     /// Message and hint in one line, as a credential helper says it.
     pub fn sentence(&self) -> String {
         match &self.hint {

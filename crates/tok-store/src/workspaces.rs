@@ -239,7 +239,10 @@ pub fn remove_member(tx: &mut WriteTx<'_>, permit: &Permit, user: &UserName) -> 
 }
 
 fn no_member(workspace: &Workspace, user: &crate::users::User) -> StoreError {
-    StoreError::NotFound { what: format!("{} is no member of {}", user.name, workspace.name) }
+    StoreError::NotFound {
+        what: format!("{} is no member of {}", user.name, workspace.name),
+        hint: "`tok workspace member list <workspace>` shows who is one",
+    }
 }
 
 /// The members of a workspace, by name.
@@ -289,7 +292,10 @@ pub(crate) fn put_member(
 }
 
 fn existing(tx: &mut ReadTx<'_>, name: &WorkspaceName) -> Result<Workspace, StoreError> {
-    by_name(tx, name)?.ok_or_else(|| StoreError::NotFound { what: format!("no workspace is named {name}") })
+    by_name(tx, name)?.ok_or_else(|| StoreError::NotFound {
+        what: format!("no workspace is named {name}"),
+        hint: "`tok workspace list` shows which there are",
+    })
 }
 
 fn managed(tx: &mut ReadTx<'_>, permit: &Permit) -> Result<Workspace, StoreError> {

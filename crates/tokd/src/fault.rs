@@ -54,7 +54,7 @@ impl IntoFault for StoreError {
                 Fault { retry_after: Some(BUSY_SECONDS), ..Fault::new(FaultCode::Busy, &self) }.hint(BUSY_HINT)
             }
             Self::Conflict { what } => Fault::new(FaultCode::Conflict, what),
-            Self::NotFound { what } => Fault::new(FaultCode::NotFound, what),
+            Self::NotFound { what, hint } => Fault::new(FaultCode::NotFound, what).hint(hint),
             // The caller is told no more of the row than that there is one; managers see which in `tok token list`.
             Self::Corrupt { table, .. } => {
                 let fault = internal(&self);

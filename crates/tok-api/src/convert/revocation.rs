@@ -88,7 +88,7 @@ impl TryFrom<v1::RevokeManyRequest> for RevokeMany {
         };
         if selection.is_empty() {
             let why = "say which tokens: user, workspace, label, parent, kind, never_used or minted_before";
-            return Err(Fault::field("selection", why).hint("everything of one user: `user`; with `dry_run` first"));
+            return Err(Fault::field("user", why).hint("everything of one user: `user`; with `dry_run` first"));
         }
         if selection.user.is_some() && selection.workspace.is_some() {
             return Err(Fault::field("workspace", "a token acts for a user or for a workspace: name one of them"));
@@ -191,8 +191,8 @@ mod tests {
         assert_eq!(RevokeMany::try_from(request.clone()), Ok(whole));
         let nothing = v1::RevokeManyRequest { all_users: true, ..Default::default() };
         for (bad, field) in [
-            (v1::RevokeManyRequest::default(), "selection"),
-            (nothing, "selection"),
+            (v1::RevokeManyRequest::default(), "user"),
+            (nothing, "user"),
             (v1::RevokeManyRequest { workspace: "acme".into(), ..request.clone() }, "workspace"),
             (v1::RevokeManyRequest { all_users: true, ..request.clone() }, "all_users"),
             (v1::RevokeManyRequest { label: "a b".into(), ..request.clone() }, "label"),

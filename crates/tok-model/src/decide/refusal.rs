@@ -135,6 +135,9 @@ pub enum Rule {
         /// What was wanted.
         right: RepoRight,
     },
+    /// This kind may, with the permission to write.
+    #[error("the {0} token may only read, and this takes one with the permission write")]
+    ReadOnly(TokenKind),
     /// The user is no member, so the repository does not exist for them.
     #[error("repository {0} not found, or you may not see it")]
     NotMember(RepoPath),
@@ -244,7 +247,7 @@ impl Rule {
             Self::Route { .. } => "route",
             Self::OtherRepository(_) => "other_repository",
             Self::GitToken { .. } => "git_token",
-            Self::Permission { .. } => "permission",
+            Self::Permission { .. } | Self::ReadOnly(_) => "permission",
             Self::NotMember(_) => "not_member",
             Self::HiddenWorkspace(_) => "hidden_workspace",
             Self::Role { .. } => "role",
@@ -303,6 +306,7 @@ impl Refusal {
             | Rule::Scope(_)
             | Rule::Route { .. }
             | Rule::Permission { .. }
+            | Rule::ReadOnly(_)
             | Rule::Role { .. }
             | Rule::NotMaintainer(_)
             | Rule::Kind(_)
@@ -347,12 +351,14 @@ impl Refusal {
             }
             Rule::Scope(scope) => Some(format!("make a token that has it: tok token create <name> --scopes {scope}")),
             Rule::Route { repo, .. } => Some(format!("make a token with --route '{repo}:rw'")),
-            Rule::Permission { .. } => Some("make a token with --permission write".to_owned()),
+            Rule::Permission { .. } | Rule::ReadOnly(_) => Some("make a token with --permission write".to_owned()),
             Rule::Role { user, repo, right, .. } => Some(format!(
                 "a maintainer can change that: tok workspace member add {} {user} --role {}",
                 repo.workspace,
                 Role::needed_for(*right)
             )),
+            // The same whether there is one or not.
+            Rule::HiddenWorkspace(_) => Some("`tok workspace list` shows those that you may see".to_owned()),
             Rule::NotMaintainer(workspace) => Some(format!("`tok workspace member list {workspace}` shows who is one")),
             Rule::Kind(_) => Some("use a personal token".to_owned()),
             Rule::OnlyToLogIn => Some("log in: tok login <server>".to_owned()),
@@ -366,7 +372,6 @@ impl Refusal {
             | Rule::NoRoute(_)
             | Rule::OtherRepository(_)
             | Rule::NotMember(_)
-            | Rule::HiddenWorkspace(_)
             | Rule::TrustedForGit
             | Rule::NotYours => None,
         }

@@ -121,7 +121,7 @@ impl Service {
                 created_at,
             });
         }
-        Ok(PageOf { rows: records, next_cursor })
+        Ok(PageOf { rows: records, next_cursor, note: None })
     }
 }
 

@@ -7,10 +7,14 @@ use tok_model::decide::{Caller, Need, decide, has_right};
 use tok_model::grant::Grant;
 use tok_model::name::RepoPath;
 use tok_model::scope::{RepoRight, Scope};
-use tok_model::secret::Plaintext;
+use tok_model::secret::{Plaintext, TokenTextError};
 
 use super::OF_ANOTHER_SERVER;
 use crate::service::{Service, presented_text};
+
+/// The texts that there are.
+const FORMS: &str = "tok's own begin with tokpat_, tokwsp_, tokrep_, tokses_ or tokgit_; a chosen secret is given with its \
+                     name, as name:secret, and another system's secret as it was there";
 
 impl Service {
     /// Says whose a token is and what it may do now. Holding the text is the right to ask.
@@ -23,9 +27,16 @@ impl Service {
             if !nobody.counted {
                 self.unknown_token(&caller.source);
             }
-            // What is no text of ours may be a name with its secret, or another system's; if it is nobody's, that is said.
-            if let Err(why) = Plaintext::parse(text) {
-                return Fault::field("secret", why);
+            // What is no text of ours may be a name with its secret, or another system's: whether it is anybody's is the
+            // question. A text that begins as ours and is none was copied wrongly.
+            match Plaintext::parse(text) {
+                Err(TokenTextError::Prefix) if !text.is_empty() => {
+                    let why = "nothing here goes by this text: it is no token of tok's, and neither a name with its secret \
+                               nor another system's secret that is known here";
+                    return Fault::new(FaultCode::NotFound, why).about("secret").hint(FORMS);
+                }
+                Err(why) => return Fault::field("secret", why),
+                Ok(_) => {}
             }
             Fault::new(
                 FaultCode::NotFound,
