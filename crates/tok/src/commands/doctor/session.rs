@@ -157,7 +157,8 @@ fn no_login(settings: &Settings, target: &Target, absence: &Absence, log_in: Str
     let why = "tok answers with no other login than the one that was named";
     let finding = Finding::error(what, format!("{why}; {hint}")).class(Class::NotLoggedIn);
     match absence {
-        Absence::OtherUser { .. } => match remotes::without_user(settings, target) {
+        Absence::OtherUser { .. } | Absence::OtherUserOfProfile { .. } => match remotes::without_user(settings, target)
+        {
             Some(command) => finding.class(Class::Setup).fix(command),
             None => finding.fix(format!("tok doctor {}", target.plain())),
         },
