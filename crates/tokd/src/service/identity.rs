@@ -263,7 +263,6 @@ impl Service {
         let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?;
         let found = found.ok_or_else(|| {
             Fault::new(FaultCode::NotFound, format!("no workspace is named {name}"))
-                .about("workspace")
                 .hint("`tok workspace list` shows which there are")
         })?;
         let record = self.workspace_record(found).await?;
