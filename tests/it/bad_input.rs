@@ -72,6 +72,11 @@ fn the_field_is_named_as_the_caller_spelled_it() {
         ("/v1/tokens?colour=red", "colour", "no parameter"),
         ("/v1/tokens?cursor=bogus", "cursor", "next_cursor"),
         ("/v1/audit?cursor=00", "cursor", "cursor"),
+        ("/v1/audit?since=2026-11-22T10:00:00Z&until=2026-11-21T10:00:00Z", "until", "`since`"),
+        ("/v1/audit?token=", "token", "empty"),
+        ("/v1/audit?user=", "user", "empty"),
+        ("/v1/tokens?workspace=", "workspace", "empty"),
+        ("/v1/tokens?label=", "label", "empty"),
     ] {
         let said = problem(&people.get(&people.boss, target), 400, "invalid_argument", Some(field));
         assert!(format!("{} {}", said["detail"], said["hint"]).contains(word), "{target}: {said}");
@@ -88,6 +93,29 @@ fn the_field_is_named_as_the_caller_spelled_it() {
     let rotate =
         people.json(&people.will, "POST", &format!("/v1/tokens/{id}/rotate"), &json!({"ttl_hours": 4_000_000_000_u32}));
     problem(&rotate, 400, "invalid_argument", Some("ttl_hours"));
+}
+
+#[test]
+fn what_is_not_there_or_there_already_is_named_with_where_to_look() {
+    let people = people();
+    let create = |body| people.json(&people.will, "POST", "/v1/tokens", &body);
+    let personal = json!({"name": "z", "kind": "workspace", "permission": "read", "workspace": "nows"});
+    let said = problem(&create(personal), 404, "not_found", Some("workspace"));
+    assert!(said["hint"].as_str().unwrap().contains("tok workspace list"), "{said}");
+    let of_repos = json!({"name": "z", "kind": "repo", "permission": "read", "repos": ["nows/x"]});
+    problem(&create(of_repos), 404, "not_found", Some("repos"));
+    let member = people.json(&people.boss, "PUT", "/v1/workspaces/acme/members/nobody", &json!({"role": "reader"}));
+    let said = problem(&member, 404, "not_found", None);
+    assert!(said["hint"].as_str().unwrap().contains("tok user list"), "{said}");
+    for (path, name) in [("/v1/users", "Will"), ("/v1/workspaces", "acme")] {
+        let reply = people.json(&people.boss, "POST", path, &json!({"name": name}));
+        problem(&reply, 409, "conflict", Some("name"));
+    }
+    for who in [&people.will, &people.boss] {
+        let said = problem(&people.get(who, "/v1/repositories?workspace=nows"), 404, "not_found", None);
+        assert!(said["hint"].as_str().unwrap().contains("tok workspace list"), "{said}");
+        assert_eq!(people.get(who, "/v1/repositories?workspace=acme").status, 200);
+    }
 }
 
 #[test]

@@ -70,7 +70,16 @@ const CASES: &[Case] = &[
     (&["completions", "tcsh"], "", 2, "usage", "shell", "tcsh"),
     (&["--as", "../x", "whoami"], "", 2, "usage", "", "--as"),
     (&["--output", "xml", "whoami"], "", 2, "usage", "output", "xml"),
-    (&["audit", "--since", "soon"], "", 2, "usage", "", "2h"),
+    (&["audit", "--since", "soon"], "", 2, "usage", "since", "2h"),
+    // An option that is given and empty was nearly always a variable that was not set.
+    (&["--as", "", "whoami"], "", 2, "usage", "as", "not set"),
+    (&["whoami", "--server", ""], "", 2, "usage", "server", "not set"),
+    (&["whoami", "--profile="], "", 2, "usage", "profile", "not set"),
+    (&["audit", "--token", ""], "", 2, "usage", "token", "not set"),
+    (&["token", "create", "CI", "--allow-cidr", ""], "", 2, "usage", "allow_cidr", "not set"),
+    (&["token", "create", "CI", "--route", ""], "", 2, "usage", "route", "not set"),
+    (&["audit", "--since", "1h", "--until", "2h"], "", 2, "invalid_argument", "until", "`since`"),
+    (&["audit", "--since", "2026-11-01", "--until", "2026-11-01"], "", 2, "invalid_argument", "until", "`since`"),
     // What the daemon refuses.
     (&["token", "create", "a\u{7}b"], "", 2, "invalid_argument", "name", "printable"),
     (&["token", "create", " "], "", 2, "invalid_argument", "name", "name"),
@@ -103,6 +112,28 @@ const CASES: &[Case] = &[
     (&["token", "restore", "1b4e28ba-2fa1-4d2e-883f-0016d3cca427"], "", 5, "not_found", "", "tok token list"),
     (&["token", "explain", "1b4e28ba-2fa1-4d2e-883f-0016d3cca427"], "", 5, "not_found", "", "tok token list"),
     (&["token", "check"], "tokpat_nonsense", 2, "invalid_argument", "secret", "copy it again"),
+    (&["token", "check"], "deploy:nobodys-secret-97", 5, "not_found", "", "name:secret"),
+    (&["token", "check"], "wit_0123456789abcdef0123", 5, "not_found", "", "tokpat_"),
+    (&["token", "revoke", "--stdin", "--force"], "deploy:nobodys-secret-97", 5, "not_found", "", "name:secret"),
+    (&["token", "list", "--workspace", "nows"], "", 5, "not_found", "", "tok workspace list"),
+    (&["repo", "list", "--workspace", "nows"], "", 5, "not_found", "", "tok workspace list"),
+    (
+        &["token", "create", "z", "--kind", "workspace", "--workspace", "nows"],
+        "",
+        5,
+        "not_found",
+        "workspace",
+        "tok workspace list",
+    ),
+    (
+        &["token", "create", "z", "--kind", "repo", "--repo", "nows/x"],
+        "",
+        5,
+        "not_found",
+        "repos",
+        "tok workspace list",
+    ),
+    (&["token", "create", "--description", "a\u{7}b"], "", 2, "invalid_argument", "description", "is the name, too"),
     (&["user", "create", "eve"], "", 4, "forbidden", "", "ask a manager"),
     (&["--socket", "/nonexistent/tokd.sock", "whoami"], "", 6, "unavailable", "", "tokd dev"),
 ];
@@ -188,6 +219,67 @@ fn a_variable_never_stands_against_a_flag() {
     assert_eq!(json(list(&[]))["tokens"], json!([]));
     assert_eq!(json(list(&["--user", "alice"]))["tokens"].as_array().unwrap().len(), 1);
     assert_eq!(json(list(&["--all-users"]))["tokens"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_a_manager_names_wrongly_says_where_to_look() {
+    let environment = acme();
+    for (arguments, code, word, field) in [
+        (&["token", "list", "--user", "nobody"][..], 5, "tok user list", ""),
+        (&["token", "list", "--workspace", "nows"], 5, "tok workspace list", ""),
+        (&["repo", "list", "--workspace", "nows"], 5, "tok workspace list", ""),
+        (&["user", "passwd", "nobody", "--remove", "--force"], 5, "tok user list", ""),
+        (&["user", "show", "nobody"], 5, "tok user list", ""),
+        (&["user", "disable", "nobody"], 5, "tok user list", ""),
+        (&["user", "delete", "nobody", "--force"], 5, "tok user list", ""),
+        (&["workspace", "delete", "nows", "--force"], 5, "tok workspace list", ""),
+        (&["workspace", "member", "list", "nows"], 5, "tok workspace list", ""),
+        (&["workspace", "member", "add", "nows", "alice"], 5, "tok workspace list", ""),
+        (&["workspace", "member", "add", "acme", "nobody"], 5, "tok user list", ""),
+        (&["workspace", "member", "remove", "acme", "nobody"], 5, "tok user list", ""),
+        (&["trust", "show", "none"], 5, "tok trust list", ""),
+        (&["user", "create", "alice"], 1, "exists", "name"),
+        (&["workspace", "create", "acme"], 1, "exists", "name"),
+    ] {
+        let run = environment.tok(arguments).variable("TOK_OUTPUT", "json").fails(code);
+        let said: Value = serde_json::from_slice(&run.stderr).unwrap();
+        let error = &said["error"];
+        assert!(format!("{} {}", error["message"], error["hint"]).contains(word), "{arguments:?}: {error}");
+        assert_eq!(error["field"].as_str().unwrap_or(""), field, "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_at_fault_is_named() {
+    let environment = acme();
+    let list = || environment.tok(&["token", "list"]);
+    for variable in ["TOK_ALL_USERS", "TOK_NEVER_USED", "TOK_ALL", "TOK_QUIET", "TOK_NO_INPUT"] {
+        list().variable(variable, "banana").fails(2).says(&["banana", "true or false", variable]);
+        list().variable(variable, "off").ok();
+    }
+    list().variable("TOK_KIND", "gold").fails(2).says(&["gold", "TOK_KIND"]);
+    let create = || environment.tok(&["token", "create", "CI"]).acting_as("alice");
+    create().variable("TOK_WORKSPACE", "acme").fails(2).says(&["takes no workspace", "TOK_WORKSPACE says it"]);
+    create().variable("TOK_REPO", "acme/app").fails(2).says(&["takes no repos", "TOK_REPO says it"]);
+    let flag = create().arguments(["--workspace", "acme"]).variable("TOK_WORKSPACE", "acme").fails(2);
+    assert!(!flag.complaint().contains("TOK_WORKSPACE"), "{}", flag.describe());
+    assert_eq!(environment.count("SELECT count(*) AS count FROM tokens"), 0);
+    // An empty one is not set.
+    create().variable("TOK_WORKSPACE", "").variable("TOK_PROFILE", "").variable("TOK_SERVER", "").ok();
+}
+
+#[test]
+fn each_option_of_create_and_list_has_its_variable() {
+    let environment = acme();
+    let secret = "violet-tractor-97-moon";
+    environment.canaries().register("a chosen secret", secret);
+    let create = environment.tok(&["token", "create", "deploy", "--output", "json"]).acting_as("alice");
+    let made = create.variable("TOK_SECRET_STDIN", "1").input(format!("{secret}\n")).ok().json();
+    assert_eq!(made["token"]["secret_form"], "chosen");
+    environment.token("alice", &[]);
+    let list = || environment.tok(&["token", "list", "--limit", "1"]).acting_as("alice");
+    assert_eq!(json(list())["tokens"].as_array().unwrap().len(), 1);
+    assert_eq!(json(list().variable("TOK_ALL", "true"))["tokens"].as_array().unwrap().len(), 2);
 }
 
 /// Makes tokens of these names, one request behind the other on one connection.

@@ -64,6 +64,41 @@ fn a_token_that_nobody_received_is_reported_with_what_to_do() {
 }
 
 #[test]
+fn a_token_that_nobody_could_receive_is_not_made() {
+    let environment = acme();
+    let old = environment.token("alice", &[]);
+    let program = environment.tok(&[]);
+    let shell = |redirection: &str, words: &str| {
+        let script = format!(r#""$0" --as alice {words} {redirection}"#);
+        environment.call("sh").arguments(["-c", &script]).argument(program.program())
+    };
+    let rotate = format!("token rotate {}", &old[..11]);
+    for redirection in [">&-", "1</dev/null"] {
+        for words in ["token create CI", "token create CI --output json", rotate.as_str()] {
+            shell(redirection, words).fails(1).says(&["stdout is closed", "nothing was made"]);
+        }
+    }
+    assert_eq!(environment.count("SELECT count(*) FROM tokens"), 1, "nothing was made, and nothing replaced");
+    // Whoever throws the text away says so.
+    shell("> /dev/null", "token create thrown").ok();
+    assert_eq!(environment.count("SELECT count(*) FROM tokens WHERE revoked_at IS NULL"), 2);
+}
+
+#[test]
+fn an_ambiguous_reference_says_how_many_it_does_not_list() {
+    let environment = acme();
+    for _ in 0..12 {
+        environment.tok(&["token", "create", "same", "--quiet"]).acting_as("alice").ok();
+    }
+    let said = environment.tok(&["token", "revoke", "same", "--force"]).acting_as("alice").fails(5);
+    said.says(&["error: 10 tokens match, and 2 more; nothing was changed"]);
+    let said = environment.tok(&["token", "show", "same", "--output", "json"]).acting_as("alice").fails(5);
+    let error = error(&said.complaint());
+    assert!(error["message"].as_str().unwrap().contains("and 2 more"), "{error}");
+    assert_eq!(error["matches"].as_array().unwrap().len(), 10);
+}
+
+#[test]
 fn two_references_to_one_token_revoke_it_once_and_a_trial_revokes_nothing() {
     let environment = acme();
     let text = environment.token("alice", &["--scopes", "repo:read,token:write"]);

@@ -21,10 +21,18 @@ pub enum StoreError {
         /// What there is too much of.
         what: &'static str,
     },
-    /// Something with that name exists, or somebody was faster.
+    /// Something is in the way, or somebody was faster.
     #[error("{what}")]
     Conflict {
         /// What stands in the way, as a sentence for the caller.
+        what: String,
+    },
+    /// What was asked for has a part that something else has already.
+    #[error("{what}")]
+    Taken {
+        /// Which part, by the name that requests have for it.
+        field: &'static str,
+        /// What has it, as a sentence for the caller.
         what: String,
     },
     /// What should be changed is not there.
@@ -32,8 +40,8 @@ pub enum StoreError {
     NotFound {
         /// What is missing, as a sentence for the caller.
         what: String,
-        /// What shows what there is, as a sentence with a command.
-        hint: &'static str,
+        /// Which command shows what there is, as a sentence.
+        look: String,
     },
     /// A row that this version cannot understand. It is refused, never guessed at.
     #[error("the row {id} of table {table} cannot be understood: {why}")]
@@ -68,7 +76,8 @@ impl StoreError {
             Self::Unavailable { what, .. } => Self::Unavailable { what: what.clone(), source: None },
             Self::Busy { what } => Self::Busy { what },
             Self::Conflict { what } => Self::Conflict { what: what.clone() },
-            Self::NotFound { what, hint } => Self::NotFound { what: what.clone(), hint },
+            Self::NotFound { what, look } => Self::NotFound { what: what.clone(), look: look.clone() },
+            Self::Taken { field, what } => Self::Taken { field, what: what.clone() },
             Self::Corrupt { table, id, why } => Self::Corrupt { table, id: id.clone(), why: why.clone() },
             Self::Permit(what) => Self::Permit(what),
             Self::NoTrail => Self::NoTrail,
@@ -136,7 +145,7 @@ impl From<DieselError> for StoreError {
             )
             | DieselError::BrokenTransactionManager => Self::unavailable("connection", error),
             DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
-                Self::Conflict { what: taken(info.constraint_name().unwrap_or_default()) }
+                taken(info.constraint_name().unwrap_or_default())
             }
             DieselError::DatabaseError(_, info) if NOT_NOW.iter().any(|m| info.message().contains(m)) => {
                 let what = info.message().chars().take(120).collect::<String>();
@@ -147,19 +156,25 @@ impl From<DieselError> for StoreError {
     }
 }
 
-fn taken(constraint: &str) -> String {
+fn taken(constraint: &str) -> StoreError {
+    let named = |what: &str| {
+        let what = format!("{what} of that name exists (names that differ in case alone are the same)");
+        StoreError::Taken { field: "name", what }
+    };
     match constraint {
-        "users_name" => "a user of that name exists (names that differ in case alone are the same)".to_owned(),
-        "workspaces_name" => {
-            "a workspace of that name exists (names that differ in case alone are the same)".to_owned()
+        "users_name" => named("a user"),
+        "workspaces_name" => named("a workspace"),
+        "trusts_name" => named("a trust rule"),
+        // Whose it is, whoever asks may not be told.
+        "tokens_login" => StoreError::Taken {
+            field: "name",
+            what: "a token with a chosen secret has that name, and it is presented by its name: choose another name, or, if \
+                   that one is yours, revoke it first"
+                .to_owned(),
+        },
+        "tokens_digest_key" => {
+            StoreError::Taken { field: "secret", what: "this very secret is a token's already".to_owned() }
         }
-        "trusts_name" => {
-            "a trust rule of that name exists (names that differ in case alone are the same)".to_owned()
-        }
-        "tokens_login" => {
-            "a token with a chosen secret has that name, and it is presented by its name: choose another name, or revoke that one (`tok token list` shows it)".to_owned()
-        }
-        "tokens_digest_key" => "this very secret is a token's already".to_owned(),
-        other => format!("it exists already ({other})"),
+        other => StoreError::Conflict { what: format!("it exists already ({other})") },
     }
 }

@@ -33,7 +33,7 @@ pub use chosen::{Present, Stored, by_login, by_stored_id, imported_before, prese
 pub use cutoff::{CutOff, cut_off};
 pub use idempotency::{Claim, Key, Replaced, claim, forget_keys, keep, unanswered_rotation};
 pub use line::unchanged;
-pub use list::{Filter, Whose, count_live, count_live_by_user, find, find_ended, list};
+pub use list::{Filter, MOST_MATCHES, Whose, count_live, count_live_by_user, find, find_ended, list};
 pub use lookup::{Found, by_digests, look_up, owner_now};
 pub(crate) use made_by::{end_made_by, end_these};
 pub use mint::Mint;

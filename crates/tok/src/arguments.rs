@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command as Tree, CommandFactory as _, Parser};
 
 use tok_model::url::Origin;
 
-use crate::commands::Command;
+use crate::commands::{Command, words};
 use crate::exit::Failure;
 use crate::output::{self, Format};
 
@@ -19,8 +18,8 @@ use crate::output::{self, Format};
 /// `tok` talks to the daemon `tokd`: to a server elsewhere with `--server` or `TOK_SERVER`, else to the server that you
 /// are logged in to (`tok login`), else over a local socket on this machine. It looks at `--socket` or `TOK_SOCKET` and
 /// nowhere else if one of them is given; otherwise at `$XDG_RUNTIME_DIR/tok/agent.sock`, `/run/tok/tokd.sock`, and where
-/// `tokd dev` listens. A flag wins over a variable, and `TOK_SERVER` over `TOK_SOCKET`. With a token in `TOK_TOKEN` and
-/// no server named, logins are left aside.
+/// `tokd dev` listens. A flag wins over a variable, and `TOK_SERVER` over `TOK_SOCKET`. A variable that is empty is not set;
+/// a flag that is given and empty is refused. With a token in `TOK_TOKEN` and no server named, logins are left aside.
 ///
 /// Who you are is the token in `TOK_TOKEN`, or without one the login for that server, or over a local socket your user on
 /// this machine. `tok status` shows which it is.
@@ -84,11 +83,11 @@ pub(crate) struct Globals {
         global = true,
         env = "TOK_NO_INPUT",
         hide_env_values = true,
-        value_parser = FalseyValueParser::new()
+        value_parser = words::switch()
     )]
     pub(crate) no_input: bool,
     /// Say nothing on stderr but errors
-    #[arg(long, short, global = true, env = "TOK_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, short, global = true, env = "TOK_QUIET", hide_env_values = true, value_parser = words::switch())]
     pub(crate) quiet: bool,
 }
 
@@ -158,6 +157,54 @@ pub(crate) fn path(matches: &ArgMatches) -> String {
     words.join(" ")
 }
 
+/// Options that mean something when they are empty: no scopes, no words, the first page.
+const MAY_BE_EMPTY: [&str; 4] = ["scopes", "description", "reason", "cursor"];
+/// And a command whose options all do: they empty what they name.
+const EMPTIES: &str = "tok token modify";
+
+/// Refuses an option that is given and has nothing in it. That is nearly always a variable of a script that was not set, and
+/// to go on without the option would be to do something else than what was asked for.
+pub(crate) fn check_given(tree: &Tree, matches: &ArgMatches) -> Result<(), Failure> {
+    if path(matches) == EMPTIES {
+        return Ok(());
+    }
+    let (mut tree, mut here) = (tree, matches);
+    loop {
+        for argument in tree.get_arguments().filter(|argument| argument.get_action().takes_values()) {
+            let Some(long) = argument.get_long().filter(|long| !MAY_BE_EMPTY.contains(long)) else { continue };
+            if empty(here, argument.get_id().as_str()) {
+                return Err(Failure::usage(format!("`--{long}` is given, and is empty"))
+                    .field(&long.replace('-', "_"))
+                    .hint("give it a value, or leave it out; was a variable not set that should have held it?"));
+            }
+        }
+        let Some((name, below)) = here.subcommand() else { return Ok(()) };
+        let Some(command) = tree.find_subcommand(name) else { return Ok(()) };
+        (tree, here) = (command, below);
+    }
+}
+
+fn empty(matches: &ArgMatches, id: &str) -> bool {
+    let known = matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine);
+    known
+        && matches
+            .get_raw(id)
+            .is_some_and(|mut values| values.all(|value| value.as_encoded_bytes().trim_ascii().is_empty()))
+}
+
+/// The variable that said this field, if none else did: whoever set it for another command may not think of it.
+pub(crate) fn variable_of(matches: &ArgMatches, field: &str) -> Option<String> {
+    let mut tree = command();
+    let mut here = matches;
+    while let Some((name, below)) = here.subcommand() {
+        tree = tree.find_subcommand(name)?.clone();
+        here = below;
+    }
+    let argument = tree.get_arguments().find(|argument| argument.get_id() == field)?;
+    let said = here.try_contains_id(field).is_ok() && here.value_source(field) == Some(ValueSource::EnvVariable);
+    argument.get_env().filter(|_| said)?.to_str().map(str::to_owned)
+}
+
 /// Prints help or version on stdout, or says on stderr why the arguments make no sense.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     match error.kind() {
@@ -181,8 +228,12 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let secret = error.kind() == ErrorKind::UnknownArgument && SECRETS.contains(&field.as_str());
     let hint =
         if secret { NO_SECRETS.to_owned() } else { better(error, &hint, &field, &meant(&typed)).unwrap_or(hint) };
-    let failure = Failure::usage(message).hint(hint).field(&field);
-    failure.or_hint_for(&meant(&typed)).report(if json { Format::Json } else { Format::Table })
+    let failure = Failure::usage(message).hint(hint).field(&field).or_hint_for(&meant(&typed));
+    let failure = match said_by(error, &field, &meant(&typed)) {
+        Some(variable) => failure.because_of(&variable),
+        None => failure,
+    };
+    failure.report(if json { Format::Json } else { Format::Table })
 }
 
 /// What is wrong, in a line.
@@ -203,6 +254,18 @@ fn field(error: &clap::Error) -> Option<String> {
     // What was typed where no option was expected is no name of anything.
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     (name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain)).then_some(name)
+}
+
+/// The variable that holds the value which is refused.
+fn said_by(error: &clap::Error, field: &str, command: &str) -> Option<String> {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return None };
+    let tree = tree_of(command)?;
+    let argument = tree.get_arguments().find(|argument| argument.get_long() == Some(&*field.replace('_', "-")))?;
+    let variable = argument.get_env()?;
+    let holds = std::env::var(variable).is_ok_and(|held| held.split(',').any(|part| part == value) || held == *value);
+    let typed = format!("--{}", argument.get_long()?);
+    let given = std::env::args().any(|word| word == typed || word.starts_with(&format!("{typed}=")));
+    variable.to_str().filter(|_| holds && !given).map(str::to_owned)
 }
 
 /// What helps more than clap's own tip; empty if nothing does but the command's help.
@@ -232,12 +295,17 @@ fn better(error: &clap::Error, tip: &str, field: &str, command: &str) -> Option<
 
 /// Whether a command takes an argument of this name that is no option.
 fn takes(path: &str, field: &str) -> bool {
+    tree_of(path).is_some_and(|tree| tree.get_positionals().any(|argument| argument.get_id() == field))
+}
+
+/// The command that these words lead to, with the options that every command takes.
+fn tree_of(path: &str) -> Option<Tree> {
     let mut tree = command();
+    tree.build();
     for word in path.split(' ').skip(1) {
-        let Some(below) = tree.find_subcommand(word).cloned() else { return false };
-        tree = below;
+        tree = tree.find_subcommand(word)?.clone();
     }
-    tree.get_positionals().any(|argument| argument.get_id() == field)
+    Some(tree)
 }
 
 /// The command that was meant, as far as words name one.
@@ -327,6 +395,37 @@ mod tests {
         assert_eq!(whereabouts(&["tok", "whoami", "--socket", "/x"]).unwrap(), socket);
         assert!(whereabouts(&["tok", "--server", "https://g.example", "whoami", "--socket", "/x"]).is_err());
         assert!(whereabouts(&["tok", "--server", "git.example.com", "whoami"]).is_err());
+    }
+
+    #[test]
+    fn an_option_that_is_given_and_empty_is_refused_where_that_means_nothing() {
+        let check = |arguments: &[&str]| {
+            let tree = command();
+            let matches = tree.clone().try_get_matches_from(["tok"].iter().chain(arguments)).unwrap();
+            check_given(&tree, &matches).map_err(|failure| failure.words())
+        };
+        for bad in [
+            &["--as", "", "whoami"][..],
+            &["whoami", "--as="],
+            &["--server", " ", "whoami"],
+            &["whoami", "--profile", ""],
+            &["audit", "--token", ""],
+            &["token", "create", "x", "--allow-cidr", ""],
+            &["token", "create", "x", "--route", "", "--route", ","],
+            &["token", "create", "x", "--workspace", ""],
+            &["trust", "add", "x", "--claim", "a=b", "--permission", "read", "--audience", ""],
+        ] {
+            assert!(check(bad).is_err_and(|why| why.contains("is given, and is empty")), "{bad:?}");
+        }
+        for good in [
+            &["whoami"][..],
+            &["token", "create", "x", "--scopes", "", "--description", ""],
+            &["token", "create", "x", "--repo", "acme/app,"],
+            &["token", "modify", "1b4e", "--label", ""],
+            &["token", "list", "--cursor", ""],
+        ] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
     }
 
     #[test]

@@ -185,6 +185,26 @@ impl Failure {
         }
     }
 
+    /// The field that is at fault.
+    pub(crate) fn at_fault(&self) -> Option<&str> {
+        match self {
+            Self::Said(complaint) => complaint.field.as_deref(),
+            Self::Silent(_) | Self::Command(_) | Self::ReaderGone => None,
+        }
+    }
+
+    /// The same, with the variable that said what is at fault.
+    pub(crate) fn because_of(mut self, variable: &str) -> Self {
+        if let Self::Said(complaint) = &mut self {
+            let why = format!("{variable} says it: unset that where it is not meant");
+            complaint.hint = Some(match complaint.hint.take() {
+                Some(hint) => format!("{hint}; {why}"),
+                None => why,
+            });
+        }
+        self
+    }
+
     /// Whether more than one thing fits.
     pub(crate) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Said(complaint) if complaint.code == FaultCode::Ambiguous.as_str())

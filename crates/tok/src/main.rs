@@ -38,7 +38,13 @@ fn main() -> ExitCode {
     let format = cli.globals.output;
     match run(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.or_hint_for(&arguments::path(&matches)).report(format),
+        Err(failure) => {
+            let failure = failure.or_hint_for(&arguments::path(&matches));
+            match failure.at_fault().and_then(|field| arguments::variable_of(&matches, field)) {
+                Some(variable) => failure.because_of(&variable).report(format),
+                None => failure.report(format),
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::output::safe;
 /// Names the file, instead of the usual one.
 const VARIABLE: &str = "TOK_CONFIG";
 /// What has a variable and is meant for one call only.
-const ONE_CALL: [&str; 5] = ["cursor", "idempotency-key", "reason", "label", "secret-file"];
+const ONE_CALL: [&str; 6] = ["cursor", "idempotency-key", "reason", "label", "secret-file", "secret-stdin"];
 /// Two ways to the one daemon: saying one of them is saying no to what the file says about the other.
 const WAYS: [&str; 2] = ["server", "socket"];
 
@@ -29,7 +29,7 @@ const WAYS: [&str; 2] = ["server", "socket"];
 pub(crate) enum Unread {
     /// The arguments make no sense, or ask for help.
     Arguments(Box<clap::Error>),
-    /// The file makes no sense. With what the arguments alone would have meant.
+    /// The file makes no sense, or an option has nothing in it. With what the arguments alone would have meant.
     Settings(Box<ArgMatches>, Failure),
 }
 
@@ -55,6 +55,9 @@ pub(crate) fn place() -> Option<PathBuf> {
 pub(crate) fn read(arguments: Vec<OsString>) -> Result<ArgMatches, Unread> {
     let tree = without_empty_variables(arguments::command());
     let (tree, matches) = parse(tree, &arguments).map_err(|error| Unread::Arguments(Box::new(error)))?;
+    if let Err(failure) = arguments::check_given(&tree, &matches) {
+        return Err(Unread::Settings(Box::new(matches), failure));
+    }
     let added = match load() {
         Ok(None) => return Ok(matches),
         Ok(Some(file)) => file.fill(&tree, arguments, &matches),

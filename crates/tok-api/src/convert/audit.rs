@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tok_model::audit::{Action, Outcome};
 use tok_model::id::{ChainId, TokenId};
@@ -55,6 +55,23 @@ impl AuditFilter {
             action: self.action.map(|action| action.to_string()).unwrap_or_default(),
             outcome: self.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(),
             follow: self.follow,
+        }
+    }
+
+    /// That something can have happened in the time that is asked about.
+    pub fn check_times(&self) -> Result<(), Fault> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => {
+                let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let why = format!(
+                    "`since` ({}) is not before `until` ({}), so nothing is between them",
+                    text(since),
+                    text(until)
+                );
+                Err(Fault::field("until", why)
+                    .hint("`since` is the earlier moment, and `until` the later: exchange them?"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -18,6 +18,16 @@ pub fn optional<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<Opti
     if text.is_empty() { Ok(None) } else { parsed(name, text).map(Some) }
 }
 
+/// Reads a field that may be left out and is not empty if it is there: what nearly always was a variable that was not set
+/// must not drop a condition.
+pub fn if_said<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Fault> {
+    match text {
+        None => Ok(None),
+        Some("") => Err(Fault::field(name, format!("{name} is empty")).hint("give it a value, or leave it out")),
+        Some(text) => parsed(name, text).map(Some),
+    }
+}
+
 /// Reads a moment that may be left out, as text (RFC 3339).
 pub fn moment_said(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Fault> {
     let Some(text) = text else { return Ok(None) };

@@ -29,7 +29,7 @@ mod words;
 pub use agent::{AgentLogin, AgentStatus};
 pub use audit::{AuditFilter, AuditRecord, ChainRecord, NotedHead, TrailCheck, TrailReport};
 pub use explain::{ExplainAsk, ExplainStep, Explanation};
-pub use field::{PageAsk, PageOf, moment_said, optional, parsed};
+pub use field::{PageAsk, PageOf, if_said, moment_said, optional, parsed};
 pub use identity::{
     MemberRecord, MembershipRecord, NewMember, NewUser, NewWorkspace, RepositoryRecord, UserRecord, WorkspaceRecord,
 };

@@ -95,7 +95,8 @@ pub(crate) fn no_token_named(tx: &mut WriteTx<'_>, name: &str, at: Timestamp) ->
         .filter(tokens::secret_hash.is_not_null())
         .filter(tokens::revoked_at.is_null().and(unexpired).or(back));
     if diesel::select(exists(there)).get_result(tx.connection())? {
-        return Err(StoreError::Conflict {
+        return Err(StoreError::Taken {
+            field: "name",
             what: "a token with a chosen secret has that name, or had it until a moment ago and can be restored, and it is \
                    presented by its name: choose another name, or revoke it and wait 15 minutes (`tok token list --all-users` \
                    shows it)"
@@ -113,7 +114,7 @@ pub(super) fn login_free(
     (user, workspace): (Option<Uuid>, Option<Uuid>),
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let taken = |what: &str| Err(StoreError::Conflict { what: what.to_owned() });
+    let taken = |what: &str| Err(StoreError::Taken { field: "name", what: what.to_owned() });
     hold_login(tx, name)?;
     let bearer: Option<Uuid> = users::table
         .filter(crate::lower(users::name).eq(crate::lower(name)))

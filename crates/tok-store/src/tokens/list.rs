@@ -189,8 +189,8 @@ fn expired(now: Timestamp) -> Written {
     Written::new("coalesce(tokens.expires_at <= ").value::<Timestamptz, _>(now).text(", false)")
 }
 
-/// The most matches that [`find`] returns: enough to show that a prefix is ambiguous.
-pub(super) const MOST_MATCHES: i64 = 10;
+/// The most matches that [`find`] returns: enough to show that a reference is ambiguous, and to say how much.
+pub const MOST_MATCHES: u8 = 100;
 
 /// The tokens that a reference points at, newest first: none, one, or several if it is ambiguous.
 pub fn find(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -> Result<Vec<Token>, StoreError> {
@@ -228,7 +228,7 @@ fn of_reach<'q>(permit: &Permit) -> Result<Rows<'q>, StoreError> {
 }
 
 fn newest(tx: &mut ReadTx<'_>, query: Rows<'_>) -> Result<Vec<Token>, StoreError> {
-    let newest = query.order((tokens::created_at.desc(), tokens::id.desc())).limit(MOST_MATCHES);
+    let newest = query.order((tokens::created_at.desc(), tokens::id.desc())).limit(MOST_MATCHES.into());
     Ok(newest.load::<OwnedRow>(tx.connection())?.into_iter().map(shown).collect())
 }
 

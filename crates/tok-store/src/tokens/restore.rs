@@ -52,7 +52,7 @@ pub fn restorable(tx: &mut ReadTx<'_>, permit: &Permit, reference: &Reference) -
         .filter(tokens::name.eq(name))
         .filter(tokens::revoked_at.is_null().or(tokens::revoked_at.ge(since).assume_not_null()))
         .order((tokens::created_at.desc(), tokens::id.desc()))
-        .limit(super::list::MOST_MATCHES)
+        .limit(super::list::MOST_MATCHES.into())
         .load::<OwnedRow>(tx.connection())?;
     let ended = |token: &Token| matches!(&token.state, TokenState::Revoked { at, .. } if *at >= since);
     Ok(rows.into_iter().map(shown).filter(ended).collect())
@@ -72,7 +72,8 @@ struct Ending {
 pub fn restore(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Restored, StoreError> {
     diesel::sql_query(LONG).execute(tx.connection())?;
     let reach = ends(permit)?;
-    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}"), hint: super::LISTED };
+    let missing =
+        || StoreError::NotFound { what: format!("no token of yours has the ID {id}"), look: super::LISTED.to_owned() };
     let token = shown_by_id(tx, id)?.filter(|t| reach.is_none_or(|owner| owner == t.owner)).ok_or_else(missing)?;
     let conflict = |what: String| StoreError::Conflict { what };
     let named = format!("the token {} ({})", token.name, token.shown_prefix);

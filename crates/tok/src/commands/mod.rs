@@ -17,7 +17,7 @@ mod token;
 mod trust;
 mod user;
 mod whoami;
-mod words;
+pub(crate) mod words;
 mod workspace;
 
 use clap::{Args, Subcommand};
@@ -97,7 +97,7 @@ pub(crate) struct PageArgs {
     #[arg(long, env = "TOK_CURSOR", hide_env_values = true)]
     cursor: Option<String>,
     /// Every page, from the first or the cursor to the last; --limit is then the size of one request
-    #[arg(long)]
+    #[arg(long, env = "TOK_ALL", hide_env_values = true, value_parser = words::switch())]
     all: bool,
 }
 

@@ -47,6 +47,15 @@ pub(crate) fn some_text() -> clap::builder::NonEmptyStringValueParser {
     clap::builder::NonEmptyStringValueParser::new()
 }
 
+/// Whether an option that takes no value is on, as a variable says it.
+pub(crate) fn switch() -> impl TypedValueParser<Value = bool> {
+    |text: &str| match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
+        _ => Err("it is true or false, 1 or 0, yes or no, on or off"),
+    }
+}
+
 /// What can be imported.
 pub(crate) fn formats() -> Words<ImportFormat> {
     Words::offering(ImportFormat::every().map(ImportFormat::as_str))
@@ -119,6 +128,10 @@ mod tests {
         assert_eq!(read(&scopes(), " repo:read"), Ok("repo:read".to_owned()));
         assert_eq!(read(&states(), "active"), Ok(Standing::Active));
         assert!(read(&roles(), "boss").unwrap_err().contains("boss"));
+        for (text, on) in [("1", true), ("Yes", true), ("true", true), ("0", false), ("off", false), ("no", false)] {
+            assert_eq!(switch().parse_ref(&Command::new("tok"), None, OsStr::new(text)).unwrap(), on, "{text}");
+        }
+        assert!(switch().parse_ref(&Command::new("tok"), None, OsStr::new("banana")).is_err());
         assert!(permissions().possible_values().unwrap().any(|value| value.get_name() == "write"));
     }
 }

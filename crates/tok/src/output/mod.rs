@@ -7,6 +7,7 @@ mod text;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
+use rustix::fs::{FileType, OFlags};
 use serde::Serialize;
 
 pub(crate) use self::json::{Named, Page};
@@ -77,6 +78,20 @@ impl Output {
             self.note(&format!("More: {command} --cursor {cursor}\n"));
         }
     }
+}
+
+/// Whether what is written to stdout can reach anybody. When stdout is closed, the runtime opens `/dev/null` in its place
+/// before anything of ours runs: for reading, too, as no redirection of a shell does, which is how it is told from one.
+pub(crate) fn stdout_is_read() -> bool {
+    let stdout = io::stdout();
+    // What cannot be found out is left to the writing.
+    let Ok(flags) = rustix::fs::fcntl_getfl(&stdout) else { return true };
+    if flags.contains(OFlags::RDWR) {
+        let (Ok(there), Ok(null)) = (rustix::fs::fstat(&stdout), rustix::fs::stat("/dev/null")) else { return true };
+        return there.st_rdev != null.st_rdev || FileType::from_raw_mode(there.st_mode) != FileType::CharacterDevice;
+    }
+    // Opened for reading alone: writing fails, and the runtime takes that for a stdout that is not there.
+    flags.contains(OFlags::WRONLY)
 }
 
 /// Prints one JSON value on stdout.

@@ -29,6 +29,7 @@ impl Service {
         filter: AuditFilter,
         page: PageAsk,
     ) -> Result<PageOf<AuditRecord>, Fault> {
+        filter.check_times()?;
         let permit = match self.may(caller, Need::Server) {
             Some(permit) => permit,
             None => {

@@ -2,7 +2,8 @@
 
 use tok_api::convert::{MembershipRecord, PageAsk, PageOf, RepositoryRecord, ServerStatus, TokenRecord, Whoami};
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::decide::{Bearer, Caller, Need, UserNow, decide, highest_right};
+use tok_model::decide::{Bearer, Caller, Need, Refusal, Rule, UserNow, decide, highest_right};
+use tok_model::grant::Grant;
 use tok_model::name::{RepoPath, WorkspaceName};
 
 use super::Service;
@@ -104,6 +105,9 @@ impl Service {
             .transpose()?;
         let mut seen: Vec<RepoPath> = repositories.list(workspace.as_ref()).await.map_err(IntoFault::into_fault)?;
         seen.retain(|repo| highest_right(caller, repo, now).is_some());
+        if let (true, Some(workspace)) = (seen.is_empty(), workspace) {
+            self.workspace_is_there(caller, workspace).await?;
+        }
         seen.sort();
         let size = usize::from(page_size(page.size)?.rows());
         let mut rows: Vec<RepoPath> =
@@ -122,6 +126,22 @@ impl Service {
             });
         }
         Ok(PageOf { rows: records, next_cursor, note: None })
+    }
+}
+
+impl Service {
+    /// That there is such a workspace for the caller, who sees none of its repositories: a name that is mistyped is no
+    /// workspace without any.
+    async fn workspace_is_there(&self, caller: &Caller, workspace: WorkspaceName) -> Result<(), Fault> {
+        // It acts for its workspace without seeing anything else of it.
+        if let Some(Grant::Repo { workspace: own, .. }) = caller.token().map(|token| &token.grant) {
+            return if *own == workspace {
+                Ok(())
+            } else {
+                Err(Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault())
+            };
+        }
+        self.workspace_owner(caller, Some(workspace)).await.map(drop)
     }
 }
 

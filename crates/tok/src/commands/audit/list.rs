@@ -3,16 +3,14 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{NaiveDate, NaiveTime};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tok_api::convert::{AuditFilter, AuditRecord, PageAsk};
 use tok_api::fault::FaultCode;
 use tok_model::audit::{Action, Outcome};
-use tok_model::clock::{Expiry, Timestamp};
 use tok_model::name::{RepoPath, UserName};
 
-use crate::commands::PageArgs;
+use crate::commands::{PageArgs, moments};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{Page, Table, json_line, quoted, safe, text};
@@ -56,8 +54,9 @@ pub(crate) struct ListArgs {
 impl ListArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let again = context.again(&self.again());
-        let when =
-            |flag: &str, text: &Option<String>| text.as_deref().map(|text| moment(flag, text, context.now)).transpose();
+        let when = |flag: &str, text: &Option<String>| {
+            text.as_deref().map(|text| moments::behind(flag, text, context.now)).transpose()
+        };
         let (since, until) = (when("since", &self.since)?, when("until", &self.until)?);
         let filter = AuditFilter {
             token: self.token,
@@ -70,6 +69,7 @@ impl ListArgs {
             oldest_first: self.oldest_first,
             follow: self.follow,
         };
+        filter.check_times()?;
         if self.follow {
             return follow(context, filter, self.page.ask()).await;
         }
@@ -146,20 +146,6 @@ async fn follow(context: &mut Context, filter: AuditFilter, mut page: PageAsk) -
 fn line(event: &AuditRecord) -> String {
     let [time, who, action, what, outcome, detail] = cells(event).map(|cell| safe(&cell));
     format!("{time}  {who:<12}  {action:<16}  {what:<40}  {outcome:<7}  {detail}").trim_end().to_owned() + "\n"
-}
-
-/// A moment behind: how long ago, or when. A date means its first second, in UTC.
-fn moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Ok(day.and_time(NaiveTime::MIN).and_utc());
-    }
-    let wrong =
-        || Failure::usage(format!("--{flag} takes a length of time (2h, 7d), a date (2026-11-01) or an RFC 3339 time"));
-    match text.parse() {
-        Ok(Expiry::After(period)) => now.checked_sub_signed(period.delta()).ok_or_else(wrong),
-        Ok(Expiry::At(at)) => Ok(at),
-        Ok(Expiry::Never) | Err(_) => Err(wrong()),
-    }
 }
 
 fn table(events: &[AuditRecord]) -> String {
@@ -273,19 +259,5 @@ TIME (UTC)           WHO    ACTION       WHAT                                OUT
 2026-11-22 10:00:00  uid 0  user.create  bob                                 done
 "
         );
-    }
-
-    #[test]
-    fn since_is_read_in_three_ways() {
-        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        for (text, expected) in [
-            ("2h", "2026-11-22T08:00:00Z"),
-            ("7", "2026-11-15T10:00:00Z"),
-            ("2026-11-01", "2026-11-01T00:00:00Z"),
-            ("2026-11-01T12:00:00+02:00", "2026-11-01T10:00:00Z"),
-        ] {
-            assert_eq!(moment("since", text, now).unwrap(), expected.parse::<Timestamp>().unwrap(), "{text}");
-        }
-        assert!(["never", "soon", ""].iter().all(|text| moment("until", text, now).is_err()));
     }
 }

@@ -51,6 +51,11 @@ impl TokenArgs {
             return Err(Failure::local("this job has no identity token to exchange; TOK_TOKEN is a token already")
                 .hint("`tok ci exec` lets git use TOK_TOKEN"));
         }
+        // An identity is exchanged once: not for a token that nobody gets.
+        if !output::stdout_is_read() {
+            return Err(Failure::local("stdout is closed, and the token would be lost; nothing was exchanged")
+                .hint("let stdout go to a file or a program that keeps it"));
+        }
         let token = identity.token().await?;
         let mut client = Client::remote(&server, &Caller::default(), &RemoteOptions::default()).await?;
         let wish = Exchange { token, repository: self.repo, permission: self.permission };

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use tok_api::convert::{TokenDraft, TokenRecord};
+use tok_api::fault::Fault;
 use tok_model::kind::{Permission, TokenKind};
 use tok_model::scope::ScopeSet;
 
-use super::once::{ChosenArgs, Made, RetryArgs};
+use super::once::{ChosenArgs, Made, RetryArgs, can_be_shown};
 use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -110,7 +111,10 @@ pub(crate) struct CreateArgs {
 impl CreateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let secret = self.chosen.secret(context.out).await?;
-        let created = context.client().await?.create_token(TokenDraft { secret, ..self.draft() }).await?;
+        can_be_shown(secret.as_ref())?;
+        let named = self.name.is_some();
+        let created = context.client().await?.create_token(TokenDraft { secret, ..self.draft() }).await;
+        let created = created.map_err(|fault| if named { fault.into() } else { named_by_its_description(fault) })?;
         Made { secret: &created.secret, token: &created.token, predecessor: None }.show(context)?;
         if let Some(warning) = too_few_for_git(&created.token) {
             context.out.note(&warning);
@@ -146,6 +150,16 @@ impl CreateArgs {
             idempotency_key: self.retry.key(),
         }
     }
+}
+
+/// The same of a token that has no name of its own: what is wrong with its name is so with its description.
+fn named_by_its_description(fault: Fault) -> Failure {
+    if fault.field.as_deref() != Some("name") {
+        return fault.into();
+    }
+    let message = format!("the description is the name, too, where none is given, and {}", fault.message);
+    Failure::from(Fault { message, field: Some("description".to_owned()), ..fault })
+        .hint("give it a short name: `tok token create NAME --description TEXT`")
 }
 
 /// git makes two or three requests a command, and each is a use.

@@ -1,7 +1,6 @@
 //! `tok token list`.
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 use tok_api::convert::{PageOf, TokenFilter, TokenRecord};
 use tok_model::clock::{Expiry, ExpiryError, Period, Timestamp};
 use tok_model::kind::TokenKind;
@@ -39,13 +38,13 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "TOK_LIST_USER", hide_env_values = true, conflicts_with = "all_users")]
     user: Option<UserName>,
     /// Only tokens that were never used
-    #[arg(long, env = "TOK_NEVER_USED", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "TOK_NEVER_USED", hide_env_values = true, value_parser = words::switch())]
     never_used: bool,
     /// Only active tokens that end within this time: 14d, 12h
     #[arg(long, value_name = "TIME", env = "TOK_EXPIRING", hide_env_values = true, value_parser = period)]
     expiring: Option<Period>,
     /// Every user's and workspace's tokens (managers only)
-    #[arg(long, env = "TOK_ALL_USERS", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "TOK_ALL_USERS", hide_env_values = true, value_parser = words::switch())]
     all_users: bool,
     /// The tokens of this workspace (its maintainers, and managers)
     #[arg(

@@ -24,6 +24,15 @@ pub(super) struct Made<'a> {
     pub(super) predecessor: Option<&'a TokenRecord>,
 }
 
+/// Refuses to make a token whose text nobody could ever read. One that was chosen is known to whoever chose it.
+pub(super) fn can_be_shown(chosen: Option<&SecretString>) -> Result<(), Failure> {
+    if chosen.is_some() || output::stdout_is_read() {
+        return Ok(());
+    }
+    Err(Failure::local("stdout is closed, and the token's text would be lost; nothing was made or changed")
+        .hint("let stdout go to a file or a program that keeps it"))
+}
+
 impl Made<'_> {
     /// Shows the text: with words around it on a terminal, alone in a pipe, beside the record in JSON.
     pub(super) fn show(&self, context: &Context) -> Result<(), Failure> {
@@ -149,7 +158,7 @@ struct Shape<'a> {
 #[group(multiple = false)]
 pub(super) struct ChosenArgs {
     /// Read a secret of your own choice from stdin; on a terminal it is asked for, twice and unseen
-    #[arg(long)]
+    #[arg(long, env = "TOK_SECRET_STDIN", hide_env_values = true, value_parser = words::switch())]
     secret_stdin: bool,
     /// Read a secret of your own choice from this file, which nobody else may be able to read
     #[arg(long, value_name = "PATH", env = "TOK_SECRET_FILE", hide_env_values = true)]

@@ -4,7 +4,7 @@ use clap::Args;
 use tok_api::convert::Rotation;
 use tok_api::fault::Fault;
 
-use super::once::{ChosenArgs, Made, RetryArgs};
+use super::once::{ChosenArgs, Made, RetryArgs, can_be_shown};
 use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -44,12 +44,14 @@ pub(crate) struct RotateArgs {
 
 impl RotateArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let secret = self.chosen.secret(context.out).await?;
+        can_be_shown(secret.as_ref())?;
         let rotation = Rotation {
             reference: self.reference,
             grace: self.grace.filter(|text| !text.is_empty()),
             expires: self.expires.filter(|text| !text.is_empty()),
             idempotency_key: Some(self.retry.key_or_fresh()?),
-            secret: self.chosen.secret(context.out).await?,
+            secret,
         };
         let mut rotated = context.client().await?.rotate_token(rotation.clone()).await;
         // It may have been done: under the same key, asking again leaves one live token, and gives its text.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
-use tok_api::convert::{AuditFilter, AuditRecord, TrailCheck, TrailReport, moment_said as moment, optional, parsed};
+use tok_api::convert::{AuditFilter, AuditRecord, TrailCheck, TrailReport, if_said, moment_said as moment, parsed};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -83,13 +83,13 @@ async fn list(
     Asked(asked): Asked<ListEvents>,
 ) -> Answer<Response> {
     let filter = AuditFilter {
-        token: asked.token.filter(|token| !token.is_empty()),
-        user: optional("user", &asked.user.unwrap_or_default())?,
-        repository: optional("repository", &asked.repository.unwrap_or_default())?,
+        token: if_said("token", asked.token.as_deref())?,
+        user: if_said("user", asked.user.as_deref())?,
+        repository: if_said("repository", asked.repository.as_deref())?,
         since: moment("since", asked.since.as_deref())?,
         until: moment("until", asked.until.as_deref())?,
-        action: optional("action", &asked.action.unwrap_or_default())?,
-        outcome: optional("outcome", &asked.outcome.unwrap_or_default())?,
+        action: if_said("action", asked.action.as_deref())?,
+        outcome: if_said("outcome", asked.outcome.as_deref())?,
         oldest_first: asked.oldest_first,
         follow: asked.follow,
     };
@@ -128,7 +128,7 @@ async fn verify(
     let heads = asked.heads.unwrap_or_default();
     let heads = heads.split(',').map(str::trim).filter(|head| !head.is_empty());
     let check = TrailCheck {
-        chain: optional("chain", &asked.chain.unwrap_or_default())?,
+        chain: if_said("chain", asked.chain.as_deref())?,
         heads: heads.map(|head| parsed("heads", head)).collect::<Result<_, _>>()?,
     };
     Ok(Json(api.service.verify_trail(&caller, check).await?))

@@ -9,7 +9,7 @@ use hyper::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::PermissionWord;
-use tok_api::convert::{CheckedChange, CheckedRotation, Rotation, TokenChange, TokenRecord, optional};
+use tok_api::convert::{CheckedChange, CheckedRotation, Rotation, TokenChange, TokenRecord, if_said};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::wire::v1;
 use tok_model::decide::Caller;
@@ -114,7 +114,7 @@ async fn modify(
         labels: list(asked.labels),
         allow_cidrs: list(asked.allow_cidrs),
         repos,
-        permission: optional("permission", &asked.permission.unwrap_or_default())?,
+        permission: if_said("permission", asked.permission.as_deref())?,
         max_uses: asked.max_uses.map(|most| most.map_or(Ok(0), uses)).transpose()?,
         if_version,
     };

@@ -6,7 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use tok_api::convert::schema::TokenKindWord;
-use tok_api::convert::{RestoredTokens, RevokeMany, RevokedMany, Selection, moment_said, optional};
+use tok_api::convert::{RestoredTokens, RevokeMany, RevokedMany, Selection, if_said, moment_said};
 use tok_api::wire::v1;
 use tok_model::token::Reference;
 use utoipa::ToSchema;
@@ -72,14 +72,13 @@ async fn revoke_many(
     Calling(caller): Calling,
     Said(asked): Said<RevokeTokens>,
 ) -> Answer<Json<RevokedMany>> {
-    let text = |given: &Option<String>| given.clone().unwrap_or_default();
     let before: Option<DateTime<Utc>> = moment_said("minted_before", asked.minted_before.as_deref())?;
     let selection = Selection {
-        user: optional("user", &text(&asked.user))?,
-        workspace: optional("workspace", &text(&asked.workspace))?,
-        label: optional("label", &text(&asked.label))?,
-        parent: optional("parent", &text(&asked.parent))?,
-        kind: optional("kind", &text(&asked.kind))?,
+        user: if_said("user", asked.user.as_deref())?,
+        workspace: if_said("workspace", asked.workspace.as_deref())?,
+        label: if_said("label", asked.label.as_deref())?,
+        parent: if_said("parent", asked.parent.as_deref())?,
+        kind: if_said("kind", asked.kind.as_deref())?,
         never_used: asked.never_used,
         minted_before: before,
         all_users: asked.all_users,

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use tok_api::convert::schema::RepoRightWord;
-use tok_api::convert::{ExplainAsk, Explanation, moment_said, optional};
+use tok_api::convert::{ExplainAsk, Explanation, if_said, moment_said};
 use tok_api::fault::Fault;
 use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
@@ -55,22 +55,21 @@ async fn explain(
     Calling(caller): Calling,
     Said(asked): Said<Explain>,
 ) -> Answer<Json<Explanation>> {
-    let text = |given: &Option<String>| given.clone().unwrap_or_default();
-    let right = match text(&asked.act).as_str() {
-        "" => None,
-        "read" => Some(RepoRight::Read),
-        "write" => Some(RepoRight::Write),
-        "admin" => Some(RepoRight::Admin),
-        _ => return Err(Fault::field("act", "an act is read, write or admin").into()),
+    let right = match asked.act.as_deref() {
+        None => None,
+        Some("read") => Some(RepoRight::Read),
+        Some("write") => Some(RepoRight::Write),
+        Some("admin") => Some(RepoRight::Admin),
+        Some(_) => return Err(Fault::field("act", "an act is read, write or admin").into()),
     };
-    let repository: Option<RepoPath> = optional("repository", &text(&asked.repository))?;
+    let repository: Option<RepoPath> = if_said("repository", asked.repository.as_deref())?;
     if repository.is_none() && right.is_some() {
         return Err(Fault::field("repository", "name a repository, as workspace/repo").into());
     }
     let ask = ExplainAsk {
-        reference: optional("reference", &text(&asked.reference))?,
+        reference: if_said("reference", asked.reference.as_deref())?,
         repository: repository.map(|repo| (repo, right.unwrap_or(RepoRight::Read))),
-        address: optional("address", &text(&asked.address))?,
+        address: if_said("address", asked.address.as_deref())?,
         at: moment_said("at", asked.at.as_deref())?,
     };
     Ok(Json(api.service.explain(&caller, ask).await?))

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, StatusCode, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::{PermissionWord, TokenKindWord, TokenStateWord};
-use tok_api::convert::{CheckedToken, NewToken, PageAsk, RevokedToken, TokenDraft, TokenFilter, TokenRecord, optional};
+use tok_api::convert::{CheckedToken, NewToken, PageAsk, RevokedToken, TokenDraft, TokenFilter, TokenRecord, if_said};
 use tok_api::fault::Fault;
 use tok_api::wire::v1;
 use tok_model::clock::Period;
@@ -126,9 +126,9 @@ async fn create(
     let draft = TokenDraft {
         name: said.name,
         description: said.description.unwrap_or_default(),
-        kind: optional("kind", &said.kind.unwrap_or_default())?,
+        kind: if_said("kind", said.kind.as_deref())?,
         scopes: said.scopes,
-        permission: optional("permission", &said.permission.unwrap_or_default())?,
+        permission: if_said("permission", said.permission.as_deref())?,
         workspace: said.workspace,
         repos: repos.unwrap_or_default(),
         routes: said.routes,
@@ -281,21 +281,21 @@ async fn list(
     uri: Uri,
     Asked(asked): Asked<ListTokens>,
 ) -> Answer<Response> {
-    let text = |given: &Option<String>| given.clone().unwrap_or_default();
-    let expiring: Option<Period> = optional("expiring", &text(&asked.expiring))?;
+    let text = |name, given| if_said::<String>(name, given).map(Option::unwrap_or_default);
+    let expiring: Option<Period> = if_said("expiring", asked.expiring.as_deref())?;
     let request = v1::ListTokensRequest {
-        user: text(&asked.user),
+        user: text("user", asked.user.as_deref())?,
         never_used: asked.never_used,
         expiring_within_seconds: expiring.map_or(0, |period| period.seconds().unsigned_abs()),
         all_users: asked.all_users,
-        workspace: text(&asked.workspace),
-        label: text(&asked.label),
+        workspace: text("workspace", asked.workspace.as_deref())?,
+        label: text("label", asked.label.as_deref())?,
         ..v1::ListTokensRequest::default()
     };
     let (mut filter, _): (TokenFilter, PageAsk) = request.try_into()?;
     let page = reply::page_ask(asked.page_size, asked.cursor)?;
-    filter.state = optional("state", &text(&asked.state))?;
-    filter.kind = optional("kind", &text(&asked.kind))?;
+    filter.state = if_said("state", asked.state.as_deref())?;
+    filter.kind = if_said("kind", asked.kind.as_deref())?;
     let page = api.service.list_tokens(&caller, filter, page).await?;
     Ok(reply::page(&uri, page, |tokens, next_cursor| TokenPage { tokens, next_cursor }))
 }

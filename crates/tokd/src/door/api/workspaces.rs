@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use tok_api::convert::schema::RoleWord;
-use tok_api::convert::{MemberRecord, NewMember, NewWorkspace, RepositoryRecord, WorkspaceRecord, optional, parsed};
+use tok_api::convert::{MemberRecord, NewMember, NewWorkspace, RepositoryRecord, WorkspaceRecord, if_said, parsed};
 use tok_model::name::{UserName, WorkspaceName};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -59,7 +59,7 @@ async fn create(
     Calling(caller): Calling,
     Said(said): Said<CreateWorkspace>,
 ) -> Answer<Response> {
-    let owner = optional("owner", &said.owner.unwrap_or_default())?;
+    let owner = if_said("owner", said.owner.as_deref())?;
     let new = NewWorkspace { name: parsed("name", &said.name)?, owner };
     let workspace = api.service.create_workspace(&caller, new).await?;
     let address = format!("/v1/workspaces/{}", workspace.name);
@@ -231,7 +231,7 @@ async fn list_repositories(
     uri: Uri,
     Asked(asked): Asked<ListRepositories>,
 ) -> Answer<Response> {
-    let workspace = optional("workspace", &asked.workspace.unwrap_or_default())?;
+    let workspace = if_said("workspace", asked.workspace.as_deref())?;
     let page = reply::page_ask(asked.page_size, asked.cursor)?;
     let page = api.service.list_repositories(&caller, page, workspace).await?;
     Ok(reply::page(&uri, page, |repositories, next_cursor| RepositoryPage { repositories, next_cursor }))

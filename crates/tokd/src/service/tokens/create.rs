@@ -93,7 +93,11 @@ impl Service {
                 };
             }
         };
-        self.workspace_owner(caller, Some(workspace)).await
+        let field = if grant.kind() == TokenKind::Repo { "repos" } else { "workspace" };
+        self.workspace_owner(caller, Some(workspace)).await.map_err(|fault| match fault.code {
+            FaultCode::NotFound => Fault { field: Some(field.to_owned()), ..fault },
+            _ => fault,
+        })
     }
 
     /// A workspace as an owner of tokens, for somebody who may see it. Asked before it is looked up, so that nobody

@@ -4,6 +4,7 @@ use tok_api::convert::TokenRecord;
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::decide::{Caller, Need, Permit};
 use tok_model::token::{Owner, Reference, Token};
+use tok_store::tokens::MOST_MATCHES;
 use tok_store::{ReadTx, StoreError};
 
 use crate::service::Service;
@@ -15,6 +16,9 @@ pub(super) struct Resolved {
     /// That it could have meant another token, too.
     pub(super) note: Option<String>,
 }
+
+/// How many of those that an ambiguous reference fits are listed.
+const MOST_LISTED: usize = 10;
 
 /// How the store finds what a reference points at.
 type Finder = fn(&mut ReadTx<'_>, &Permit, &Reference) -> Result<Vec<Token>, StoreError>;
@@ -81,10 +85,7 @@ impl Service {
         }
         let all: Vec<&Token> = found.iter().flat_map(|(_, tokens)| tokens).collect();
         if all.len() > 1 {
-            let line = |token: &&Token| format!("{}  {}…  {}", token.id, token.shown_prefix, token.name);
-            return Err(Fault::new(FaultCode::Ambiguous, "more than one token matches; nothing was changed")
-                .hint("give more characters of the ID")
-                .matches(all.iter().map(line).collect()));
+            return Err(ambiguous(all));
         }
         match found.pop().map(|(permit, mut tokens)| (permit, tokens.pop())) {
             Some((permit, Some(token))) => Ok((permit, self.dated(token))),
@@ -150,4 +151,20 @@ pub(super) async fn or_if_missing<T>(
     }
     let other = otherwise.await;
     if missing(&other) { found } else { other }
+}
+
+/// That a reference fits all of these: the newest are listed, and the others counted.
+fn ambiguous(mut fitting: Vec<&Token>) -> Fault {
+    fitting.sort_by_key(|token| std::cmp::Reverse(token.created_at));
+    let line = |token: &&Token| format!("{}  {}…  {}", token.id, token.shown_prefix, token.name);
+    let listed: Vec<String> = fitting.iter().take(MOST_LISTED).map(line).collect();
+    let message = match fitting.len() - listed.len() {
+        0 => "more than one token matches; nothing was changed".to_owned(),
+        // Those behind were not looked for.
+        more if fitting.len() >= usize::from(MOST_MATCHES) => {
+            format!("{} tokens match, and more than {more} more; nothing was changed", listed.len())
+        }
+        more => format!("{} tokens match, and {more} more; nothing was changed", listed.len()),
+    };
+    Fault::new(FaultCode::Ambiguous, message).hint("give more characters of the ID").matches(listed)
 }

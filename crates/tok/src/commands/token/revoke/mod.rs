@@ -4,7 +4,6 @@ mod many;
 mod one;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 use secrecy::{ExposeSecret as _, SecretString};
 use tok_api::convert::{RevokedToken, Selection};
 use tok_model::clock::Timestamp;
@@ -49,7 +48,7 @@ pub(crate) struct RevokeArgs {
     #[command(flatten)]
     which: WhichArgs,
     /// With a selection: everybody's tokens, not yours alone (managers only)
-    #[arg(long, requires = "which", conflicts_with_all = ["user", "workspace", "parent"], value_parser = FalseyValueParser::new())]
+    #[arg(long, requires = "which", conflicts_with_all = ["user", "workspace", "parent"])]
     all_users: bool,
     #[command(flatten)]
     how: HowArgs,
