@@ -21,7 +21,7 @@ impl Service {
         let need = |owner| Need::EndTokens { owner };
         let ended = self.resolve_among(caller, reference.clone(), need, tok_store::tokens::restorable).await;
         // What cannot come back is found all the same, to be told why.
-        let (permit, token) = or_if_missing(ended, self.resolve(caller, reference, need)).await?;
+        let (permit, token) = Box::pin(or_if_missing(ended, self.resolve(caller, reference, need))).await?;
         let id = token.id;
         let at = permit.at();
         let narrow = caller.token().is_some_and(|token| token.kind() != TokenKind::Session);
