@@ -197,6 +197,88 @@ fn what_is_revoked_on_the_server_costs_one_more_question_and_a_session_that_ende
 }
 
 #[test]
+fn what_git_was_refused_with_is_not_given_again_though_its_server_believes_in_it() {
+    let environment = server();
+    let laptop = laptop(&environment);
+    let _agent = laptop.agent();
+    let lines = challenged(&environment, "acme/app", "read");
+    let first = laptop.get(&lines).token().to_owned();
+    assert_eq!(laptop.get(&lines).token(), first);
+    // Whatever refused it: git says so with `erase`.
+    let erase = |token: &str| {
+        let refused = lines.replace("path=", &format!("username=alice\npassword={token}\npath="));
+        laptop.helper().argument("erase").input(format!("{refused}\n")).ok();
+    };
+    erase("tokgit_anothers");
+    assert_eq!(laptop.get(&lines).token(), first, "another's is no word about this one");
+    erase(&first);
+    let second = laptop.get(&lines).token().to_owned();
+    assert_ne!(first, second);
+    assert_eq!(laptop.get(&lines).token(), second, "once");
+}
+
+#[test]
+fn a_user_who_is_disabled_is_sent_to_a_manager_and_not_to_log_in() {
+    let environment = server();
+    let laptop = laptop(&environment);
+    let agent = laptop.agent();
+    let url = environment.repository("acme/app");
+    laptop.git(&["ls-remote", &url]).ok();
+    environment.tok(&["user", "disable", "alice"]).ok();
+    wait::until_true("the agent hears of it", || state(&agent) == "ended");
+    let refused = laptop.git(&["ls-remote", &url]).fails(128);
+    let who = laptop.tok(&["whoami"]).fails(3);
+    for said in [&refused, &who] {
+        said.says(&["the user alice is disabled", "a manager can undo it"]);
+        assert!(!said.complaint().contains("tok login"), "{}", said.describe());
+    }
+    environment.tok(&["user", "enable", "alice"]).ok();
+    laptop.git(&["ls-remote", &url]).ok();
+}
+
+#[test]
+fn a_profile_and_a_user_name_that_contradict_each_other_are_both_named() {
+    let environment = server();
+    environment.users(&["bob", "carol"]);
+    let laptop = laptop(&environment);
+    let _agent = laptop.agent();
+    laptop.logged_in("bob");
+    let password = laptop.password_of("carol");
+    let login = ["login", &environment.url(), "--user", "carol", "--password-stdin", "--profile", "other"];
+    laptop.tok(&login).input(format!("{password}\n")).ok();
+    let lines = challenged(&environment, "acme/app", "read").replace("path=", "username=bob\npath=");
+    let said = laptop.helper().arguments(["--profile", "other", "get"]).input(lines + "\n").ok();
+    assert_eq!(said.text(), "quit=1\n");
+    said.says(&["the profile other is carol at ", ", and the URL says bob"]);
+}
+
+#[test]
+fn each_server_has_its_own_default() {
+    let (one, two) = (server(), server());
+    two.users(&["carol"]);
+    one.users(&["bob"]).tok(&["workspace", "member", "add", "acme", "bob"]).ok();
+    let laptop = one.laptop("laptop");
+    laptop.trusts(&[&two]);
+    let _agent = laptop.agent();
+    let log_in = |environment: &Environment, user: &str, more: &[&str]| {
+        let token = environment.token(user, &["--scopes", "repo:read,repo:write,user:read"]);
+        let call = laptop.tok(&["login", &environment.url(), "--with-token"]).arguments(more.iter().copied());
+        call.input(format!("{token}\n")).ok();
+    };
+    log_in(&one, "alice", &["--default"]);
+    log_in(&one, "bob", &[]);
+    log_in(&two, "carol", &["--default"]);
+    // What git does at one server is not changed by a choice at another.
+    assert_eq!(laptop.get(&challenged(&one, "acme/app", "read")).value("username"), Some("alice"));
+    let who = || laptop.tok(&["whoami", "--output", "json"]).ok().json()["user"].as_str().unwrap().to_owned();
+    assert_eq!(who(), "carol", "who names no server means the last default");
+    log_in(&one, "bob", &["--default"]);
+    assert_eq!(who(), "bob");
+    let chosen = laptop.tok(&["whoami", "--server", &two.url(), "--output", "json"]).ok().json();
+    assert_eq!(chosen["user"], "carol");
+}
+
+#[test]
 fn a_hundred_who_ask_at_once_mint_once_for_each_repository() {
     let environment = server();
     let laptop = laptop(&environment);

@@ -85,6 +85,16 @@ fn a_cut_network_is_said_within_a_second_and_a_kept_token_is_still_good() {
         refused.says(&["tok: "]);
     }
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
+    // Later, too, when it is tried again whether the server is there. (One may meet the agent's own try half way.)
+    let mut waited = Vec::new();
+    wait::until_true("the agent has tried to connect again", || {
+        let begin = Instant::now();
+        assert_eq!(laptop.ask(&lines("acme/later")).text(), "");
+        waited.extend(Some(begin.elapsed()).filter(|waited| *waited > Duration::from_millis(300)));
+        waited.len() == 5
+    });
+    let late = waited.iter().filter(|waited| **waited > Duration::from_millis(1_200)).count();
+    assert!(late < 3, "{waited:?}");
     assert_eq!(laptop.get(&lines("acme/app")).token(), token);
     proxy.pass();
     wait::until_true("the network is back", || !laptop.get(&lines("acme/again")).is_silent());

@@ -137,6 +137,93 @@ fn what_another_system_calls_ttl_hours_and_repo_allowlist_is_understood() {
 }
 
 #[test]
+fn a_workspaces_own_token_need_not_name_its_workspace() {
+    let people = people();
+    let body =
+        |permission: &str| json!({"name": "home", "kind": "workspace", "workspace": "acme", "permission": permission});
+    let write = people.made(&people.mona, &body("write"))["secret"].as_str().unwrap().to_owned();
+    let asked = json!({"name": "ci-deploy", "kind": "repo", "permission": "read", "repo_allowlist": ["deploy-configs"], "ttl_hours": 1});
+    let made = people.made(&write, &asked);
+    assert_eq!(made["token"]["repo_allowlist"], json!(["acme/deploy-configs"]));
+    assert_eq!(
+        people.made(&write, &json!({"name": "x", "kind": "workspace", "permission": "read"}))["token"]["workspace"],
+        "acme"
+    );
+    let with = |arguments: &[&str]| people.environment.tok(arguments).variable("TOK_TOKEN", &write).shows_secret();
+    let create =
+        ["token", "create", "ci", "--kind", "repo", "--repo", "app", "--permission", "read", "--output", "json"];
+    assert_eq!(with(&create).ok().json()["token"]["repo_allowlist"], json!(["acme/app"]));
+    // Another one is another's, and whoever acts for no workspace has to say which.
+    let other = people.json(
+        &write,
+        "POST",
+        "/v1/tokens",
+        &json!({"name": "x", "kind": "workspace", "workspace": "other", "permission": "read"}),
+    );
+    problem(&other, 404, "not_found", Some("workspace"));
+    let unsaid = people.json(&people.mona, "POST", "/v1/tokens", &asked);
+    problem(&unsaid, 400, "invalid_argument", Some("repo_allowlist"));
+    let id = made["token"]["id"].as_str().unwrap();
+    let both = json!({"repos": ["acme/app"], "repo_allowlist": ["acme/app"]});
+    problem(&people.json(&write, "PATCH", &format!("/v1/tokens/{id}"), &both), 400, "invalid_argument", Some("repos"));
+}
+
+#[test]
+fn a_read_only_token_of_a_workspace_is_told_what_it_lacks() {
+    let people = people();
+    let body = json!({"name": "home", "kind": "workspace", "workspace": "acme", "permission": "read"});
+    let read = people.made(&people.mona, &body)["secret"].as_str().unwrap().to_owned();
+    for target in ["/v1/tokens", "/v1/audit"] {
+        let said = problem(&people.get(&read, target), 403, "forbidden", None);
+        assert!(said["detail"].as_str().unwrap().contains("with the permission write"), "{said}");
+        assert!(said["hint"].as_str().unwrap().contains("--permission write"), "{said}");
+    }
+    let create =
+        people.json(&read, "POST", "/v1/tokens", &json!({"name": "x", "kind": "workspace", "permission": "read"}));
+    let said = problem(&create, 403, "forbidden", None);
+    assert!(said["detail"].as_str().unwrap().contains("with the permission write"), "{said}");
+    // What no token of a workspace ever may is said as that.
+    let said = problem(&people.get(&read, "/v1/users"), 403, "forbidden", None);
+    assert!(said["detail"].as_str().unwrap().contains("a workspace token never may"), "{said}");
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_shows_what_is() {
+    let people = people();
+    let look = |reply: &Reply, (status, code): (u16, &str), field: &str, hint: &str| {
+        let said = problem(reply, status, code, Some(field));
+        assert!(said["hint"].as_str().unwrap().contains(hint), "{said}");
+    };
+    let missing = (404, "not_found");
+    let token = json!({"name": "x", "kind": "workspace", "workspace": "nows", "permission": "read"});
+    look(&people.json(&people.boss, "POST", "/v1/tokens", &token), missing, "workspace", "tok workspace list");
+    look(&people.json(&people.will, "POST", "/v1/tokens", &token), missing, "workspace", "tok workspace list");
+    look(&people.get(&people.boss, "/v1/tokens?workspace=nows"), missing, "workspace", "tok workspace list");
+    look(&people.get(&people.boss, "/v1/tokens?user=nobody"), missing, "user", "tok user list");
+    let role = json!({"role": "reader"});
+    let put = |name: &str| people.json(&people.mona, "PUT", &format!("/v1/workspaces/acme/members/{name}"), &role);
+    look(&put("nobody"), missing, "user", "tok user list");
+    let out = people.call(&people.mona, "DELETE", "/v1/workspaces/acme/members/sten");
+    look(&out, missing, "user", "tok workspace member list");
+    let user = people.json(&people.boss, "POST", "/v1/users", &json!({"name": "will"}));
+    look(&user, (409, "conflict"), "name", "tok user list");
+    let workspace = |body: &Value| people.json(&people.boss, "POST", "/v1/workspaces", body);
+    look(&workspace(&json!({"name": "acme"})), (409, "conflict"), "name", "tok workspace list");
+    look(&workspace(&json!({"name": "fresh", "owner": "nobody"})), missing, "owner", "tok user list");
+
+    let environment = &people.environment;
+    for arguments in [
+        &["token", "list", "--workspace", "nows"][..],
+        &["token", "list", "--user", "nobody"],
+        &["token", "create", "z", "--kind", "workspace", "--workspace", "nows", "--permission", "read"],
+        &["token", "create", "z", "--kind", "repo", "--repo", "nows/x", "--permission", "read"],
+        &["user", "passwd", "nobody", "--remove", "--force"],
+    ] {
+        environment.tok(arguments).fails(5).says(&["hint: ", " list`"]);
+    }
+}
+
+#[test]
 fn every_bad_input_is_named_with_its_field_and_the_next_step() {
     let people = people();
     let long = "x".repeat(300);
@@ -294,7 +381,7 @@ fn users_workspaces_and_members_are_administered() {
     let boss = people.boss.as_str();
     let made = people.json(boss, "POST", "/v1/users", &json!({"name": "newcomer"}));
     assert_eq!((made.status, &made.json()["user"]["name"]), (201, &json!("newcomer")));
-    problem(&people.json(boss, "POST", "/v1/users", &json!({"name": "newcomer"})), 409, "conflict", None);
+    problem(&people.json(boss, "POST", "/v1/users", &json!({"name": "newcomer"})), 409, "conflict", Some("name"));
     problem(&people.json(&people.will, "POST", "/v1/users", &json!({"name": "mine"})), 403, "forbidden", None);
     let users = people.get(boss, "/v1/users").json();
     assert!(users["users"].as_array().unwrap().iter().any(|user| user["name"] == "newcomer"));

@@ -156,6 +156,87 @@ fn the_trail_of_a_deleted_user_is_found_by_name() {
 }
 
 #[test]
+fn two_who_had_one_name_are_told_apart_by_their_ids() {
+    let environment = acme();
+    environment.users(&["dave"]);
+    environment.token("dave", &["--description", "of the first"]);
+    let id =
+        |name: &str| environment.tok(&["user", "show", name, "--output", "json"]).ok().json()["user"]["id"].clone();
+    let first = id("dave").as_str().unwrap().to_owned();
+    environment.tok(&["user", "delete", "--force", "dave"]).ok();
+    environment.users(&["dave"]);
+    let second = id("dave").as_str().unwrap().to_owned();
+    let by_name = environment.tok(&["audit", "--user", "dave", "--output", "json"]).ok().json();
+    assert!(by_name["note"].as_str().unwrap().contains(&first), "{by_name}");
+    environment.tok(&["audit", "--user", "dave"]).ok().says(&[
+        "note: ",
+        "others had the name before",
+        &first,
+        "deleted 20",
+    ]);
+    let acts = |who: &str| -> BTreeSet<String> {
+        events(&environment, &["--user", who])
+            .iter()
+            .map(|event| event["action"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(acts(&first).contains("token.create") && acts(&first).contains("user.delete"), "{:?}", acts(&first));
+    assert_eq!(acts("dave"), acts(&second));
+    assert!(!acts("dave").contains("token.create"));
+    let quiet = environment.tok(&["audit", "--user", &first, "--output", "json"]).ok().json();
+    assert!(quiet.get("note").is_none(), "{quiet}");
+    environment.tok(&["audit", "--user", "00000000-0000-4000-8000-000000000000"]).fails(5).says(&["or ever was"]);
+    // Nobody learns from it who was there before.
+    let own = environment.tok(&["audit", "--user", "dave", "--output", "json"]).acting_as("dave").ok().json();
+    assert!(own.get("note").is_none() || own["note"].is_null(), "{own}");
+}
+
+#[test]
+fn what_a_workspaces_own_token_does_is_the_workspaces() {
+    let environment = acme();
+    let create = ["token", "create", "ci", "--kind", "workspace", "--workspace", "acme", "--permission", "write"];
+    let token = environment.tok(&create).acting_as("mona").shows_secret().ok().line().to_owned();
+    let with = |arguments: &[&str]| environment.tok(arguments).variable("TOK_TOKEN", &token);
+    let made = with(&["token", "create", "child", "--kind", "workspace", "--permission", "read", "--output", "json"]);
+    let made = made.shows_secret().ok().json()["token"].clone();
+    assert_eq!(made["created_by_name"], "workspace:acme");
+    let ended = with(&["token", "revoke", "child", "--force", "--output", "json"]).ok().text().to_owned();
+    assert!(
+        ended.contains(r#""revoked_by":"workspace:acme""#) || ended.contains(r#""revoked_by": "workspace:acme""#),
+        "{ended}"
+    );
+    let acts = events(&environment, &["--token", &token[..11]]);
+    let by = |action: &str| {
+        let act = acts.iter().find(|event| event["action"] == action && event["actor_token_id"].is_string());
+        act.unwrap_or_else(|| panic!("no {action} in {acts:#?}"))["actor_user"].clone()
+    };
+    for action in ["token.create", "token.revoke", "token.use"] {
+        assert_eq!(by(action), "workspace:acme", "{action}");
+    }
+    // A repo token, too, whose uses are all that it does.
+    let create = ["token", "create", "r", "--kind", "repo", "--repo", "acme/app", "--permission", "read"];
+    let token = environment.tok(&create).acting_as("mona").shows_secret().ok().line().to_owned();
+    assert_eq!(asked(&environment, "acme/app", READ, &token).status, 200);
+    let uses = events(&environment, &["--token", &token[..11], "--action", "token.use"]);
+    assert_eq!((uses.len(), &uses[0]["actor_user"]), (1, &"workspace:acme".into()));
+    let shown = environment.tok(&["audit", "--token", &token[..11], "--action", "token.use"]).ok();
+    assert!(shown.text().contains("  workspace:acme  "), "{}", shown.text());
+    verified(&environment);
+}
+
+#[test]
+fn what_was_answered_that_it_is_not_there_is_no_use() {
+    let environment = acme();
+    let token = environment.token("will", &[]);
+    assert_eq!(asked(&environment, "acme/nope", READ, &token).status, 404);
+    let uses = events(&environment, &["--token", &token[..11], "--action", "token.use"]);
+    assert_eq!((uses.len(), &uses[0]["outcome"]), (1, &"refused".into()), "{uses:?}");
+    assert_eq!(uses[0]["detail"], "there is no such repository");
+    let record = environment.tok(&["token", "show", &token[..11], "--output", "json"]).ok().json();
+    assert!(record["last_used_repo"].is_null() && record["last_used_at"].is_null(), "{record}");
+}
+
+#[test]
 fn filters_combine_and_bad_ones_are_named() {
     let environment = acme();
     environment.token("will", &[]);

@@ -151,6 +151,204 @@ fn what_is_wrong_with_git_is_found_and_mended_by_the_command_that_is_named() {
     assert!(said.text().contains("2.39") && said.text().contains("before 2.46"), "{}", said.describe());
 }
 
+/// Git goes by what it reads last of all that fits, however closely it fits.
+#[test]
+fn what_takes_back_what_setup_wrote_is_named_and_mended_where_it_is() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    well(&laptop);
+    let (url, host) = (environment.url(), environment.host());
+    let app = laptop.work().join("app");
+    let sh = |script: &str| laptop.call("sh").arguments(["-ec", script]).directory(&app).ok();
+    sh("cp .git/config ../own; cp \"$HOME/.gitconfig\" ../global");
+    for (spoil, check, words) in [
+        ("git config --global credential.useHttpPath false".to_owned(), "use-http-path", &["off", ".gitconfig"][..]),
+        ("git config credential.useHttpPath false".to_owned(), "use-http-path", &["off", ".git/config"]),
+        (
+            format!("git config credential.{url}.helper ''; git config --add credential.{url}.helper store"),
+            "helper-chain",
+            &["does not ask tok", "asks store", ".git/config", "--local"],
+        ),
+        (
+            "git config credential.helper ''; git config --add credential.helper store".to_owned(),
+            "helper-chain",
+            &["does not ask tok", "asks store", "--local"],
+        ),
+        (
+            format!(
+                "git config credential.{url}/acme/app.git.helper ''; git config --add credential.{url}/acme/app.git.helper store"
+            ),
+            "helper-chain",
+            &["does not ask tok", "asks store", "--local"],
+        ),
+        (
+            format!(
+                "git config credential.{url}.helper ''; git config --add credential.{url}.helper tok; git config credential.helper ''"
+            ),
+            "helper-chain",
+            &["does not ask tok", "asks nobody", "--local"],
+        ),
+        (
+            format!("git config credential.{host}.helper ''; git config --add credential.{host}.helper store"),
+            "helper-chain",
+            &["does not ask tok", "asks store", "--local"],
+        ),
+        (
+            "git config --global credential.helper ''; git config --global --add credential.helper cache".to_owned(),
+            "helper-chain",
+            &["does not ask tok", "asks cache"],
+        ),
+        (format!("git config --global credential.{url}.username joe"), "session", &["the user joe", ".gitconfig"]),
+        ("git config --global credential.username joe".to_owned(), "session", &["the user joe", "credential.username"]),
+    ] {
+        mends(&laptop, &spoil, check, words);
+        laptop.git(&["fetch"]).directory(&app).ok();
+        sh("cp ../own .git/config; cp ../global \"$HOME/.gitconfig\"");
+    }
+    // From the environment there is nothing that setup could write.
+    let given = |call: tok_tests::call::Call| {
+        call.directory(&app)
+            .variable("GIT_CONFIG_COUNT", "1")
+            .variable("GIT_CONFIG_KEY_0", "credential.helper")
+            .variable("GIT_CONFIG_VALUE_0", "")
+    };
+    let said = given(laptop.tok(&["doctor"])).fails(1);
+    assert!(said.text().contains("mend: unset GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT"), "{}", said.describe());
+    // What setup says is true where it is said.
+    let said = given(laptop.tok(&["git", "setup", &url])).ok();
+    assert!(said.text().contains("But not here: git does not ask tok"), "{}", said.describe());
+    sh(&format!("git config credential.{url}.helper ''; git config --add credential.{url}.helper store"));
+    let said = laptop.tok(&["git", "setup", &url]).directory(&app).ok();
+    assert!(
+        said.text().contains("But not here") && said.text().contains(&format!("mend: tok git setup {url} --local")),
+        "{}",
+        said.describe()
+    );
+    let said = laptop.tok(&["git", "setup", &url, "--local", "--output", "json"]).directory(&app).ok().json();
+    let said = &said["servers"][0];
+    assert_eq!(
+        (&said["replaced"], &said["in_the_way"]),
+        (&serde_json::json!(["store"]), &serde_json::json!([])),
+        "{said}"
+    );
+    well(&laptop);
+}
+
+#[test]
+fn credentials_are_found_wherever_git_has_urls() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    let host = environment.host();
+    let secret = "https://me:hunter2hunter2@b.example/lib/core.git";
+    let token = environment.token("alice", &["--scopes", "repo:read"]);
+    for (spoil, check, words) in [
+        (
+            format!("git remote set-url origin https://{token}@{host}/acme/app.git"),
+            "remote-passwords",
+            &["origin", "token", "revoke"][..],
+        ),
+        (
+            format!("git remote set-url origin https://{token}:x-oauth-basic@{host}/acme/app.git"),
+            "remote-passwords",
+            &["origin", "token", "revoke"],
+        ),
+        (
+            "git remote add deep https://me:hunter2hunter2@b.example/core.git".to_owned(),
+            "url-passwords",
+            &["remote.deep.url"],
+        ),
+        (format!("git config submodule.core.url {secret}"), "url-passwords", &["submodule.core.url", "revoke"]),
+        (
+            format!(
+                "git config --file .gitmodules submodule.core.path core; git config --file .gitmodules submodule.core.url {secret}"
+            ),
+            "url-passwords",
+            &["submodule.core.url", ".gitmodules", "each commit"],
+        ),
+        (
+            format!(
+                "mkdir -p .git/modules/libs/core; cp .git/HEAD .git/config .git/modules/libs/core; git config --file .git/modules/libs/core/config remote.origin.url {secret}"
+            ),
+            "url-passwords",
+            &["remote.origin.url", "modules/libs/core/config"],
+        ),
+        (format!("git config branch.main.remote {secret}"), "url-passwords", &["branch.main.remote"]),
+        (format!("git config lfs.url {secret}"), "url-passwords", &["lfs.url"]),
+        (
+            "git config --global url.http://h.example/.insteadOf https://h.example/".to_owned(),
+            "remote-http",
+            &["http://h.example", "in the clear", "https://h.example"],
+        ),
+    ] {
+        mends(&laptop, &spoil, check, words);
+        let said = doctor(&laptop);
+        assert!(!said.text().contains("hunter2") && !said.text().contains(&token), "{}", said.describe());
+    }
+}
+
+#[test]
+fn an_agent_that_cannot_be_started_is_no_nothing_to_mend() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    laptop.tok(&["agent", "stop"]).ok();
+    well(&laptop);
+    let file = laptop.configuration().join("tok/config.toml");
+    laptop.write(&file, "[agent]\nremember = \"disk\"\n");
+    let said = doctor(&laptop).expect_code(1);
+    let finding = findings(&said).into_iter().find(|finding| finding["check"] == "agent").unwrap();
+    let what = finding["what"].as_str().unwrap();
+    assert!(what.contains("cannot be started") && what.contains("remember"), "{finding}");
+    assert!(finding["fix"].as_str().unwrap().contains("config.toml"), "{finding}");
+    let app = environment.repository("acme/app");
+    laptop.tok(&["git", "why", &app]).fails(3).says(&["the agent cannot be started", "remember"]);
+    laptop.write(&file, "[agent]\nremember = \"memory\"\n");
+    well(&laptop);
+    let said = laptop.tok(&["doctor"]).variable("TOK_AGENT_IDLE", "soon").fails(1);
+    assert!(said.text().contains("the agent cannot be started"), "{}", said.describe());
+}
+
+#[test]
+fn what_somebody_put_into_the_helpers_line_stays_there() {
+    let environment = environment();
+    let laptop = healthy(&environment);
+    let (url, app) = (environment.url(), laptop.work().join("app"));
+    let key = format!("credential.{url}.helper");
+    let line = || laptop.git(&["config", "--global", "--get-all", &key]).ok().text().trim().to_owned();
+    laptop.git(&["config", "--global", "--replace-all", &key, "tok --push --profile=work", "^tok"]).ok();
+    let setup = |words: &[&str]| laptop.tok(&["git", "setup", &url]).arguments(words.iter().copied()).ok();
+    let said = setup(&[]);
+    assert!(said.text().contains("Nothing was changed"), "{}", said.describe());
+    said.says(&["`--profile work --push` stays"]);
+    assert_eq!(line(), "tok --push --profile=work");
+    assert_eq!(
+        setup(&["--profile", "two", "--output", "json"]).json()["servers"][0]["kept"],
+        serde_json::json!(["--push"])
+    );
+    assert_eq!(line(), "tok --profile two --push");
+    // What mends something else does not take it away either.
+    laptop.git(&["config", "--global", "--replace-all", &key, "/nonexistent/git-credential-tok --push", "^tok"]).ok();
+    setup(&[]);
+    assert_eq!(line(), "tok --push");
+    laptop.tok(&["git", "unset", &url]).ok();
+    setup(&[]);
+    assert_eq!(line(), "tok");
+
+    // A repository of one's own, by its remotes.
+    let password = laptop.password_of("bob");
+    let login = laptop.tok(&["login", &url, "--profile", "work", "--user", "bob", "--password-stdin"]);
+    login.input(format!("{password}\n")).ok();
+    laptop.tok(&["git", "setup", "--profile", "work", "--local"]).directory(&app).ok();
+    let why = laptop.tok(&["git", "why", "origin", "--output", "json"]).directory(&app).ok().json();
+    assert_eq!(why["login"]["user"], "bob", "{why}");
+    laptop.tok(&["git", "unset", "--local"]).directory(&app).ok();
+    laptop.git(&["init", "--quiet", "other"]).ok();
+    let other = laptop.work().join("other");
+    laptop.tok(&["git", "setup", "--local"]).directory(&other).fails(2).says(&["no remote of this repository"]);
+    laptop.tok(&["git", "setup"]).fails(2).says(&["<URL>"]);
+    let both = laptop.tok(&["git", "setup", &url, "https://b.example", "--output", "json"]).ok().json();
+    assert_eq!(both["servers"].as_array().unwrap().len(), 2, "{both}");
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a certificate is good or not at the time at which it is looked at")]
 fn a_certificate_that_is_no_good_or_soon_over_is_told_apart() {

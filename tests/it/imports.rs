@@ -131,6 +131,7 @@ fn a_password_file_goes_on_working_and_grows_stronger_with_use() {
 #[test]
 fn reposilites_export_keeps_routes_and_managers() {
     let environment = acme();
+    environment.tok(&["user", "create", "maggie", "--manager"]).ok();
     for secret in ["a-secret-of-reposilite", "another-of-reposilite"] {
         environment.canaries().register("a secret of Reposilite", secret);
     }
@@ -140,12 +141,20 @@ fn reposilites_export_keeps_routes_and_managers() {
         {"identifier":{"type":"PERSISTENT","value":2},"name":"boss","secret":"another-of-reposilite","permissions":["MANAGER"],"routes":[]},
         {"name":"odd","secret":"x","colour":"red"}
     ]"#;
-    let report = import(&environment, "reposilite", export, &["--user", "mona"]).expect_code(1).json();
+    // Who is no manager here gets no token that manages, nor one that reaches further than it did.
+    for trial in [true, false] {
+        let more = if trial { &["--user", "will", "--dry-run"][..] } else { &["--user", "will"] };
+        let manages = export.replace("\"routes\":[]", "\"routes\":[{\"path\":\"/acme\",\"permission\":\"r\"}]");
+        let report = import(&environment, "reposilite", &manages.replace("ci", "ci0"), more).expect_code(1).json();
+        assert_eq!(counts(&report), (1, 0, 2), "{report}");
+        assert!(report["lines"][1]["detail"].as_str().unwrap().contains("will is no manager here"), "{report}");
+    }
+    let report = import(&environment, "reposilite", export, &["--user", "maggie"]).expect_code(1).json();
     assert_eq!(counts(&report), (2, 0, 1), "{report}");
     assert!(report["lines"][2]["detail"].as_str().unwrap().contains("colour"), "{report}");
     let refs = |service: &str| Request::refs("acme/app", service).basic("ci", "a-secret-of-reposilite");
     assert_eq!((verdict(&environment, &refs(READ)), verdict(&environment, &refs(WRITE))), (200, 403));
-    assert_eq!(counts(&import(&environment, "reposilite", export, &["--user", "mona"]).json()), (0, 2, 1));
+    assert_eq!(counts(&import(&environment, "reposilite", export, &["--user", "maggie"]).json()), (0, 2, 1));
     // Nobody gives more than they have, nor to others.
     let fresh = export.replace("\"boss\"", "\"chief\"").replace("\"ci\"", "\"ci2\"");
     let by_mona = environment

@@ -100,6 +100,9 @@ fn several_users_and_servers_live_side_by_side() {
     status.says(&["several logins", "--profile"]);
     laptop.tok(&["logout"]).fails(5).says(&["--all", "alice", "bob"]);
     let url = environment.url();
+    // There is one server, whoever is logged in there.
+    let again = laptop.password_of("alice");
+    laptop.tok(&["login", "--user", "alice", "--password-stdin"]).input(format!("{again}\n")).ok();
     let token = environment.token("alice", &["--scopes", "user:read"]);
     let with = |words: &[&str]| laptop.tok(words).input(format!("{token}\n"));
     let said = with(&["login", &url, "--with-token", "--profile", "narrow", "--path", "acme", "--output", "json"]).ok();
@@ -117,6 +120,8 @@ fn several_users_and_servers_live_side_by_side() {
     assert_eq!(out.json()["logged_out"][0]["revoked"], false);
     out.says(&["goes on working"]);
     laptop.tok(&["whoami"]).variable("TOK_TOKEN", &token).variable("TOK_SERVER", &url).ok();
+    let ended = laptop.tok(&["whoami"]).variable("TOK_TOKEN", format!("{token}\n")).variable("TOK_SERVER", &url);
+    ended.fails(2).says(&["TOK_TOKEN has a character that no token has", "without a line end"]);
     with(&["login", &url, "--with-token"]).input("tokpat_nonsense\n").fails(3);
     laptop.tok(&["logout", "--all"]).ok();
     assert_eq!(laptop.tok(&["logout"]).fails(3).complaint().matches("nobody is logged in").count(), 1);

@@ -71,3 +71,44 @@ fn a_removed_maintainer_keeps_no_way_in_through_a_token_of_the_workspace() {
     let shown = environment.tok(&["token", "show", &token[..11], "--output", "json"]).ok().json();
     assert!(shown.to_string().contains("no maintainer of team any more"), "{shown}");
 }
+
+#[test]
+fn a_dry_run_says_how_many_tokens_the_deletion_ends() {
+    let environment = Environment::dev();
+    environment.users(&["ann", "eve"]).workspace("team", &[("ann", "maintainer")]);
+    let makes = |user: &str, arguments: &[&str]| {
+        environment
+            .tok(&["token", "create", "t"])
+            .arguments(arguments.iter().copied())
+            .acting_as(user)
+            .shows_secret()
+            .ok();
+    };
+    makes("ann", &["--kind", "workspace", "--workspace", "team", "--permission", "write"]);
+    makes("ann", &["--kind", "repo", "--repo", "team/app", "--permission", "read"]);
+    makes("eve", &[]);
+    makes("eve", &["--kind", "workspace", "--workspace", "eve", "--permission", "read"]);
+    let hers = environment.token("ann", &[]);
+    let live = || environment.count("SELECT count(*) FROM tokens WHERE revoked_at IS NULL");
+    let before = (live(), environment.count("SELECT count(*) FROM audit WHERE action LIKE '%.delete'"));
+    for (noun, name, count) in [("user", "ann", 3), ("workspace", "team", 2), ("user", "eve", 2)] {
+        let trial = environment.tok(&[noun, "delete", name, "--dry-run", "--output", "json"]).ok().json();
+        assert_eq!((&trial["tokens_revoked"], &trial["deleted"]), (&count.into(), &false.into()), "{trial}");
+        let told = environment.tok(&[noun, "delete", name, "--dry-run"]).ok();
+        assert!(
+            told.text().contains(&format!("Would delete {noun} {name} and revoke {count} live tokens")),
+            "{}",
+            told.text()
+        );
+        if name == "ann" {
+            continue;
+        }
+        let done = environment.tok(&[noun, "delete", name, "--force", "--output", "json"]).ok().json();
+        assert_eq!(done["tokens_revoked"], trial["tokens_revoked"], "{done}");
+    }
+    // What was only tried left nothing behind.
+    assert_eq!(live(), before.0 - 4);
+    // The user's own workspace went with eve.
+    assert_eq!(environment.count("SELECT count(*) FROM audit WHERE action LIKE '%.delete'"), before.1 + 3);
+    environment.tok(&["whoami"]).variable("TOK_TOKEN", &hers).ok();
+}

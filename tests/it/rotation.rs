@@ -403,3 +403,72 @@ fn a_change_at_the_moment_of_a_rotation_is_in_the_successor_or_is_refused() {
     }
     eprintln!("{both} of 24 times both were done");
 }
+
+#[test]
+fn a_grace_promises_no_more_time_than_the_old_one_had() {
+    let environment = acme();
+    let old = environment.token("will", &["--expires", "1h"]);
+    let answer = rotate(&environment, "will", &old, &["--grace", "1d"]);
+    assert_eq!(answer["predecessor"]["grace_ends_at"], answer["predecessor"]["expires_at"]);
+    assert_eq!(show(&environment, &old)["grace_ends_at"], answer["predecessor"]["expires_at"]);
+    let trail = environment.tok(&["audit", "--token", &old[..11], "--action", "token.rotate", "--output", "json"]);
+    let end = answer["predecessor"]["expires_at"].as_str().unwrap().to_owned();
+    let trail = trail.ok().json();
+    let detail = trail["events"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains(&format!("{end} at the latest")), "{detail}");
+    let why = environment.tok(&["token", "explain", &old[..11]]).acting_as("will").ok();
+    assert!(
+        why.text().contains(&format!("beside its successor until {}", end[..19].replace('T', " "))),
+        "{}",
+        why.text()
+    );
+    // What ran out is no theft: the successor goes on.
+    environment.execute(&format!(
+        "UPDATE tokens SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' \
+         WHERE shown_prefix = '{}'",
+        &old[..11]
+    ));
+    assert_eq!(status(&environment, &old), 401);
+    assert_eq!((status(&environment, &secret(&answer)), alarms(&environment)), (200, 0));
+    // A shorter one is what it is.
+    let other = environment.token("will", &["--expires", "9d"]);
+    let answer = rotate(&environment, "will", &other, &["--grace", "1d"]);
+    assert_ne!(answer["predecessor"]["grace_ends_at"], answer["predecessor"]["expires_at"]);
+}
+
+#[test]
+fn what_ended_is_found_by_its_name_as_by_its_id() {
+    let environment = acme();
+    let will = |arguments: &[&str]| environment.tok(arguments).acting_as("will");
+    let named = |name: &str| {
+        let made = will(&["token", "create", name, "--output", "json"]).shows_secret().ok().json();
+        made["token"]["id"].as_str().unwrap().to_owned()
+    };
+    let (expired, revoked, live) = (named("expired"), named("revoked"), named("live"));
+    environment.execute(&format!(
+        "UPDATE tokens SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' WHERE id = '{expired}'"
+    ));
+    will(&["token", "revoke", &revoked, "--force"]).ok();
+    for (name, id) in [("expired", &expired), ("revoked", &revoked)] {
+        let by_id = will(&["token", "rotate", id]).fails(1);
+        will(&["token", "rotate", name]).fails(1).says(&[by_id.complaint().lines().next().unwrap()]);
+        will(&["token", "modify", name, "--description", "x"]).fails(1).says(&["so it cannot be changed"]);
+    }
+    let again = will(&["token", "revoke", "revoked", "--force"]).ok();
+    assert!(again.text().contains("revoked before"), "{}", again.text());
+    will(&["token", "restore", "live"]).fails(1).says(&["is not revoked, so there is nothing to undo"]);
+    will(&["token", "restore", "never-was"]).fails(5).says(&["no token of yours matches"]);
+    will(&["token", "restore", "revoked"]).ok();
+    will(&["token", "revoke", "expired", "--force"]).ok();
+    assert_eq!(
+        environment.count(&format!("SELECT count(*) FROM tokens WHERE id = '{expired}' AND revoked_at IS NOT NULL")),
+        1
+    );
+    // What works comes before what ended, and of several that ended none is chosen.
+    will(&["token", "revoke", "live", "--force"]).ok();
+    let second = named("live");
+    will(&["token", "revoke", "live", "--force"]).ok();
+    let ended = will(&["token", "show", &second, "--output", "json"]).ok().json();
+    assert_eq!(ended["state"], "revoked");
+    will(&["token", "revoke", "live", "--force"]).fails(5).says(&["more than one token matches", &live, &second]);
+}

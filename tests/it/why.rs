@@ -31,7 +31,10 @@ fn a_login_answers_and_nothing_is_minted_to_say_so() {
         "{said}"
     );
     assert_eq!((&said["helpers"], &said["login_rule"]), (&json!(["tok"]), &json!("it is the only one")));
-    assert_eq!((&said["answer"][0], &said["answer"][1]), (&json!("authtype=Bearer"), &json!("credential=tokgit_…")));
+    assert_eq!(
+        (&said["answer"][0], &said["answer"][1], &said["answer"][2]),
+        (&json!("username=bob"), &json!("authtype=Bearer"), &json!("credential=tokgit_…"))
+    );
     let denied = why(&["--push"]).fails(4).json();
     assert_eq!((&denied["allowed"], &denied["answer"]), (&json!(false), &json!([])), "{denied}");
     assert!(denied["reason"].as_str().unwrap().contains("reader"), "{denied}");
@@ -64,7 +67,7 @@ fn a_token_of_a_job_and_the_daemon_of_a_server_answer_before_logins() {
     };
     let said = job(&["--output", "json"]).ok().json();
     assert_eq!(
-        (&said["answered_by"], &said["answer"][1]),
+        (&said["answered_by"], &said["answer"][2]),
         (&json!("token"), &json!(format!("credential={}…", &token[..11]))),
         "{said}"
     );
@@ -118,4 +121,81 @@ fn what_git_does_not_get_is_never_called_allowed() {
     let over = why().run();
     assert_ne!(over.code, Some(0), "{}", over.describe());
     assert!(over.text().contains("Try") && over.text().contains(&format!("tok login {server}")), "{}", over.describe());
+}
+
+#[test]
+fn a_push_is_about_where_git_pushes_to() {
+    let environment = environment();
+    let laptop = environment.laptop("laptop");
+    let (url, server) = (environment.repository("acme/app"), environment.url());
+    laptop.logged_in("alice");
+    laptop.tok(&["git", "setup", &server]).ok();
+    laptop.git(&["clone", "--quiet", &url, "app"]).ok();
+    let app = laptop.work().join("app");
+    let git = |words: &[&str]| laptop.git(words).directory(&app).ok();
+    let why = |words: &[&str]| {
+        laptop.tok(&["git", "why", "--output", "json"]).arguments(words.iter().copied()).directory(&app)
+    };
+    git(&["remote", "set-url", "--push", "origin", &environment.repository("bob/secret")]);
+    let push = why(&["origin", "--push"]).fails(4).json();
+    assert_eq!((&push["repository"], &push["allowed"]), (&json!("bob/secret"), &json!(false)), "{push}");
+    assert_eq!(why(&["origin"]).ok().json()["repository"], "acme/app");
+    git(&["config", "--add", "remote.origin.pushurl", &url]);
+    why(&["origin", "--push"]).fails(4).says(&["git pushes to 2 URLs of origin"]);
+    git(&["config", "--unset-all", "remote.origin.pushurl"]);
+    assert_eq!(why(&["origin", "--push"]).ok().json()["repository"], "acme/app");
+    // What git puts in the place of a URL, to push or always; a URL by itself as the remote that has it.
+    git(&["config", &format!("url.{server}/bob/.pushInsteadOf"), &format!("{server}/acme/")]);
+    for named in ["origin", &url] {
+        assert_eq!(why(&[named, "--push"]).fails(4).json()["repository"], "bob/app");
+        assert_eq!(why(&[named]).ok().json()["repository"], "acme/app");
+    }
+    git(&["config", "--rename-section", &format!("url.{server}/bob/"), "url.https://elsewhere.example/bob/"]);
+    why(&["origin", "--push"]).fails(3).says(&["git does not ask tok for https://elsewhere.example"]);
+}
+
+#[test]
+fn what_git_would_do_instead_is_no_yes() {
+    let environment = environment();
+    let laptop = environment.laptop("laptop");
+    let (url, server) = (environment.repository("acme/app"), environment.url());
+    laptop.logged_in("alice");
+    laptop.tok(&["git", "setup", &server]).ok();
+    laptop.git(&["clone", "--quiet", &url, "app"]).ok();
+    let app = laptop.work().join("app");
+    let git = |words: &[&str]| laptop.git(words).directory(&app).ok();
+    let why = |url: &str| laptop.tok(&["git", "why", url]).directory(&app);
+    why("origin").ok();
+    // Each is taken back before the next.
+    for (key, value, said) in [
+        ("credential.useHttpPath", "false", "useHttpPath is off"),
+        ("credential.helper", "", "git does not ask tok"),
+        ("credential.username", "joe", "names the user joe"),
+    ] {
+        git(&["config", key, value]);
+        why("origin").fails(3).says(&[said]);
+        laptop.git(&["fetch"]).directory(&app).fails(128);
+        git(&["config", "--unset-all", key]);
+    }
+    git(&["config", "credential.username", "alice"]);
+    why("origin").ok();
+    laptop.git(&["fetch"]).directory(&app).ok();
+    git(&["config", "--unset-all", "credential.username"]);
+    let helper = format!("credential.{server}.helper");
+    git(&["config", &helper, ""]);
+    git(&["config", "--add", &helper, "/nonexistent/git-credential-tok"]);
+    why("origin").fails(3).says(&["git cannot run `/nonexistent/git-credential-tok`"]);
+    git(&["config", "--unset-all", &helper]);
+    // A token in the place of the user name, and a password, never said again.
+    let token = environment.token("alice", &["--scopes", "repo:read"]);
+    for secret in [token.clone(), format!("{token}:x-oauth-basic"), format!("alice:{token}")] {
+        let url = url.replace("https://", &format!("https://{secret}@"));
+        for named in ["origin", &url] {
+            git(&["config", "remote.origin.url", &url]);
+            let said = why(named).fails(3);
+            said.says(&["a password or a token in it"]);
+            assert!(!said.complaint().contains(&token), "{}", said.describe());
+        }
+    }
+    git(&["config", "remote.origin.url", &url]);
 }

@@ -116,13 +116,21 @@ fn ask(call: &Call, message: &RelayRequest, deadline: &Deadline) -> Result<(), T
             return Ok(());
         }
     }
-    if let Some(socket) = call.socket.as_deref().filter(|_| call.operation == Operation::Get && !answered) {
-        return Err(Trouble::Gone { path: socket.to_owned(), server: message.credential().origin().ok() });
+    let gone = call.operation == Operation::Get && !answered;
+    match (&call.socket, sockets::of_variable()) {
+        (Some(path), _) if gone => {
+            Err(Trouble::Gone { path: path.clone(), server: message.credential().origin().ok() })
+        }
+        // The variable is there for every server; only of one that is ours by its own challenge a word is said.
+        (None, Some(path)) if gone && message.credential().challenge().is_some() => {
+            Err(Trouble::GoneByVariable { path })
+        }
+        (None, None) => {
+            advise(call.operation, message.credential(), message.profile());
+            Ok(())
+        }
+        _ => Ok(()),
     }
-    if !sockets::is_chosen(call.socket.as_deref()) {
-        advise(call.operation, message.credential(), message.profile());
-    }
-    Ok(())
 }
 
 /// Nobody had anything to say, and git goes on to its next helper or asks somebody: whoever reads its question should know

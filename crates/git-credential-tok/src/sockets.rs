@@ -44,13 +44,14 @@ pub(crate) fn candidates(option: Option<&Path>, agent: Option<&Path>, private_on
     }
 }
 
-/// Whether the user named a socket: what is behind it is their business, and nothing else is looked for.
-pub(crate) fn is_chosen(option: Option<&Path>) -> bool {
-    chosen(option).is_some()
+/// The socket that `TOK_SOCKET` names.
+pub(crate) fn of_variable() -> Option<PathBuf> {
+    path("TOK_SOCKET")
 }
 
+/// The one that the user named: what is behind it is their business, and nothing else is looked for.
 fn chosen(option: Option<&Path>) -> Option<PathBuf> {
-    option.map(Path::to_owned).or_else(|| path("TOK_SOCKET"))
+    option.map(Path::to_owned).or_else(of_variable)
 }
 
 /// Connects, and makes sure of who listens. Nothing if nobody does.

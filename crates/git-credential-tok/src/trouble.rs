@@ -33,6 +33,11 @@ pub(crate) enum Trouble {
         /// The server that git asks about.
         server: Option<Origin>,
     },
+    /// Nobody listens at the socket that `TOK_SOCKET` names.
+    GoneByVariable {
+        /// The socket.
+        path: PathBuf,
+    },
     /// Somebody else listens there.
     Stranger {
         /// The socket.
@@ -74,6 +79,10 @@ impl fmt::Display for Trouble {
                     Some(server) => write!(f, ", or run `tok git setup {server}` again"),
                     None => Ok(()),
                 }
+            }
+            Self::GoneByVariable { path } => {
+                let path = path.display();
+                write!(f, "nobody answers at {path}, which TOK_SOCKET names; start tokd there, or unset TOK_SOCKET")
             }
             Self::Stranger { path, uid } => write!(
                 f,

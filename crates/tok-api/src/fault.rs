@@ -207,15 +207,16 @@ impl Fault {
         Self { field: Some(name.to_owned()), ..Self::new(FaultCode::InvalidArgument, why) }
     }
 
-    /// A field of the request whose value something else has already.
-    pub fn taken(name: &str, why: impl fmt::Display) -> Self {
-        Self { field: Some(name.to_owned()), ..Self::new(FaultCode::Conflict, why) }
-    }
-
     /// The same, with what to do next.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// The same, of this field of the request.
+    #[must_use]
+    pub fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
     }
 
     /// Message and hint in one line, as a credential helper says it.

@@ -36,6 +36,8 @@ impl Source {
 pub struct Actor {
     /// The user they acted as.
     pub user: Option<(UserId, UserName)>,
+    /// The workspace they acted for, if it was one: with a token of its own.
+    pub workspace: Option<WorkspaceName>,
     /// The token they used.
     pub token: Option<TokenId>,
     /// That token's parent.
@@ -55,6 +57,7 @@ impl Actor {
     pub fn daemon() -> Self {
         Self {
             user: None,
+            workspace: None,
             token: None,
             parent: None,
             token_prefix: None,
@@ -64,7 +67,8 @@ impl Actor {
         }
     }
 
-    /// A name for people: the user, else the local uid, else the address.
+    /// A name for people: the user, else `workspace:<name>`, which no login name can be, else the local uid, else the
+    /// address.
     pub fn describe(&self) -> String {
         match &self.user {
             Some((_, name)) if let Some(temporary) = &self.temporary => {
@@ -73,6 +77,7 @@ impl Actor {
             Some((_, name)) => name.to_string(),
             None if let Some(name) = &self.temporary => format!("temporary token {name}"),
             None if let Some(name) = &self.trust => format!("trust rule {name}"),
+            None if let Some(name) = &self.workspace => format!("workspace:{name}"),
             None if self.source == Source::default() => "tokd".to_owned(),
             None => self.source.describe(),
         }

@@ -103,16 +103,27 @@ impl fmt::Display for TokChallenge {
             write!(f, r#", error="{}""#, error.as_str())?;
         }
         if let Some(description) = &self.description {
-            let text: String = description.chars().map(|c| if describes(c) { c } else { '?' }).collect();
-            write!(f, r#", error_description="{text}""#)?;
+            write!(f, r#", error_description="{}""#, describable(description))?;
         }
         Ok(())
     }
 }
 
-/// RFC 6750 §3: `error_description` has `%x20-21 / %x23-5B / %x5D-7E`, so it never needs an escape.
-fn describes(c: char) -> bool {
-    matches!(c, ' '..='~') && c != '"' && c != '\\'
+/// A text as an `error_description` may have it (RFC 6749 section 5.2, RFC 6750 section 3): of
+/// `%x20-21 / %x23-5B / %x5D-7E`, so that it never needs an escape. What has an equal in there is said by that.
+pub fn describable(text: &str) -> String {
+    let mut said = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\u{2018}'..='\u{201f}' => said.push('\''),
+            '…' => said.push_str("..."),
+            '\u{2010}'..='\u{2015}' => said.push('-'),
+            '\\' => said.push('/'),
+            ' '..='~' => said.push(character),
+            _ => said.push('?'),
+        }
+    }
+    said
 }
 
 #[cfg(test)]
@@ -135,8 +146,14 @@ mod tests {
         assert_eq!(
             challenge.to_string(),
             "Basic realm=\"tok\", Bearer realm=\"tok\", scope=\"repo:write\", resource=\"acme/app\", \
-             error=\"insufficient_scope\", error_description=\"may not ?push???X: ?\""
+             error=\"insufficient_scope\", error_description=\"may not 'push'??X: ?\""
         );
+    }
+
+    #[test]
+    fn what_a_description_may_not_have_is_said_by_what_it_may() {
+        assert_eq!(describable("it is a \"x\" – best with id=… “so”"), "it is a 'x' - best with id=... 'so'");
+        assert_eq!(describable("a\\b\né"), "a/b??");
     }
 
     #[test]

@@ -209,11 +209,18 @@ impl Token {
 
     /// The first moment at which it no longer works by itself: its expiry, or the end of the grace that a rotation left it.
     pub fn ends_at(&self) -> Option<Timestamp> {
-        let grace_ends_at = match &self.state {
-            TokenState::Rotated { grace_ends_at, .. } => Some(*grace_ends_at),
+        self.works_beside_successor_until().or(self.expires_at)
+    }
+
+    /// If a rotation gave its place to a successor: until when it works beside that one at the most. A grace gives nobody
+    /// more time than they had.
+    pub fn works_beside_successor_until(&self) -> Option<Timestamp> {
+        match &self.state {
+            TokenState::Rotated { grace_ends_at, .. } => {
+                Some(self.expires_at.map_or(*grace_ends_at, |end| end.min(*grace_ends_at)))
+            }
             TokenState::Live | TokenState::Revoked { .. } => None,
-        };
-        [self.expires_at, grace_ends_at].into_iter().flatten().min()
+        }
     }
 
     /// Whether letting somebody in with it changes something that must be written down first: a use is counted, a first

@@ -162,6 +162,13 @@ impl TrustRule {
         Judgement::of(self, claims)
     }
 
+    /// Whether this rule is about whoever has these claims: of those that say whose a job is, one is as expected. Who is
+    /// somebody else has no business with what is expected of it.
+    pub fn is_about(&self, claims: &Claims) -> bool {
+        let naming = self.claims.iter().filter(|expected| self.system.anchored_by(expected));
+        naming.into_iter().any(|expected| expected.met_by(claims) || self.system.names_repository_of(expected, claims))
+    }
+
     /// What has to be the same as when a name was first seen, so that the name means the same thing. Empty if the rule
     /// itself says which ID it means, or does not care.
     pub fn pins(&self, claims: &Claims) -> Result<Vec<Pin>, MissingId> {

@@ -40,14 +40,8 @@ pub enum StoreError {
     NotFound {
         /// What is missing, as a sentence for the caller.
         what: String,
-    },
-    /// Nothing has the name that was given.
-    #[error("{what}")]
-    Unknown {
-        /// What is missing, as a sentence for the caller.
-        what: String,
-        /// Which command shows what there is, as a sentence.
-        look: String,
+        /// What shows what there is, as a sentence with a command.
+        hint: &'static str,
     },
     /// A row that this version cannot understand. It is refused, never guessed at.
     #[error("the row {id} of table {table} cannot be understood: {why}")]
@@ -83,8 +77,7 @@ impl StoreError {
             Self::Busy { what } => Self::Busy { what },
             Self::Conflict { what } => Self::Conflict { what: what.clone() },
             Self::Taken { field, what } => Self::Taken { field, what: what.clone() },
-            Self::NotFound { what } => Self::NotFound { what: what.clone() },
-            Self::Unknown { what, look } => Self::Unknown { what: what.clone(), look: look.clone() },
+            Self::NotFound { what, hint } => Self::NotFound { what: what.clone(), hint },
             Self::Corrupt { table, id, why } => Self::Corrupt { table, id: id.clone(), why: why.clone() },
             Self::Permit(what) => Self::Permit(what),
             Self::NoTrail => Self::NoTrail,

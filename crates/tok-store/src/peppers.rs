@@ -40,7 +40,10 @@ pub fn check(tx: &mut ReadTx<'_>, file: &Peppers) -> Result<Vec<PepperId>, Peppe
 /// Writes down a pepper that the database does not know yet. Part of starting, before anybody calls.
 pub fn register(tx: &mut WriteTx<'_>, file: &Peppers, id: PepperId, at: Timestamp) -> Result<(), StoreError> {
     let Some(pepper) = file.every().find(|p| p.id() == id) else {
-        return Err(StoreError::NotFound { what: format!("the pepper file has no pepper {}", id.0) });
+        return Err(StoreError::NotFound {
+            what: format!("the pepper file has no pepper {}", id.0),
+            hint: "tokd's configuration says where the file is",
+        });
     };
     let written = diesel::insert_into(peppers::table)
         .values((

@@ -58,6 +58,9 @@ use parent::{owner_keeps, parent_kept_live, parents_owner_keeps};
 use revoke::{end, live_children, live_line};
 use row::{GrantColumns, LastUseRow, TokenRow};
 
+/// What shows the tokens there are.
+const LISTED: &str = "`tok token list` shows IDs and prefixes";
+
 /// What the decision about a token lets somebody do with tokens: whose they may touch.
 fn whose(permit: &Permit, what: &'static str) -> Result<Whose, StoreError> {
     match permit.need() {

@@ -106,9 +106,9 @@ pub fn show(tx: &mut ReadTx<'_>, permit: &Permit, name: &TrustName) -> Result<Tr
     if let (None, Ok(id)) = (&row, name.as_str().parse::<Uuid>()) {
         row = living().filter(trusts::id.eq(id)).first(tx.connection()).optional()?;
     }
-    let (row, workspace) = row.ok_or_else(|| StoreError::Unknown {
+    let (row, workspace) = row.ok_or_else(|| StoreError::NotFound {
         what: format!("no trust rule is named {name}"),
-        look: "`tok trust list` shows the rules".to_owned(),
+        hint: "`tok trust list` shows the rules",
     })?;
     let mut trust = row.into_trust(workspace);
     trust.pins = pins(tx, trust.id.as_uuid())?;

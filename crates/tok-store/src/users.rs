@@ -288,14 +288,37 @@ pub fn renew_password_hash(
     exactly(1, touched, "somebody else changed the password")
 }
 
-/// Who has this name, or, if nobody does, who had it when they were deleted: for reading what they did.
-pub fn bearers_of_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Vec<UserId>, StoreError> {
+/// Who has a name, or had it when they were deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bearer {
+    /// Their ID.
+    pub id: UserId,
+    /// When they were deleted, if they were.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+type BearerRow = (Uuid, Option<DateTime<Utc>>);
+
+impl From<BearerRow> for Bearer {
+    fn from((id, deleted_at): BearerRow) -> Self {
+        Self { id: UserId::from_uuid(id), deleted_at }
+    }
+}
+
+/// Who has this name, and who had it before them, the last first: for reading what they did.
+pub fn bearers_of_name(tx: &mut ReadTx<'_>, name: &UserName) -> Result<Vec<Bearer>, StoreError> {
     let alike = users::table.filter(crate::lower(users::name).eq(name.as_str().to_lowercase()));
-    let found: Vec<(Uuid, Option<DateTime<Utc>>)> =
-        alike.select((users::id, users::deleted_at)).load(tx.connection())?;
-    let someone_has = found.iter().any(|(_, deleted)| deleted.is_none());
-    let wanted = found.into_iter().filter(|(_, deleted)| deleted.is_none() == someone_has);
-    Ok(wanted.map(|(id, _)| UserId::from_uuid(id)).collect())
+    let found: Vec<BearerRow> = alike
+        .select((users::id, users::deleted_at))
+        .order((users::deleted_at.desc().nulls_first(), users::id))
+        .load(tx.connection())?;
+    Ok(found.into_iter().map(Bearer::from).collect())
+}
+
+/// The user with this ID, deleted or not: for reading what they did.
+pub fn bearer_of_id(tx: &mut ReadTx<'_>, id: UserId) -> Result<Option<Bearer>, StoreError> {
+    let row = users::table.find(id.as_uuid()).select((users::id, users::deleted_at));
+    Ok(row.first::<BearerRow>(tx.connection()).optional()?.map(Bearer::from))
 }
 
 /// How many users there are.
@@ -304,11 +327,12 @@ pub fn count(tx: &mut ReadTx<'_>) -> Result<i64, StoreError> {
 }
 
 pub(crate) fn existing(tx: &mut ReadTx<'_>, name: &UserName) -> Result<User, StoreError> {
-    let unknown = || StoreError::Unknown {
-        what: format!("no user is named {name}"),
-        look: "`tok user list` shows the users there are".to_owned(),
-    };
-    row_by_name(tx, name)?.ok_or_else(unknown)?.into_user()
+    row_by_name(tx, name)?
+        .ok_or_else(|| StoreError::NotFound {
+            what: format!("no user is named {name}"),
+            hint: "is the name right? Managers see every user with `tok user list`",
+        })?
+        .into_user()
 }
 
 fn manages(permit: &Permit, what: &'static str) -> Result<(), StoreError> {

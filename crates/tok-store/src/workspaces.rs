@@ -239,9 +239,9 @@ pub fn remove_member(tx: &mut WriteTx<'_>, permit: &Permit, user: &UserName) -> 
 }
 
 fn no_member(workspace: &Workspace, user: &crate::users::User) -> StoreError {
-    StoreError::Unknown {
+    StoreError::NotFound {
         what: format!("{} is no member of {}", user.name, workspace.name),
-        look: format!("`tok workspace member list {}` shows who is one", workspace.name),
+        hint: "`tok workspace member list <workspace>` shows who is one",
     }
 }
 
@@ -292,9 +292,9 @@ pub(crate) fn put_member(
 }
 
 fn existing(tx: &mut ReadTx<'_>, name: &WorkspaceName) -> Result<Workspace, StoreError> {
-    by_name(tx, name)?.ok_or_else(|| StoreError::Unknown {
+    by_name(tx, name)?.ok_or_else(|| StoreError::NotFound {
         what: format!("no workspace is named {name}"),
-        look: "`tok workspace list` shows those there are".to_owned(),
+        hint: "`tok workspace list` shows which there are",
     })
 }
 

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use serde::Serialize;
 use tok_api::fault::{Fault, FaultCode};
+use tok_model::decide::login_mends;
 
 use crate::output::{self, Format, Named};
 
@@ -142,7 +143,11 @@ impl Failure {
     /// The same, with what to do next if the daemon does not know the caller.
     pub(crate) fn hint_if_not_logged_in(self, hint: &str) -> Self {
         match &self {
-            Self::Said(complaint) if complaint.exit == Exit::NotLoggedIn => self.hint(hint),
+            Self::Said(complaint)
+                if complaint.exit == Exit::NotLoggedIn && complaint.hint.as_deref().is_none_or(login_mends) =>
+            {
+                self.hint(hint)
+            }
             _ => self,
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn markdown() -> String {
         let _ = writeln!(text, "{}- [`{path}`](#{})", "  ".repeat(depth), path.replace(' ', "-"));
     }
     for (path, command) in &commands {
-        section(path, command, path == "tok", &mut text);
+        section(path, command, &root, &mut text);
     }
     text
 }
@@ -35,7 +35,7 @@ fn collect<'a>(command: &'a Command, found: &mut Vec<(String, &'a Command)>) {
     }
 }
 
-fn section(path: &str, command: &Command, root: bool, text: &mut String) {
+fn section(path: &str, command: &Command, root: &Command, text: &mut String) {
     let _ = write!(text, "\n## `{path}`\n\n");
     let about = command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
     let (words, examples) = about.split_once("\nExamples:\n\n").unwrap_or((&about, ""));
@@ -50,15 +50,24 @@ fn section(path: &str, command: &Command, root: bool, text: &mut String) {
     }
     let usage = command.clone().render_usage().to_string();
     let _ = write!(text, "\n```text\n{}\n```\n", usage.trim_start_matches("Usage: "));
-    // Global flags are said once, where they belong.
+    // A flag that goes for all below is said once, where it belongs; built commands have those from above as their own.
+    let above = path.rsplit_once(' ').map(|(above, _)| above);
+    let said_above = |argument: &Arg| argument.is_global_set() && above.is_some_and(|above| has(root, above, argument));
     let own = |argument: &&Arg| {
         let id = argument.get_id();
-        !argument.is_hide_set() && id != "help" && id != "version" && (root || !argument.is_global_set())
+        !argument.is_hide_set() && id != "help" && id != "version" && !said_above(argument)
     };
     let arguments: Vec<_> = command.get_arguments().filter(own).map(line).collect();
     if !arguments.is_empty() {
         let _ = write!(text, "\n{}", arguments.concat());
     }
+}
+
+/// Whether the command of this path has this flag, of its own or from above.
+fn has(root: &Command, path: &str, argument: &Arg) -> bool {
+    let mut words = path.split(' ').skip(1);
+    let command = words.try_fold(root, |command, word| command.find_subcommand(word));
+    command.is_some_and(|command| command.get_arguments().any(|found| found.get_id() == argument.get_id()))
 }
 
 fn line(argument: &Arg) -> String {
@@ -93,6 +102,15 @@ mod tests {
             committed == markdown(),
             "docs/cli.md is stale: run `cargo run -p tok -- internal-reference > docs/cli.md` and look at the difference"
         );
+    }
+
+    #[test]
+    fn what_goes_for_all_below_is_said_once() {
+        let text = markdown();
+        for flag in ["- `--remember <WHERE>`", "- `--idle <DURATION>`", "- `--output <FORMAT>`"] {
+            assert_eq!(text.matches(flag).count(), 1, "{flag}");
+        }
+        assert!(text.contains("variable `TOK_AGENT_REMEMBER`"));
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Route {
             login: None,
             rule: None,
         };
+        if token.as_ref().is_some_and(|token| token.expose_secret().contains(|c: char| c.is_control() || !c.is_ascii()))
+        {
+            return Err(Failure::usage("TOK_TOKEN has a character that no token has")
+                .hint("set it without a line end: TOK_TOKEN=\"$(cat FILE)\" leaves it out"));
+        }
         if token.is_some() || (server.is_none() && surroundings.explicit.is_some()) {
             return Ok(plain(token));
         }

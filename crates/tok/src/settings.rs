@@ -33,6 +33,24 @@ pub(crate) enum Unread {
     Settings(Box<ArgMatches>, Failure),
 }
 
+/// Why a command would not be run as the variables and the file have it, if it would not.
+pub(crate) fn refuses(command: &[&str]) -> Option<String> {
+    match read(command.iter().map(OsString::from).collect()) {
+        Ok(_) => None,
+        Err(Unread::Arguments(error)) => Some(arguments::message(&error)),
+        Err(Unread::Settings(_, failure)) => Some(failure.words()),
+    }
+}
+
+/// Where the file is, or would be.
+pub(crate) fn place() -> Option<PathBuf> {
+    let given = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    given(VARIABLE).or_else(|| {
+        let directory = given("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+        directory.or_else(|| given("HOME").map(|home| home.join(".config"))).map(|path| path.join("tok/config.toml"))
+    })
+}
+
 /// Reads the arguments, the variables and the configuration file, in this order of precedence.
 pub(crate) fn read(arguments: Vec<OsString>) -> Result<ArgMatches, Unread> {
     let tree = without_empty_variables(arguments::command());
@@ -91,14 +109,8 @@ struct File {
 
 /// The file, if there is one. One that is named must be there.
 fn load() -> Result<Option<File>, Failure> {
-    let given = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let named = given(VARIABLE);
-    let usual = || {
-        let directory = given("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
-        directory.or_else(|| given("HOME").map(|home| home.join(".config"))).map(|path| path.join("tok/config.toml"))
-    };
-    let must_exist = named.is_some();
-    let Some(path) = named.or_else(usual) else { return Ok(None) };
+    let must_exist = std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty());
+    let Some(path) = place() else { return Ok(None) };
     let shown = || safe(&path.display().to_string());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

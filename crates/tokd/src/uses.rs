@@ -235,6 +235,7 @@ mod tests {
         let source = Source { address: Some(address.parse().unwrap()), agent, ..Source::default() };
         Actor {
             user: None,
+            workspace: None,
             token: Some(token),
             parent: None,
             token_prefix: Some("tokgit_a1b2".to_owned()),

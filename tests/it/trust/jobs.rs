@@ -114,6 +114,55 @@ fn a_job_with_one_identity_token_pushes_too_and_one_without_uses_its_stored_toke
     assert!(nothing.complaint().contains("id-token: write"), "{}", nothing.describe());
 }
 
+#[test]
+fn who_looks_into_a_job_is_told_who_answers_there() {
+    let (environment, issuer) = place();
+    let tree = tree(&environment, "looked-at");
+    let secret = "the-runners-own-secret-0123456789";
+    environment.canaries().register("what the runner gave the job", secret);
+    let run = |script: &str| {
+        let mut call = ci(&environment, &issuer, &["exec", "--", "sh", "-c", script]);
+        for (name, value) in issuer.job(secret, job(&json!({}))) {
+            call = call.variable(name, value);
+        }
+        call.directory(&tree)
+    };
+    run("git push -q origin HEAD:main").ok();
+    run("tok git why origin --push").fails(1).says(&["`tok ci exec`", "--mint"]);
+    let minted = run("tok git why origin --push --mint --output json").ok().json();
+    assert_eq!((&minted["answered_by"], &minted["allowed"]), (&json!("job"), &json!(true)), "{minted}");
+    assert!(minted["answer"].to_string().contains("credential=tokgit_"), "{minted}");
+    let said = run("tok git why https://127.0.0.1/x/y.git --mint").fails(3);
+    said.says(&[&format!("answers for {} alone", environment.url())]);
+    let doctor = run("tok doctor origin").run();
+    assert!(
+        doctor.text().contains("ok       session") && doctor.text().contains("`tok ci exec`"),
+        "{}",
+        doctor.describe()
+    );
+    run("tok --socket \"$TOK_SOCKET\" whoami").fails(6).says(&["the socket of `tok ci exec`"]);
+}
+
+#[test]
+fn a_job_with_one_identity_token_uses_what_it_got_until_it_ends() {
+    let (environment, issuer) = place();
+    let tree = tree(&environment, "short");
+    environment.tok(&["trust", "remove", "app", "--force"]).ok();
+    let rule = ["--system", "gitlab", "--algorithm", "ES256", "--claim", "project_path=acme/app", "--lifetime", "1m"];
+    add(&environment, &issuer, "short", &rule);
+    let token = issuer.token(&json!({"project_path": "acme/app", "project_id": "5"}));
+    environment.canaries().register("the job's identity token", &token);
+    ci(
+        &environment,
+        &issuer,
+        &["exec", "--", "sh", "-ec", "git push -q origin HEAD:main; git fetch -q; git ls-remote -q"],
+    )
+    .variable("TOK_ID_TOKEN", token)
+    .directory(&tree)
+    .ok();
+    assert_eq!(environment.count("SELECT count(*) AS count FROM tokens WHERE kind = 'git'"), 1);
+}
+
 /// The lines of the workflows in docs/ci.md that run tok, with the heading that each stands under.
 fn documented() -> Vec<(String, String)> {
     let document = std::fs::read_to_string(tok_tests::binaries::workspace().join("docs/ci.md")).unwrap();

@@ -92,7 +92,14 @@ fn sockets_are_tried_in_order_and_a_chosen_one_is_the_only_one() {
     drop(std::os::unix::net::UnixListener::bind(dead.path().join("s")).unwrap());
     for path in [runtime.path().join("none"), dead.path().join("s")] {
         let outcome = asked(&path, &["get"]);
-        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+        assert_eq!(outcome.stdout, "");
+        let said = format!("nobody answers at {}, which TOK_SOCKET names", path.display());
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
+        // git asks once for each command: what it stores and erases is no question, and others' servers are none of ours.
+        assert_eq!(asked(&path, &["store"]).stderr, "");
+        let mut foreign = helper();
+        foreign.env("XDG_RUNTIME_DIR", runtime.path()).env("TOK_SOCKET", &path).arg("get");
+        assert_eq!(run(&mut foreign, "protocol=https\nhost=github.com\n\n").stderr, "");
     }
     let outcome = asked(&runtime.path().join("x".repeat(200)), &["get"]);
     assert!(outcome.stdout.is_empty() && outcome.stderr.contains("cannot be a socket's path"), "{outcome:?}");

@@ -16,7 +16,9 @@ impl Client {
     /// Lists what happened.
     pub async fn list_events(&mut self, filter: AuditFilter, page: PageAsk) -> Result<PageOf<AuditRecord>, Fault> {
         let reply = call!(self.audit, list_events, filter.into_request(page));
-        PageOf::from_wire(reply.events, reply.next_cursor).map_err(unreadable)
+        let note = Some(reply.note).filter(|note| !note.is_empty());
+        let page = PageOf::from_wire(reply.events, reply.next_cursor).map_err(unreadable)?;
+        Ok(PageOf { note, ..page })
     }
 
     /// Recomputes the chains of the trail and says whether anything was changed, added or taken out. For managers.

@@ -21,7 +21,7 @@ use crate::wire::v1;
 pub struct AuditFilter {
     /// What this token did or suffered; as typed on the asking side.
     pub token: Option<String>,
-    /// What this user did.
+    /// What this user did: a login name, or the ID of a user, who may have been deleted.
     pub user: Option<UserName>,
     /// What touched this repository.
     pub repository: Option<RepoPath>,
@@ -112,7 +112,7 @@ pub struct AuditRecord {
     pub action: String,
     /// How it ended: `done` or `refused`.
     pub outcome: String,
-    /// The user who did it.
+    /// Who did it: a login name, `workspace:<name>` for a token of a workspace, or what else tells who it was.
     #[schema(required)]
     pub actor_user: Option<String>,
     /// Their user ID on the daemon's machine, if they came by the local socket.
@@ -221,8 +221,9 @@ impl TryFrom<v1::AuditEvent> for AuditRecord {
 
 impl From<PageOf<AuditRecord>> for v1::ListEventsReply {
     fn from(page: PageOf<AuditRecord>) -> Self {
+        let note = page.note.clone().unwrap_or_default();
         let (events, next_cursor) = page.into_wire();
-        Self { events, next_cursor }
+        Self { events, next_cursor, note }
     }
 }
 

@@ -66,6 +66,8 @@ pub struct PageOf<T> {
     pub rows: Vec<T>,
     /// What to ask for the next page with; `None`: this was the last.
     pub next_cursor: Option<String>,
+    /// What else whoever reads it has to know, for people.
+    pub note: Option<String>,
 }
 
 impl<T> PageOf<T> {
@@ -79,7 +81,7 @@ impl<T> PageOf<T> {
         T: TryFrom<W, Error = Fault>,
     {
         let rows = rows.into_iter().map(T::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { rows, next_cursor: given(next_cursor) })
+        Ok(Self { rows, next_cursor: given(next_cursor), note: None })
     }
 }
 

@@ -97,6 +97,19 @@ pub struct NewToken {
 impl TryFrom<v1::CreateTokenRequest> for NewToken {
     type Error = Fault;
     fn try_from(request: v1::CreateTokenRequest) -> Result<Self, Fault> {
+        Self::asked_from(request, None)
+    }
+}
+
+impl NewToken {
+    /// Checks the request of a caller who acts for the workspace `home`, if they act for one: it is meant where a token that
+    /// acts for a workspace is asked for, and none is named.
+    pub fn asked_from(mut request: v1::CreateTokenRequest, home: Option<&WorkspaceName>) -> Result<Self, Fault> {
+        let kind = words::kind("kind", request.kind)?;
+        if let (Some(TokenKind::Workspace | TokenKind::Repo), Some(home), "") = (kind, home, request.workspace.as_str())
+        {
+            request.workspace = home.to_string();
+        }
         check_name(&request.name).map_err(|why| Fault::field("name", why))?;
         check_description(&request.description).map_err(|why| Fault::field("description", why))?;
         let allow_from =
@@ -288,6 +301,23 @@ mod tests {
             let fault = checked(of_kind(TokenKind::Repo, repos, workspace)).unwrap_err();
             assert_eq!(fault.field.as_deref(), Some("repos"), "{fault:?}");
         }
+    }
+
+    #[test]
+    fn whoever_acts_for_a_workspace_need_not_name_it() {
+        let home: WorkspaceName = "acme".parse().unwrap();
+        let asked = |draft: &TokenDraft| NewToken::asked_from(draft.clone().into(), Some(&home)).map(|new| new.grant);
+        for draft in [of_kind(TokenKind::Workspace, &[], None), of_kind(TokenKind::Repo, &["app", "acme/lib"], None)] {
+            let named = TokenDraft { workspace: Some("acme".to_owned()), ..draft.clone() };
+            assert_eq!(asked(&draft).unwrap(), checked(named).unwrap().grant);
+        }
+        // Another one that is named is asked for; whether they may have it is not said here.
+        let other = of_kind(TokenKind::Workspace, &[], Some("other"));
+        assert_eq!(asked(&other).unwrap(), checked(other).unwrap().grant);
+        let elsewhere = asked(&of_kind(TokenKind::Repo, &["other/app"], None)).unwrap_err();
+        assert_eq!(elsewhere.field.as_deref(), Some("repos"), "{elsewhere:?}");
+        // A personal token takes none, and gets none.
+        assert_eq!(asked(&draft()).unwrap(), checked(draft()).unwrap().grant);
     }
 
     #[test]

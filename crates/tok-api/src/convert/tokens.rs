@@ -166,8 +166,8 @@ impl TokenRecord {
             TokenState::Live | TokenState::Rotated { .. } => (None, None, None),
         };
         let (rotated_at, grace_ends_at, successor_id) = match &token.state {
-            TokenState::Rotated { at, grace_ends_at, successor, .. } => {
-                (Some(*at), Some(*grace_ends_at), Some(*successor))
+            TokenState::Rotated { at, successor, .. } => {
+                (Some(*at), token.works_beside_successor_until(), Some(*successor))
             }
             TokenState::Live | TokenState::Revoked { .. } => (None, None, None),
         };

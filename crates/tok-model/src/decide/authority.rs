@@ -211,12 +211,10 @@ fn owner_words(caller: &Caller, repo: &RepoPath) -> String {
 /// What an explanation says of what was presented, if it is good.
 pub(super) fn standing_words(caller: &Caller) -> String {
     let Some(token) = caller.token() else { return "the caller is known".to_owned() };
-    match (token.expires_at, &token.state) {
-        (_, TokenState::Rotated { grace_ends_at, .. }) => {
-            format!("it works beside its successor until {}", moment(grace_ends_at))
-        }
-        (Some(end), _) => format!("it works until {}, and its owner is enabled", moment(&end)),
-        (None, _) => "it works, and its owner is enabled".to_owned(),
+    match (token.works_beside_successor_until(), token.expires_at) {
+        (Some(end), _) => format!("it works beside its successor until {}", moment(&end)),
+        (None, Some(end)) => format!("it works until {}, and its owner is enabled", moment(&end)),
+        (None, None) => "it works, and its owner is enabled".to_owned(),
     }
 }
 
@@ -312,11 +310,18 @@ pub(super) fn scoped(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
         Grant::Personal { scopes, .. } if scopes.grants(scope) => Ok(()),
         Grant::Personal { .. } => Err(Rule::Scope(scope).into()),
         // The control plane of its own workspace; managing the server or a user is nothing a workspace does.
-        Grant::Workspace { permission, .. } if permission.covers(RepoRight::Write) => match scope {
-            Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead | Scope::RepoAdmin => Ok(()),
+        Grant::Workspace { permission, .. } => match scope {
+            Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead | Scope::RepoAdmin
+                if permission.covers(RepoRight::Write) =>
+            {
+                Ok(())
+            }
+            Scope::TokenRead | Scope::TokenWrite | Scope::AuditRead | Scope::RepoAdmin => {
+                Err(Rule::ReadOnly(TokenKind::Workspace).into())
+            }
             _ => Err(Rule::Kind(TokenKind::Workspace).into()),
         },
-        Grant::Workspace { .. } | Grant::Repo { .. } | Grant::Git { .. } => Err(Rule::Kind(token.kind()).into()),
+        Grant::Repo { .. } | Grant::Git { .. } => Err(Rule::Kind(token.kind()).into()),
     }
 }
 

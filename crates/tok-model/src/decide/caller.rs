@@ -132,6 +132,14 @@ impl Caller {
         }
     }
 
+    /// The workspace that the call is made for, if it is one: by a token of its own.
+    pub fn workspace(&self) -> Option<&WorkspaceName> {
+        match &self.owner {
+            OwnerNow::Workspace { name, .. } => Some(name),
+            OwnerNow::Nobody | OwnerNow::User(_) => None,
+        }
+    }
+
     /// The token presented, if one was.
     pub fn token(&self) -> Option<&Token> {
         self.bearer.token()
@@ -167,6 +175,7 @@ impl Caller {
         let token = self.token();
         Actor {
             user: self.user().map(|user| (user.id, user.name.clone())),
+            workspace: self.workspace().cloned(),
             token: token.map(|t| t.id),
             parent: token.and_then(|t| t.parent),
             token_prefix: token.map(|t| t.shown_prefix.clone()),

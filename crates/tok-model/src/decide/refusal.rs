@@ -36,6 +36,16 @@ impl From<Rule> for Refusal {
     }
 }
 
+/// How a hint begins that names what a manager can do.
+const BY_MANAGER: &str = "a manager can";
+/// The same of what can be done by calling from somewhere else.
+const FROM_ADDRESS: &str = "call from an allowed address";
+
+/// Whether a login helps whoever was refused with this hint; else the hint says what does.
+pub fn login_mends(hint: &str) -> bool {
+    !hint.starts_with(BY_MANAGER) && !hint.starts_with(FROM_ADDRESS)
+}
+
 /// Each rule that can say no, with the facts it judged by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
@@ -125,6 +135,9 @@ pub enum Rule {
         /// What was wanted.
         right: RepoRight,
     },
+    /// This kind may, with the permission to write.
+    #[error("the {0} token may only read, and this takes one with the permission write")]
+    ReadOnly(TokenKind),
     /// The user is no member, so the repository does not exist for them.
     #[error("repository {0} not found, or you may not see it")]
     NotMember(RepoPath),
@@ -234,7 +247,7 @@ impl Rule {
             Self::Route { .. } => "route",
             Self::OtherRepository(_) => "other_repository",
             Self::GitToken { .. } => "git_token",
-            Self::Permission { .. } => "permission",
+            Self::Permission { .. } | Self::ReadOnly(_) => "permission",
             Self::NotMember(_) => "not_member",
             Self::HiddenWorkspace(_) => "hidden_workspace",
             Self::Role { .. } => "role",
@@ -293,6 +306,7 @@ impl Refusal {
             | Rule::Scope(_)
             | Rule::Route { .. }
             | Rule::Permission { .. }
+            | Rule::ReadOnly(_)
             | Rule::Role { .. }
             | Rule::NotMaintainer(_)
             | Rule::Kind(_)
@@ -330,19 +344,21 @@ impl Refusal {
                 "run the version of tokd that wrote it, or end it with `tok token revoke <id>` and make another"
                     .to_owned(),
             ),
-            Rule::OwnerDisabled(name) => Some(format!("a manager can undo it: tok user enable {name}")),
-            Rule::Address => Some("call from an allowed address, or make another token with --allow-cidr".to_owned()),
+            Rule::OwnerDisabled(name) => Some(format!("{BY_MANAGER} undo it: tok user enable {name}")),
+            Rule::Address => Some(format!("{FROM_ADDRESS}, or make another token with --allow-cidr")),
             Rule::UnknownLocalUser => {
-                Some("a manager can add you, under the name that `id -un` prints: tok user create <name>".to_owned())
+                Some(format!("{BY_MANAGER} add you, under the name that `id -un` prints: tok user create <name>"))
             }
             Rule::Scope(scope) => Some(format!("make a token that has it: tok token create <name> --scopes {scope}")),
             Rule::Route { repo, .. } => Some(format!("make a token with --route '{repo}:rw'")),
-            Rule::Permission { .. } => Some("make a token with --permission write".to_owned()),
+            Rule::Permission { .. } | Rule::ReadOnly(_) => Some("make a token with --permission write".to_owned()),
             Rule::Role { user, repo, right, .. } => Some(format!(
                 "a maintainer can change that: tok workspace member add {} {user} --role {}",
                 repo.workspace,
                 Role::needed_for(*right)
             )),
+            // The same whether there is one or not.
+            Rule::HiddenWorkspace(_) => Some("`tok workspace list` shows those that you may see".to_owned()),
             Rule::NotMaintainer(workspace) => Some(format!("`tok workspace member list {workspace}` shows who is one")),
             Rule::Kind(_) => Some("use a personal token".to_owned()),
             Rule::OnlyToLogIn => Some("log in: tok login <server>".to_owned()),
@@ -352,8 +368,6 @@ impl Refusal {
                 Some(format!("let them: tok workspace member add {workspace} {user} --role {role}"))
             }
             Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
-            // The same whether or not there is one.
-            Rule::HiddenWorkspace(_) => Some("`tok workspace list` shows those that you may see".to_owned()),
             Rule::GitToken { .. }
             | Rule::NoRoute(_)
             | Rule::OtherRepository(_)
@@ -387,6 +401,17 @@ mod tests {
         let ann: UserName = "ann".parse().unwrap();
         for not in [Rule::OwnerDisabled(ann), Rule::Address, Rule::Throttled(9), Rule::NotYours] {
             assert!(!not.is_over(), "{not}");
+        }
+    }
+
+    #[test]
+    fn who_is_disabled_is_not_sent_to_log_in() {
+        let hint = |rule: Rule| Refusal::from(rule).hint().unwrap();
+        for no in [Rule::OwnerDisabled("ann".parse().unwrap()), Rule::UnknownLocalUser, Rule::Address] {
+            assert!(!login_mends(&hint(no.clone())), "{no:?}");
+        }
+        for yes in [Rule::OwnerGone, Rule::UnknownToken, Rule::NoCredential] {
+            assert!(login_mends(&hint(yes.clone())), "{yes:?}");
         }
     }
 }

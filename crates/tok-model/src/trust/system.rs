@@ -1,6 +1,6 @@
 //! The CI systems whose claims are known by name, and how identity tokens are signed.
 
-use super::Expectation;
+use super::{Claims, Expectation};
 
 /// Which system signs: for defaults, and for which claims say whose a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,5 +131,18 @@ impl System {
             (Self::GitLab, "sub") => start.strip_prefix("project_path:").is_some_and(owner_stands),
             _ => false,
         }
+    }
+
+    /// Whether this is expected of the subject, and names the very repository that the claims name, if perhaps another
+    /// branch or environment of it.
+    pub(super) fn names_repository_of(self, expected: &Expectation, claims: &Claims) -> bool {
+        let (claim, prefix) = match self {
+            Self::GitHub | Self::Forgejo => ("repository", "repo:"),
+            Self::GitLab => ("project_path", "project_path:"),
+            Self::Other => return false,
+        };
+        let rest = expected.pattern.literal_start().strip_prefix(prefix).filter(|_| expected.claim == "sub");
+        let named = rest.and_then(|rest| rest.split_once(':')).map(|(named, _)| named);
+        named.is_some() && named == claims.one(claim)
     }
 }

@@ -215,3 +215,34 @@ fn claims_that_have_a_place_of_their_own_are_not_expected() {
     let equals: Expectation = "sub=a=b".parse().unwrap();
     assert_eq!((equals.claim.as_str(), equals.pattern.as_str()), ("sub", "a=b"));
 }
+
+#[test]
+fn a_rule_is_about_those_it_names_and_nobody_else() {
+    let job = claims(&[
+        ("repository", "acme/app"),
+        ("repository_owner", "acme"),
+        ("ref", "refs/tags/v1"),
+        ("sub", "repo:acme/app:ref:refs/tags/v1"),
+    ]);
+    for about in [
+        &["repository=acme/app", "ref=refs/heads/main"][..],
+        &["repository=acme/*", "repository_id=7"],
+        &["repository_owner=acme", "ref=refs/heads/main"],
+        &["sub=repo:acme/app:ref:refs/heads/main"],
+    ] {
+        assert!(github(about).is_about(&job), "{about:?}");
+    }
+    for other in [
+        &["repository=acme/secret", "ref=refs/tags/v1"][..],
+        &["repository=acme/secret", "sub=**"],
+        &["sub=repo:acme/secret:ref:refs/tags/v1"],
+        &["sub=repo:acme/app2:ref:refs/tags/v1"],
+        &["repository_id=7", "ref=refs/tags/v1"],
+    ] {
+        assert!(!github(other).is_about(&job), "{other:?}");
+    }
+    let gitlab = rule(System::GitLab, "https://gitlab.com", &["sub=project_path:acme/app:ref_type:branch:ref:main"]);
+    let of =
+        |path: &str| gitlab.is_about(&claims(&[("project_path", path), ("sub", "project_path:x:ref_type:tag:ref:v1")]));
+    assert!(of("acme/app") && !of("acme/lib"));
+}

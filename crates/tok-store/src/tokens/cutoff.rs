@@ -91,7 +91,10 @@ fn locked(tx: &mut WriteTx<'_>, owner: Owner) -> Result<Option<Timestamp>, Store
             row.first(tx.connection()).optional()?
         }
     };
-    found.ok_or_else(|| StoreError::NotFound { what: "there is no such user or workspace any more".to_owned() })
+    found.ok_or_else(|| StoreError::NotFound {
+        what: "there is no such user or workspace any more".to_owned(),
+        hint: "`tok user list` and `tok workspace list` show which there are",
+    })
 }
 
 fn set(tx: &mut WriteTx<'_>, owner: Owner, before: Timestamp, act: &Act<'_>) -> Result<(), StoreError> {

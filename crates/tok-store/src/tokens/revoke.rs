@@ -61,7 +61,7 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
         Need::EndHeld if permit.actor().token == Some(id) => None,
         _ => ends(permit)?,
     };
-    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}") };
+    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}"), hint: super::LISTED };
     let token = shown_by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
     let by = permit.actor().describe();
     let who = Identity::of(permit.actor());
@@ -156,7 +156,10 @@ fn fitting(tx: &mut ReadTx<'_>, permit: &Permit, selection: &Selection) -> Resul
     let reach = ends(permit)?;
     if let Some(parent) = selection.parent {
         let parent = shown_by_id(tx, parent)?.filter(|token| reach.is_none_or(|owner| owner == token.owner));
-        parent.ok_or_else(|| StoreError::NotFound { what: "no token of yours has that ID".to_owned() })?;
+        parent.ok_or_else(|| StoreError::NotFound {
+            what: "no token of yours has that ID".to_owned(),
+            hint: super::LISTED,
+        })?;
     }
     // What was made through one's own token is one's to end with it, for whomever it acts.
     let reach = if selection.parent.is_some() { None } else { reach };

@@ -113,10 +113,8 @@ impl Rotated {
     /// What the trail shall say of it, and of the successor that it replaces.
     pub fn events(&self, permit: &Permit, replaced: Option<&Replaced>) -> AuditEvents {
         let actor = permit.actor();
-        let until = match &self.predecessor.state {
-            TokenState::Rotated { grace_ends_at, .. } if *grace_ends_at > permit.at() => {
-                format!("works until its first use, {} at the latest", moment(*grace_ends_at))
-            }
+        let until = match self.predecessor.works_beside_successor_until() {
+            Some(end) if end > permit.at() => format!("works until its first use, {} at the latest", moment(end)),
             _ => "has ended".to_owned(),
         };
         let old = &self.predecessor;

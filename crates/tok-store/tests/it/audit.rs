@@ -28,6 +28,7 @@ fn used(token: &Token, second: i64, host: u8) -> Use {
     };
     let actor = Actor {
         user: None,
+        workspace: None,
         token: Some(token.id),
         parent: token.parent,
         token_prefix: Some(token.shown_prefix.clone()),

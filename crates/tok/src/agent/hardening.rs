@@ -4,7 +4,11 @@ use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// No core dump, no debugger of the same user, files for nobody else, and no way into a directory that might be
-/// unmounted. Whether memory stays out of the swap space is the answer: few users may lock that much.
+/// unmounted. Whether memory stays out of the swap space is the answer.
+///
+/// It is all of it or nothing: the texts of tokens pass through TLS, HTTP/2 and the allocator, so that the pages with secrets
+/// in them are not known. And the kernel counts what is mapped, not what is used: hundreds of megabytes, so that only who may
+/// lock as much as they like can, or root. systemd's usual limit of 8 MiB is not enough.
 pub(super) fn apply() -> bool {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if setrlimit(Resource::Core, none).is_err() || set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
@@ -13,6 +17,9 @@ pub(super) fn apply() -> bool {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let _ = std::env::set_current_dir("/");
     // With a limit, memory that is asked for later could not be had any more.
+    if getrlimit(Resource::Memlock).maximum.is_none() {
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    }
     let unlimited = getrlimit(Resource::Memlock).current.is_none() || rustix::process::geteuid().is_root();
     unlimited && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
 }

@@ -11,6 +11,9 @@ pub(super) const MINT: Duration = Duration::from_secs(10);
 const REACH: Duration = Duration::from_millis(700);
 /// And to be ready for a call.
 const CONNECT: Duration = Duration::from_millis(1_500);
+/// Whoever waits for git waits no longer than this for a server that was connected to before. (One that never was may be
+/// far away.)
+const SOON: Duration = Duration::from_millis(900);
 /// A connection on which nothing was heard for so long while a call waits is doubted.
 const SILENCE: Duration = Duration::from_millis(400);
 /// How long a second connection may take then.
@@ -25,6 +28,7 @@ const FEW_RUNNING: usize = 8;
 pub(super) struct Patience {
     pub(super) reach: Duration,
     pub(super) connect: Duration,
+    pub(super) soon: Duration,
     pub(super) silence: Duration,
     pub(super) second: Duration,
 }
@@ -40,6 +44,7 @@ impl Patience {
         Self {
             reach: times(REACH),
             connect: times(CONNECT),
+            soon: times(if dialled.is_zero() { CONNECT } else { SOON.max(dialled.saturating_mul(2)) }),
             silence: times(SILENCE.max(dialled)),
             second: times(SECOND.max(dialled.saturating_mul(2))),
         }
@@ -66,10 +71,12 @@ mod tests {
     fn one_who_waits_is_told_within_a_second_and_nobody_far_away_is_taken_for_gone() {
         let usual = Patience::new(1, Duration::from_millis(5), 2);
         assert!(usual.silence + usual.second < Duration::from_secs(1), "{usual:?}");
+        assert!(usual.soon < Duration::from_secs(1), "{usual:?}");
         // By satellite: 600 ms there and back.
         let trip = Duration::from_millis(600);
         let far = Patience::new(1, trip * 2, 0);
-        assert!(far.silence > trip && far.second > trip * 2, "{far:?}");
+        assert!(far.silence > trip && far.second > trip * 2 && far.soon > trip * 2, "{far:?}");
+        assert!(Patience::new(1, Duration::ZERO, 0).soon > trip * 2, "nobody knows yet how far it is");
         let crowd = Patience::new(100, Duration::from_millis(5), 0);
         assert!(crowd.silence > Duration::from_secs(2) && crowd.connect > usual.connect * 4, "{crowd:?}");
         let busy = Patience::new(1, Duration::from_millis(5), 40);

@@ -115,13 +115,14 @@ impl Session {
         if let Some(kept) = held.as_ref().filter(|kept| self.answers(kept, failed, now)) {
             return Ok(kept.clone());
         }
+        let failed = failed.or_else(|| slot.refused());
         let mut minted = self.mint(&key, failed).await;
         // The answer may have lain here while the machine slept.
         if minted.as_ref().is_ok_and(|minted| minted.overslept(Moment::now())) {
             minted = self.mint(&key, failed).await;
         }
         match minted {
-            Ok(minted) => Ok(held.insert(minted).clone()),
+            Ok(minted) => Ok(slot.fill(&mut held, minted)),
             Err(fault) => match held.as_ref().filter(|kept| kept.lasts(now) && failed != Some(kept.id)) {
                 // Something changed at a server that cannot be asked now. If it was about this token, the server says so
                 // itself when git comes with it.
@@ -148,7 +149,7 @@ impl Session {
 
     async fn renew_now(self: &Arc<Self>, key: Key, slot: &Slot, old: TokenId) {
         match self.mint(&key, Some(old)).await {
-            Ok(minted) => *slot.held.lock().await = Some(minted),
+            Ok(minted) => drop(slot.fill(&mut *slot.held.lock().await, minted)),
             Err(fault) => tracing::debug!(%fault, "A git token was not renewed ahead of need"),
         }
         slot.renewed();
@@ -197,7 +198,7 @@ impl Session {
 
     /// Asks once; says whether the server said anything.
     async fn mint_once(self: &Arc<Self>, wish: GitMint) -> Result<Kept, (Fault, Heard)> {
-        let mut client = self.client().await.map_err(|fault| (fault, Heard::Yes))?;
+        let mut client = self.client_soon().await.map_err(|fault| (fault, Heard::Yes))?;
         let asked = (Moment::now(), crate::context::now());
         let generation = self.generation.load(Ordering::SeqCst);
         let first = client.mint_git_timed(wish.clone());

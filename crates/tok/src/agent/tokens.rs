@@ -117,16 +117,41 @@ pub(super) struct Slot {
     pub(super) held: tokio::sync::Mutex<Option<Kept>>,
     used: Mutex<Option<Moment>>,
     renewing: AtomicBool,
+    /// The token that git was refused with, until there is another.
+    refused: Mutex<Option<TokenId>>,
 }
 
 impl Slot {
     fn new() -> Self {
-        Self { held: tokio::sync::Mutex::default(), used: Mutex::default(), renewing: AtomicBool::new(false) }
+        Self {
+            held: tokio::sync::Mutex::default(),
+            used: Mutex::default(),
+            renewing: AtomicBool::new(false),
+            refused: Mutex::default(),
+        }
     }
 
     /// Notes that somebody asked.
     pub(super) fn touch(&self, now: Moment) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// The token that git was refused with: a server that still believes in it is not to hand it out again.
+    pub(super) fn refused(&self) -> Option<TokenId> {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts another token into the place, which whoever asked has locked.
+    pub(super) fn fill(&self, held: &mut Option<Kept>, minted: Kept) -> Kept {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        held.insert(minted).clone()
+    }
+
+    /// Empties the place: git was refused with what is in it.
+    fn refuse(&self) -> bool {
+        let Some(kept) = self.held.try_lock().ok().and_then(|mut held| held.take()) else { return false };
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.id);
+        true
     }
 
     /// The token in it, if nobody is busy with it.
@@ -174,12 +199,11 @@ impl Tokens {
         due.collect()
     }
 
-    /// Drops the token with this text.
+    /// Drops the token with this text, with which git was refused.
     pub(super) fn drop_text(&self, text: &str) -> bool {
         let matching = |slot: &&Arc<Slot>| slot.peek().is_some_and(|kept| kept.text.expose_secret() == text);
         let slots = self.lock();
-        let Some(slot) = slots.values().find(matching) else { return false };
-        slot.held.try_lock().is_ok_and(|mut held| held.take().is_some())
+        slots.values().find(matching).is_some_and(|slot| slot.refuse())
     }
 
     /// How many could be answered with.
@@ -283,7 +307,11 @@ mod tests {
         *slot.held.try_lock().unwrap() = Some(kept.clone());
         assert!(!tokens.drop_text("tokgit_y"));
         assert_eq!(tokens.count(later(&kept, 1)), 1);
+        assert_eq!(slot.refused(), None);
         assert!(tokens.drop_text("tokgit_x"));
         assert_eq!(tokens.count(later(&kept, 1)), 0);
+        assert_eq!(slot.refused(), Some(kept.id), "and it is not asked for again");
+        slot.fill(&mut slot.held.try_lock().unwrap(), kept);
+        assert_eq!(slot.refused(), None);
     }
 }

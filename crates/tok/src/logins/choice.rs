@@ -4,6 +4,7 @@ use tok_model::name::RepoPath;
 use tok_model::url::Origin;
 
 use super::{Login, PathPrefix, Profile};
+use crate::output::safe;
 
 /// Which login a request is made with.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub(crate) enum Absence {
     NotLoggedIn,
     /// Somebody is, but not this user. With those who are.
     OtherUser { users: Vec<String> },
+    /// The profile that was named is of others than the user that was named. With those.
+    OtherUserOfProfile { profile: Profile, users: Vec<String>, named: String },
     /// Somebody is, but not under this profile. With the profiles there are.
     OtherProfile { profiles: Vec<String> },
     /// Somebody is, but not for this path. With what the logins are for.
@@ -83,9 +86,17 @@ pub(super) fn choose<'a>(
         rule = Rule::Profile;
     }
     if let Some(username) = username.filter(|name| !name.is_empty()) {
+        let before = left.clone();
         left.retain(|login| login.user.as_str().eq_ignore_ascii_case(username));
         if left.is_empty() {
-            return Choice::None(Absence::OtherUser { users: users(&there) });
+            return Choice::None(match profile {
+                Some(profile) => Absence::OtherUserOfProfile {
+                    profile: profile.clone(),
+                    users: users(&before),
+                    named: username.to_owned(),
+                },
+                None => Absence::OtherUser { users: users(&there) },
+            });
         }
         rule = Rule::Username;
     }
@@ -101,7 +112,7 @@ pub(super) fn choose<'a>(
     settle(left, rule)
 }
 
-/// The login for commands that name no server: the default, or the only one there is.
+/// The login for commands that name no server: of the defaults the last that was made one, or the only login there is.
 pub(super) fn choose_for_commands<'a>(logins: &'a [Login], profile: Option<&Profile>) -> Choice<'a> {
     let mut left: Vec<&Login> = logins.iter().collect();
     if left.is_empty() {
@@ -115,7 +126,32 @@ pub(super) fn choose_for_commands<'a>(logins: &'a [Login], profile: Option<&Prof
         }
         rule = Rule::Profile;
     }
+    if left.len() > 1
+        && let Some(login) = left.iter().find(|login| login.default_server)
+    {
+        return Choice::One(login, Rule::Default);
+    }
     settle(left, rule)
+}
+
+/// The server of commands that name none: that of the login they would be made with, or the only one there is.
+pub(super) fn server_for_commands<'a>(
+    logins: &'a [Login],
+    profile: Option<&Profile>,
+) -> Result<&'a Origin, Vec<&'a Origin>> {
+    if let Choice::One(login, _) = choose_for_commands(logins, profile) {
+        return Ok(&login.server);
+    }
+    let mut servers: Vec<&Origin> = Vec::new();
+    for login in logins {
+        if !servers.contains(&&login.server) {
+            servers.push(&login.server);
+        }
+    }
+    match servers.as_slice() {
+        [server] => Ok(server),
+        _ => Err(servers),
+    }
 }
 
 /// One of those that are left, if anything tells them apart.
@@ -123,7 +159,9 @@ fn settle(mut left: Vec<&Login>, rule: Rule) -> Choice<'_> {
     if let [login] = left.as_slice() {
         return Choice::One(login, rule);
     }
-    if let Some(login) = left.iter().find(|login| login.default) {
+    let mut defaults = left.iter().filter(|login| login.default);
+    // Each server has one, so that there are two only for whoever names no server.
+    if let (Some(login), None) = (defaults.next(), defaults.next()) {
         return Choice::One(login, Rule::Default);
     }
     if left.iter().any(|login| login.profile.is_none()) {
@@ -180,6 +218,10 @@ impl Absence {
             Self::OtherUser { users } => (
                 format!("the URL names another user than those logged in at {server}: {}", users.join(", ")),
                 format!("take the user name out of the URL, or `tok login {server}` as that user"),
+            ),
+            Self::OtherUserOfProfile { profile, users, named } => (
+                format!("the profile {profile} is {} at {server}, and the URL says {}", users.join(", "), safe(named)),
+                "leave the profile out, or take the user name out of the URL".to_owned(),
             ),
             Self::OtherProfile { profiles } if profiles.is_empty() => (
                 format!("no login at {server} has a profile"),
@@ -280,7 +322,16 @@ mod tests {
         assert_eq!(chosen(&both, None, None, Some("work")), "alice-work@work Profile");
         assert_eq!(chosen(&both, None, None, Some("home")), r#"OtherProfile { profiles: ["work"] }"#);
         assert_eq!(chosen(&both[1..], None, None, None), "alice-work@work Only");
-        assert_eq!(chosen(&both, Some("alice"), None, Some("work")), r#"OtherUser { users: ["alice", "alice-work"] }"#);
+        assert_eq!(
+            chosen(&both, Some("alice"), None, Some("work")),
+            r#"OtherUserOfProfile { profile: Profile("work"), users: ["alice-work"], named: "alice" }"#
+        );
+        let work = "work".parse().unwrap();
+        let Choice::None(absence) = choose(&both, &A.parse().unwrap(), Some("alice"), None, Some(&work)) else {
+            panic!("nobody is answered with another login than the one that was named")
+        };
+        let (what, _) = absence.explain(&A.parse().unwrap());
+        assert_eq!(what, "the profile work is alice-work at https://a.example, and the URL says alice");
     }
 
     #[test]
@@ -295,5 +346,23 @@ mod tests {
         assert_eq!(of(&[login(A, "alice"), login("https://b.example", "bob")], None), "2 fit");
         assert_eq!(of(&[login(A, "alice"), login("https://b.example", "bob").meant()], None), "bob Default");
         assert_eq!(of(&[], None), "NotLoggedIn");
+        // Of two servers' defaults the one that was made it last.
+        let (mut a, b) = (login(A, "alice").meant(), login("https://b.example", "bob").meant());
+        a.default_server = false;
+        assert_eq!(of(&[a.clone(), b.clone()], None), "bob Default");
+        assert_eq!(of(&[a.clone(), Login { default_server: false, ..b }], None), "2 fit");
+        assert_eq!(chosen(&[a, login(A, "carol")], None, None, None), "alice Default");
+    }
+
+    #[test]
+    fn the_server_of_a_command_that_names_none_is_the_only_one_there_is() {
+        let b = "https://b.example";
+        let of = |logins: &[Login]| server_for_commands(logins, None).map(ToString::to_string).map_err(|all| all.len());
+        assert_eq!(of(&[login(A, "alice"), login(A, "bob")]), Ok(A.to_owned()));
+        assert_eq!(of(&[login(A, "alice"), login(b, "bob")]), Err(2));
+        assert_eq!(of(&[login(A, "alice"), login(A, "carol"), login(b, "bob").meant()]), Ok(b.to_owned()));
+        assert_eq!(of(&[]), Err(0));
+        let other = "other".parse().unwrap();
+        assert!(server_for_commands(&[login(A, "alice")], Some(&other)).is_ok(), "a profile that is to be made");
     }
 }

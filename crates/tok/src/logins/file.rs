@@ -56,6 +56,8 @@ struct Entry {
     paths: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     default: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    default_server: bool,
     storage: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     secret: Option<Hushed>,
@@ -260,6 +262,7 @@ impl From<&Login> for Entry {
             expires_at: login.expires_at.map(|end| end.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
             paths: login.paths.iter().map(ToString::to_string).collect(),
             default: login.default,
+            default_server: login.default_server,
             storage: login.storage().as_str().to_owned(),
             secret: match &login.kept {
                 Kept::Keyring => None,
@@ -272,7 +275,19 @@ impl From<&Login> for Entry {
 impl TryFrom<Entry> for Login {
     type Error = String;
     fn try_from(entry: Entry) -> Result<Self, String> {
-        let Entry { server, user, profile, session, token_prefix, expires_at, paths, default, storage, secret } = entry;
+        let Entry {
+            server,
+            user,
+            profile,
+            session,
+            token_prefix,
+            expires_at,
+            paths,
+            default,
+            default_server,
+            storage,
+            secret,
+        } = entry;
         let kept = match (storage.as_str(), secret) {
             (word, None) if word == Storage::Keyring.as_str() => Kept::Keyring,
             (word, Some(secret)) if word == Storage::File.as_str() => Kept::File(secret.0.as_str().into()),
@@ -295,6 +310,7 @@ impl TryFrom<Entry> for Login {
                 .map(|path| path.parse().map_err(|why| format!("paths: {why}")))
                 .collect::<Result<_, _>>()?,
             default,
+            default_server,
             kept,
         })
     }
@@ -340,6 +356,7 @@ mod tests {
         assert_eq!(read.all().len(), 2);
         let [alice, bob] = read.all() else { panic!("two were kept") };
         assert_eq!((alice.to_string(), &alice.paths, alice.default), (first.to_string(), &first.paths, true));
+        assert!(alice.default_server && !bob.default_server);
         assert_eq!((alice.expires_at, alice.session), (first.expires_at, first.session));
         assert!(matches!(&alice.kept, Kept::File(secret) if secret.expose_secret() == "tokses_secret"));
         assert_eq!((bob.storage(), bob.server.to_string()), (Storage::Keyring, "http://127.0.0.1:7650".to_owned()));

@@ -42,8 +42,10 @@ pub(crate) struct Login {
     pub(crate) expires_at: Option<Timestamp>,
     /// What it is for; empty: everything on the server.
     pub(crate) paths: Vec<PathPrefix>,
-    /// Whether it is meant where several would do.
+    /// Whether it is meant where several on its server would do.
     pub(crate) default: bool,
+    /// Whether it is the one of all defaults that commands mean which name no server.
+    pub(crate) default_server: bool,
     /// Where its text is.
     kept: Kept,
 }
@@ -267,6 +269,14 @@ impl Logins {
     pub(crate) fn for_commands(&self, profile: Option<&Profile>) -> Choice<'_> {
         choice::choose_for_commands(&self.0, profile)
     }
+
+    /// The server that commands go to when nothing names one.
+    ///
+    /// # Errors
+    /// With every server there is, if that leaves none or several.
+    pub(crate) fn server_for_commands(&self, profile: Option<&Profile>) -> Result<&Origin, Vec<&Origin>> {
+        choice::server_for_commands(&self.0, profile)
+    }
 }
 
 impl LoginsFile {
@@ -306,6 +316,7 @@ impl LoginsFile {
             expires_at: new.expires_at,
             paths: new.paths,
             default: new.default,
+            default_server: new.default,
             kept,
         };
         let storage = login.storage();
@@ -339,15 +350,18 @@ impl LoginsFile {
 /// Puts a login in the place of the one before it, if there was one, and else at the end.
 fn put(logins: &mut Vec<Login>, login: Login) -> Option<Login> {
     if login.default {
+        // One for each server, and one of these for commands that name none: no server's choice is changed by another's.
         for other in logins.iter_mut() {
-            other.default = false;
+            other.default &= other.server != login.server;
+            other.default_server = false;
         }
     }
     match logins.iter_mut().find(|old| old.same_place(&login.server, &login.user, login.profile.as_ref())) {
         Some(old) => {
             // Being the default is not lost by logging in again.
             let default = login.default || old.default;
-            Some(std::mem::replace(old, Login { default, ..login }))
+            let default_server = login.default_server || old.default_server;
+            Some(std::mem::replace(old, Login { default, default_server, ..login }))
         }
         None => {
             logins.push(login);
@@ -372,6 +386,7 @@ pub(crate) mod fixture {
             expires_at: None,
             paths: Vec::new(),
             default: false,
+            default_server: false,
             kept: Kept::File("tokses_secret".into()),
         }
     }
@@ -386,7 +401,7 @@ pub(crate) mod fixture {
         }
 
         pub(crate) fn meant(self) -> Self {
-            Self { default: true, ..self }
+            Self { default: true, default_server: true, ..self }
         }
     }
 
@@ -411,7 +426,15 @@ mod tests {
         assert!(logins[0].default, "it stays the default");
         assert!(put(&mut logins, login("https://a.example", "alice").under("work")).is_none());
         assert!(put(&mut logins, login("https://b.example", "alice").meant()).is_none());
-        assert_eq!(logins.iter().filter(|login| login.default).count(), 1, "there is one default");
+        let meant = |logins: &[Login]| -> Vec<(String, bool)> {
+            let defaults = logins.iter().filter(|login| login.default);
+            defaults.map(|login| (login.to_string(), login.default_server)).collect()
+        };
+        let both = [("Alice at https://a.example".to_owned(), false), ("alice at https://b.example".to_owned(), true)];
+        assert_eq!(meant(&logins), both, "one for each server, and one of them for commands that name none");
+        put(&mut logins, login("https://a.example", "bob").meant());
+        let both = [("bob at https://a.example".to_owned(), true), ("alice at https://b.example".to_owned(), false)];
+        assert_eq!(meant(&logins), both);
     }
 
     #[test]

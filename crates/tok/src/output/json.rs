@@ -19,9 +19,12 @@ pub(crate) struct Page<'a, T>(pub(crate) &'a str, pub(crate) &'a PageOf<T>);
 
 impl<T: Serialize> Serialize for Page<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(Some(2))?;
+        let mut object = serializer.serialize_map(None)?;
         object.serialize_entry(self.0, &self.1.rows)?;
         object.serialize_entry("next_cursor", &self.1.next_cursor)?;
+        if let Some(note) = &self.1.note {
+            object.serialize_entry("note", note)?;
+        }
         object.end()
     }
 }
@@ -32,12 +35,15 @@ mod tests {
 
     #[test]
     fn a_page_always_says_whether_there_is_another() {
-        let last = PageOf { rows: vec![1, 2], next_cursor: None };
+        let last = PageOf { rows: vec![1, 2], next_cursor: None, note: None };
         let text = serde_json::to_string(&Page("tokens", &last)).unwrap();
         assert_eq!(text, r#"{"tokens":[1,2],"next_cursor":null}"#);
-        let first = PageOf { rows: Vec::<u8>::new(), next_cursor: Some("c".to_owned()) };
+        let first = PageOf { rows: Vec::<u8>::new(), next_cursor: Some("c".to_owned()), note: None };
         let text = serde_json::to_string(&Page("users", &first)).unwrap();
         assert_eq!(text, r#"{"users":[],"next_cursor":"c"}"#);
+        let noted = PageOf { note: Some("n".to_owned()), ..first };
+        let text = serde_json::to_string(&Page("users", &noted)).unwrap();
+        assert_eq!(text, r#"{"users":[],"next_cursor":"c","note":"n"}"#);
         assert_eq!(serde_json::to_string(&Named("user", &"alice")).unwrap(), r#"{"user":"alice"}"#);
     }
 }

@@ -11,6 +11,7 @@ use tok_model::name::UserName;
 use tok_model::page::Cursor;
 use tok_store::StoreError;
 use tok_store::audit::{ChainReport, Filter, Follow, Line, Pruned, Verification, follow};
+use tok_store::users::Bearer;
 
 use super::Service;
 use super::tokens::page_size;
@@ -36,7 +37,8 @@ impl Service {
                 let own = caller.user().map(|user| &user.name);
                 // Of others one sees nothing, not even whether there are any.
                 if filter.user.as_ref().is_some_and(|wanted| Some(wanted) != own) {
-                    return Ok(PageOf { rows: Vec::new(), next_cursor: page.cursor.filter(|_| filter.follow) });
+                    let next_cursor = page.cursor.filter(|_| filter.follow);
+                    return Ok(PageOf { rows: Vec::new(), next_cursor, note: None });
                 }
                 permit
             }
@@ -47,12 +49,17 @@ impl Service {
             Some(reference) => Some(self.show_token(caller, reference).await?.id),
             None => None,
         };
+        let (users, note) = match filter.user {
+            Some(name) => {
+                let (users, note) = self.bearers(name).await?;
+                // Who was here before is for managers to know.
+                (users, note.filter(|_| *permit.need() == Need::Server))
+            }
+            None => (Vec::new(), None),
+        };
         let wanted = Filter {
             token,
-            users: match filter.user {
-                Some(name) => self.bearers(name).await?,
-                None => Vec::new(),
-            },
+            users,
             repo: filter.repository,
             since: filter.since,
             until: filter.until,
@@ -64,7 +71,8 @@ impl Service {
         let cursor =
             page.cursor.map(|text| text.parse::<Cursor>()).transpose().map_err(|why| Fault::field("cursor", why))?;
         if filter.follow {
-            return self.follow_audit(permit, wanted, cursor, page.size).await;
+            let page = self.follow_audit(permit, wanted, cursor, page.size).await?;
+            return Ok(PageOf { note, ..page });
         }
         let wanted = Filter { beyond: cursor, ..wanted };
         let size = page_size(page.size)?.rows();
@@ -73,18 +81,44 @@ impl Service {
         let more = lines.len() > usize::from(size);
         lines.truncate(usize::from(size));
         let next_cursor = lines.last().filter(|_| more).map(|line| line.cursor().to_string());
-        Ok(PageOf { rows: lines.into_iter().map(record).collect(), next_cursor })
+        Ok(PageOf { rows: lines.into_iter().map(record).collect(), next_cursor, note })
     }
 
-    /// Who has this name; of a name that is nobody's any more, who had it.
-    async fn bearers(&self, name: UserName) -> Result<Vec<UserId>, Fault> {
+    /// Who has this name; of a name that is nobody's any more, who had it. What is nobody's name may be a user's ID. If
+    /// others had the name before, the note says how their part of the trail is found.
+    async fn bearers(&self, name: UserName) -> Result<(Vec<UserId>, Option<String>), Fault> {
         let wanted = name.clone();
-        let users = self.run(move |store| store.read(|tx| tok_store::users::bearers_of_name(tx, &wanted))).await?;
-        if users.is_empty() {
+        let found = self
+            .run(move |store| {
+                store.read(|tx| match tok_store::users::bearers_of_name(tx, &wanted)? {
+                    nobody if nobody.is_empty() => match wanted.as_str().parse() {
+                        Ok(id) => Ok(tok_store::users::bearer_of_id(tx, id)?.into_iter().collect()),
+                        Err(_) => Ok(nobody),
+                    },
+                    bearers => Ok(bearers),
+                })
+            })
+            .await?;
+        if found.is_empty() {
             return Err(Fault::new(FaultCode::NotFound, format!("no user is named {name}, or ever was"))
+                .about("user")
                 .hint("`tok user list` shows the users there are"));
         }
-        Ok(users)
+        let (now, before): (Vec<Bearer>, Vec<Bearer>) = found.into_iter().partition(|one| one.deleted_at.is_none());
+        if now.is_empty() {
+            return Ok((before.iter().map(|one| one.id).collect(), None));
+        }
+        let earlier = |one: &Bearer| {
+            let deleted = one.deleted_at.map(|at| at.format(", deleted %Y-%m-%d").to_string()).unwrap_or_default();
+            format!("{}{deleted}", one.id)
+        };
+        let earlier: Vec<String> = before.iter().map(earlier).collect();
+        let note = format!(
+            "this is what the user did who is named {name} now; others had the name before, and their ID in its place \
+             finds what they did: {}",
+            earlier.join("; ")
+        );
+        Ok((now.iter().map(|one| one.id).collect(), Some(note).filter(|_| !earlier.is_empty())))
     }
 
     async fn follow_audit(
@@ -105,7 +139,7 @@ impl Service {
             })
             .await?;
         let next_cursor = Some(followed.next.cursor().to_string());
-        Ok(PageOf { rows: followed.lines.into_iter().map(record).collect(), next_cursor })
+        Ok(PageOf { rows: followed.lines.into_iter().map(record).collect(), next_cursor, note: None })
     }
 
     /// Recomputes the trail, in pieces that hold up nobody, and says what is wrong. For managers.

@@ -273,7 +273,8 @@ impl Service {
         Ok((GitToken { text, digest, id: made.id, expires_at }, made.parent))
     }
 
-    /// May the holder of this do that with a repository? Records the use. `Err` is "cannot know now".
+    /// May the holder of this do that with a repository? A "no" is recorded; what a "yes" comes to is for
+    /// [`note_git`](Self::note_git) to record. `Err` is "cannot know now".
     pub async fn git_verdict(
         &self,
         presented: super::Presented,
@@ -286,11 +287,28 @@ impl Service {
             Ok(said) => said,
             Err(unknown) => self.look_up_caller(unknown, Some((repo, right))).await?,
         };
-        Ok(caller.and_then(|caller| self.judge_git(caller, repo, right, command)))
+        Ok(caller.and_then(|caller| self.decide_git(caller, repo, right, command)))
     }
 
-    /// The same for somebody who is known.
+    /// The same for somebody who is known, where a "yes" is all that there is to it: it is recorded as a use.
     pub fn judge_git(
+        &self,
+        caller: Caller,
+        repo: &RepoPath,
+        right: RepoRight,
+        command: &'static str,
+    ) -> Result<(Permit, Caller), Refusal> {
+        let allowed = self.decide_git(caller, repo, right, command)?;
+        self.note_git(&allowed.0, repo, command, None);
+        Ok(allowed)
+    }
+
+    /// Records what came of a "yes": a use, or, if it was `refused` after all, why.
+    pub fn note_git(&self, permit: &Permit, repo: &RepoPath, command: &'static str, refused: Option<&str>) {
+        self.uses.note(permit.actor(), repo, command, refused, permit.at());
+    }
+
+    fn decide_git(
         &self,
         caller: Caller,
         repo: &RepoPath,
@@ -299,16 +317,13 @@ impl Service {
     ) -> Result<(Permit, Caller), Refusal> {
         let now = self.now();
         let verdict = decide(&caller, Need::Repository { repo: repo.clone(), right }, now);
-        match &verdict {
-            Ok(permit) => self.uses.note(permit.actor(), repo, command, None, now),
-            Err(refusal) => {
-                self.uses.note(&caller.actor(), repo, command, Some(&refusal.to_string()), now);
-                // Not everybody who asks helpers says when what they got was refused: libgit2's callers do not.
-                if refusal.class() == Class::Unauthenticated
-                    && let Some(dead) = caller.token().filter(|token| token.kind() == TokenKind::Git)
-                {
-                    self.drop_kept(|key| key.repo == *repo && key.owner == dead.owner, |token| token.id == dead.id);
-                }
+        if let Err(refusal) = &verdict {
+            self.uses.note(&caller.actor(), repo, command, Some(&refusal.to_string()), now);
+            // Not everybody who asks helpers says when what they got was refused: libgit2's callers do not.
+            if refusal.class() == Class::Unauthenticated
+                && let Some(dead) = caller.token().filter(|token| token.kind() == TokenKind::Git)
+            {
+                self.drop_kept(|key| key.repo == *repo && key.owner == dead.owner, |token| token.id == dead.id);
             }
         }
         verdict.map(|permit| (permit, caller))

@@ -5,11 +5,13 @@ use tok_api::convert::{
 };
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::audit::{Action, AuditEvent, AuditEvents};
+use tok_model::clock::Timestamp;
 use tok_model::decide::{Caller, Need, Permit};
 use tok_model::id::{UserId, WorkspaceId};
 use tok_model::name::{UserName, WorkspaceName};
 use tok_store::users::User;
 use tok_store::workspaces::{Member, MemberChange, Workspace};
+use tok_store::{Store, StoreError, WriteTx};
 
 use super::caller::system_name;
 use super::server::memberships;
@@ -56,18 +58,17 @@ impl Service {
             })
             .await?;
         if let Some(user) = user {
-            return Err(Fault::taken("name", format!("the user {} exists", user.name)).hint(
+            return Err(taken(format!("the user {} exists", user.name)).hint(
                 "names that differ in case alone are the same; `tok user list` shows who there is, and who is a \
                      manager, which is said when a user is made and not changed afterwards",
             ));
         }
         match workspace {
             None => Ok(()),
-            Some(_) => Err(Fault::taken(
-                "name",
-                format!("a workspace {name} exists, and a user owns the workspace of their own name"),
-            )
-            .hint(format!("choose another name, or, if nobody needs it any more: tok workspace delete {name}"))),
+            Some(_) => {
+                Err(taken(format!("a workspace {name} exists, and a user owns the workspace of their own name"))
+                    .hint(format!("choose another name, or, if nobody needs it any more: tok workspace delete {name}")))
+            }
         }
     }
 
@@ -156,32 +157,38 @@ impl Service {
         };
         let empty = record.as_ref().is_some_and(|record| record.repositories == 0 && record.members <= 1);
         let kept = record.filter(|_| !empty).map(|record| record.name);
-        if dry_run {
-            let live = user.live_tokens;
-            return Ok((user, live, kept));
-        }
-        let (user, ended) = self
-            .run_and_forget(move |store| {
-                store.write(|mut tx| {
-                    let actor = || permit.actor().clone();
-                    let emptied = if empty {
-                        let (_, ended) = tok_store::workspaces::delete(&mut tx, &permit, &own)?;
-                        let event = AuditEvent::done(Action::WorkspaceDelete, actor()).workspace(own);
-                        Some((event.detail("with its owner"), ended))
-                    } else {
-                        None
-                    };
-                    let (user, ended) = tok_store::users::delete(&mut tx, &permit, &name)?;
-                    let ended = ended + emptied.as_ref().map_or(0, |(_, with_it)| *with_it);
-                    let event = AuditEvent::done(Action::UserDelete, actor())
-                        .subject(user.id, user.name.clone())
-                        .detail(format!("with {ended} live tokens"));
-                    tx.commit(AuditEvents::new(event, emptied.map(|(event, _)| event)), permit.at())?;
-                    Ok((user, ended))
-                })
+        let delete = move |store: &Store| {
+            store.write(|mut tx| {
+                let actor = || permit.actor().clone();
+                let emptied = if empty {
+                    let (_, ended) = tok_store::workspaces::delete(&mut tx, &permit, &own)?;
+                    let event = AuditEvent::done(Action::WorkspaceDelete, actor()).workspace(own);
+                    Some((event.detail("with its owner"), ended))
+                } else {
+                    None
+                };
+                let (gone, ended) = tok_store::users::delete(&mut tx, &permit, &name)?;
+                let ended = ended + emptied.as_ref().map_or(0, |(_, with_it)| *with_it);
+                let event = AuditEvent::done(Action::UserDelete, actor())
+                    .subject(gone.id, gone.name.clone())
+                    .detail(format!("with {ended} live tokens"));
+                let events = AuditEvents::new(event, emptied.map(|(event, _)| event));
+                unless_tried(dry_run, tx, events, permit.at())?;
+                Ok((gone, ended))
             })
-            .await?;
-        Ok((user_record(&user, 0), u32::try_from(ended).unwrap_or(u32::MAX), kept))
+        };
+        let (gone, ended) = self.delete(dry_run, delete).await?;
+        let user = if dry_run { user } else { user_record(&gone, 0) };
+        Ok((user, u32::try_from(ended).unwrap_or(u32::MAX), kept))
+    }
+
+    /// Deletes, or tries to: what a dry run says would happen is what did, and was then thrown away.
+    async fn delete<T: Send + 'static>(
+        &self,
+        dry_run: bool,
+        job: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        if dry_run { self.run(job).await } else { self.run_and_forget(job).await }
     }
 
     /// The last manager who could undo it cannot be taken away.
@@ -202,8 +209,9 @@ impl Service {
         let owner = new.owner.or_else(|| caller.user().map(|user| user.name.clone()));
         let wanted = new.name.clone();
         if self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?.is_some() {
-            return Err(Fault::taken("name", format!("the workspace {} exists", new.name))
-                .hint("`tok workspace list` shows which there are"));
+            return Err(
+                taken(format!("the workspace {} exists", new.name)).hint("`tok workspace list` shows which there are")
+            );
         }
         let id = WorkspaceId::random(&mut rng());
         // Takes authority from nobody, but its owner shall see it at once.
@@ -216,7 +224,8 @@ impl Service {
                     Ok(workspace)
                 })
             })
-            .await?;
+            .await
+            .map_err(|fault| if_missing(fault, "owner"))?;
         self.workspace_record(workspace).await
     }
 
@@ -254,7 +263,8 @@ impl Service {
         let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?;
         let found = found.ok_or_else(|| {
             Fault::new(FaultCode::NotFound, format!("no workspace is named {name}"))
-                .hint("`tok workspace list` shows those there are")
+                .about("workspace")
+                .hint("`tok workspace list` shows which there are")
         })?;
         let record = self.workspace_record(found).await?;
         if record.repositories > 0 {
@@ -267,20 +277,16 @@ impl Service {
                 "move or remove them first; `tok repo list` shows them and tokd's git.root has them under {name}/"
             )));
         }
-        if dry_run {
-            return Ok((record, 0));
-        }
-        let (_, ended) = self
-            .run_and_forget(move |store| {
-                store.write(|mut tx| {
-                    let done = tok_store::workspaces::delete(&mut tx, &permit, &name)?;
-                    let event = AuditEvent::done(Action::WorkspaceDelete, permit.actor().clone())
-                        .detail(format!("with {} live tokens", done.1));
-                    tx.commit(event.workspace(name), permit.at())?;
-                    Ok(done)
-                })
+        let delete = move |store: &Store| {
+            store.write(|mut tx| {
+                let done = tok_store::workspaces::delete(&mut tx, &permit, &name)?;
+                let event = AuditEvent::done(Action::WorkspaceDelete, permit.actor().clone())
+                    .detail(format!("with {} live tokens", done.1));
+                unless_tried(dry_run, tx, event.workspace(name), permit.at())?;
+                Ok(done)
             })
-            .await?;
+        };
+        let (_, ended) = self.delete(dry_run, delete).await?;
         Ok((record, u32::try_from(ended).unwrap_or(u32::MAX)))
     }
 
@@ -300,7 +306,8 @@ impl Service {
                     Ok(change.member)
                 })
             })
-            .await?;
+            .await
+            .map_err(|fault| if_missing(fault, "user"))?;
         Ok(member_record(&workspace, &member))
     }
 
@@ -325,7 +332,8 @@ impl Service {
                     Ok(change.member)
                 })
             })
-            .await?;
+            .await
+            .map_err(|fault| if_missing(fault, "user"))?;
         Ok(member_record(&workspace, &member))
     }
 
@@ -352,6 +360,16 @@ impl Service {
     }
 }
 
+/// Makes a change permanent, unless it was only tried: without a commit none of it happens.
+fn unless_tried(
+    dry_run: bool,
+    tx: WriteTx<'_>,
+    events: impl Into<AuditEvents>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    if dry_run { Ok(()) } else { tx.commit(events, at) }
+}
+
 /// What the trail shall say of a change of a membership: the change, and each token that ended with it.
 fn with_ended(event: AuditEvent, permit: &Permit, change: &MemberChange) -> AuditEvents {
     let ended = change.ended.iter().map(|(id, prefix)| {
@@ -360,6 +378,16 @@ fn with_ended(event: AuditEvent, permit: &Permit, change: &MemberChange) -> Audi
             .detail(format!("{}, who made it, is no maintainer any more", change.member.user))
     });
     AuditEvents::new(event, ended)
+}
+
+/// What is not there is what this field of the request names.
+pub(super) fn if_missing(fault: Fault, field: &str) -> Fault {
+    if fault.code == FaultCode::NotFound && fault.field.is_none() { fault.about(field) } else { fault }
+}
+
+/// A name that somebody or something has.
+fn taken(why: String) -> Fault {
+    Fault::new(FaultCode::Conflict, why).about("name")
 }
 
 pub(super) fn user_record(user: &User, live: i64) -> UserRecord {
@@ -398,5 +426,5 @@ fn page_by_name<T>(
     let more = rows.len() > size;
     rows.truncate(size);
     let next_cursor = rows.last().filter(|_| more).map(|row| name(row).clone());
-    Ok(PageOf { rows, next_cursor })
+    Ok(PageOf { rows, next_cursor, note: None })
 }

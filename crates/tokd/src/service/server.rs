@@ -125,7 +125,7 @@ impl Service {
                 created_at,
             });
         }
-        Ok(PageOf { rows: records, next_cursor })
+        Ok(PageOf { rows: records, next_cursor, note: None })
     }
 }
 
@@ -138,7 +138,7 @@ impl Service {
             return if *own == workspace {
                 Ok(())
             } else {
-                Err(Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault())
+                Err(Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault().about("workspace"))
             };
         }
         self.workspace_owner(caller, Some(workspace)).await.map(drop)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::moment::Moment;
+use tok_model::decide::login_mends;
 
 use super::Session;
 use crate::agent::patience::{self, MINT, Patience};
@@ -20,15 +21,39 @@ impl Session {
         self.client().await.map_err(|fault| self.note(fault))
     }
 
+    /// The connection for somebody who waits for git: it is made to the end even if they are told before that there is
+    /// none, so that who comes next has it.
+    pub(super) async fn client_soon(self: &Arc<Self>) -> Result<Client, Fault> {
+        self.notice_sleep();
+        if let Some(client) = self.connected() {
+            return Ok(client);
+        }
+        if let Some(fault) = self.away() {
+            return Err(fault);
+        }
+        let patience = self.patience(patience::running()).soon;
+        let session = Arc::clone(self);
+        let making = tokio::spawn(async move { session.client().await });
+        match tokio::time::timeout(patience, making).await {
+            Ok(made) => {
+                made.unwrap_or_else(|_| Err(Fault::new(FaultCode::Internal, "the agent failed while it connected")))
+            }
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn connected(&self) -> Option<Client> {
+        self.lock().client.clone()
+    }
+
     /// The connection; made now if there is none.
     pub(super) async fn client(self: &Arc<Self>) -> Result<Client, Fault> {
         self.notice_sleep();
-        let connected = || self.lock().client.clone();
-        if let Some(client) = connected() {
+        if let Some(client) = self.connected() {
             return Ok(client);
         }
         let _alone = self.dialling.lock().await;
-        if let Some(client) = connected() {
+        if let Some(client) = self.connected() {
             return Ok(client);
         }
         if let Some(fault) = self.away() {
@@ -122,7 +147,7 @@ impl Session {
                 fault
             }
             FaultCode::Unauthenticated => {
-                let ended = self.ended(&fault.message);
+                let ended = self.ended(&fault);
                 state.ended = Some(ended.clone());
                 state.away = None;
                 ended
@@ -131,8 +156,14 @@ impl Session {
         }
     }
 
-    fn ended(&self, why: &str) -> Fault {
-        let message = format!("your login at {} ended ({why})", self.login.server);
+    fn ended(&self, why: &Fault) -> Fault {
+        let server = &self.login.server;
+        // Who is not let in by anybody's login is not to try one.
+        if let Some(hint) = why.hint.as_deref().filter(|hint| !login_mends(hint)) {
+            let message = format!("your login at {server} is not taken now: {}", why.message);
+            return Fault::new(FaultCode::Unauthenticated, message).hint(hint);
+        }
+        let message = format!("your login at {server} ended ({})", why.message);
         Fault::new(FaultCode::Unauthenticated, message).hint(format!("run `{}`", self.login.login_command()))
     }
 

@@ -38,7 +38,15 @@ fn text(status: &AgentStatus, now: Timestamp, style: Style) -> String {
         ),
         ("Socket", safe(&status.socket)),
         ("Locked", if status.locked { style.warning("yes; `tok agent unlock` ends it") } else { "no".to_owned() }),
-        ("Memory", (if status.memory_locked { "kept from the swap space" } else { "may be swapped out" }).to_owned()),
+        (
+            "Memory",
+            (if status.memory_locked {
+                "kept from the swap space"
+            } else {
+                "may be swapped out: `ulimit -l` is not unlimited"
+            })
+            .to_owned(),
+        ),
         ("Ends", idle.map_or_else(|| "when it is stopped".to_owned(), |idle| format!("after {idle} without work"))),
         (
             "Remembers",

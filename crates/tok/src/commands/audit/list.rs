@@ -23,7 +23,7 @@ pub(crate) struct ListArgs {
     /// Only what this token did or suffered
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
-    /// Only what this user did
+    /// Only what this user did: a login name, or an ID, which tells two apart who had one name
     #[arg(long)]
     user: Option<UserName>,
     /// Only what touched this repository
@@ -78,6 +78,7 @@ impl ListArgs {
         let out = context.out;
         out.show(&Page("events", &page), || table(&page.rows))?;
         out.more(&again, page.next_cursor.as_deref());
+        noted(context, page.note.as_deref());
         // The trail keeps what was asked of repositories that are gone or never were, so none is "not found" here.
         if let (true, Some(repo)) = (page.rows.is_empty(), &filter.repository) {
             out.note(&format!("note: you may see no such event about {repo}; is the name right? `tok repo list`\n"));
@@ -102,6 +103,13 @@ impl ListArgs {
     }
 }
 
+/// What the server says besides; in JSON it is a field.
+fn noted(context: &Context, note: Option<&str>) {
+    if let Some(note) = note.filter(|_| !context.out.is_json()) {
+        context.out.note(&format!("note: {}\n", safe(note)));
+    }
+}
+
 /// Shows each new line until somebody interrupts. A daemon that restarts is waited for.
 async fn follow(context: &mut Context, filter: AuditFilter, mut page: PageAsk) -> Result<(), Failure> {
     let out = context.out;
@@ -121,6 +129,8 @@ async fn follow(context: &mut Context, filter: AuditFilter, mut page: PageAsk) -
             Err(fault) => return Err(fault.into()),
         };
         away = false;
+        // The same each time, so once is enough.
+        noted(context, found.note.as_deref().filter(|_| page.cursor.is_none()));
         for event in &found.rows {
             if out.is_json() { json_line(event)? } else { text(&[&line(event)])? }
         }

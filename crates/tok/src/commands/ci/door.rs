@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use secrecy::ExposeSecret as _;
 use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::convert::{Exchange, ExchangedToken};
@@ -22,6 +23,8 @@ use crate::exit::Failure;
 
 /// How long git is kept waiting: the runner, and for its first job the server, may have to ask around.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// A token with less left ends on the way.
+const LAST_MOMENT: TimeDelta = TimeDelta::seconds(5);
 /// The user name that git is answered with where the token says all.
 const USERNAME: &str = "tok";
 
@@ -39,7 +42,40 @@ pub(super) struct Door {
 /// A repository, and a right if each right has a token of its own.
 type Key = (RepoPath, Option<Permission>);
 /// Its lock is the single flight.
-type Slot = Arc<Mutex<Option<ExchangedToken>>>;
+type Slot = Arc<Mutex<Option<Held>>>;
+
+/// What was exchanged last.
+struct Held {
+    token: ExchangedToken,
+    got: Timestamp,
+    /// Git was refused with it.
+    refused: bool,
+}
+
+impl Held {
+    fn new(token: ExchangedToken, got: Timestamp) -> Self {
+        Self { token, got, refused: false }
+    }
+
+    /// Whether git may be answered with it: for so long yet.
+    fn lasts(&self, least: TimeDelta, wish: &Wish, now: Timestamp) -> bool {
+        self.token.expires_at - now >= least && !self.refused && wish.failed() != Some(self.token.id)
+    }
+
+    /// Why there is no other, for a job whose one identity token was exchanged for it.
+    fn was_the_only_one(&self, repo: &RepoPath, now: Timestamp) -> String {
+        if self.token.expires_at > now {
+            return format!(
+                "the server refused the token for {repo} that this job's identity token was exchanged for, and each is exchanged once; `tok audit --repo {repo}` shows why"
+            );
+        }
+        let minutes = (self.token.expires_at - self.got).num_minutes();
+        format!(
+            "the token for {repo} that this job's identity token was exchanged for ended at {}, after the {minutes} minutes that the trust rule gives it, and each is exchanged once; let the rule give it as long as the job lasts (`tok trust add … --lifetime 1h`)",
+            self.token.expires_at.format("%H:%M:%S UTC")
+        )
+    }
+}
 
 impl Door {
     pub(super) fn new(server: Origin, identity: Identity, clock: fn() -> Timestamp) -> Self {
@@ -103,31 +139,39 @@ impl Door {
         let key = (wish.repo.clone(), permission);
         let slot = Arc::clone(self.slots.lock().await.entry(key).or_default());
         let mut held = slot.lock().await;
-        if let Some(kept) = &*held
-            && kept.expires_at - (self.clock)() >= LEAST_LEFT
-            && wish.failed() != Some(kept.id)
-        {
-            return Ok(kept.clone());
+        let now = (self.clock)();
+        // A short one is better than none, where there is no other.
+        let least = if self.identity.renews() { LEAST_LEFT } else { LAST_MOMENT };
+        if let Some(kept) = held.as_ref().filter(|kept| kept.lasts(least, wish, now)) {
+            return Ok(kept.token.clone());
         }
-        *held = None;
-        let exchanged = self.exchange(wish.repo.clone(), permission).await?;
-        *held = Some(exchanged.clone());
-        Ok(exchanged)
+        match self.exchange(wish.repo.clone(), permission).await {
+            Ok(exchanged) => {
+                *held = Some(Held::new(exchanged.clone(), now));
+                Ok(exchanged)
+            }
+            Err(fault) => match &*held {
+                Some(kept) if kept.lasts(LAST_MOMENT, wish, now) => Ok(kept.token.clone()),
+                Some(kept) if fault.spent => Err(kept.was_the_only_one(&wish.repo, now)),
+                _ => Err(fault.words),
+            },
+        }
     }
 
-    async fn exchange(&self, repo: RepoPath, permission: Option<Permission>) -> Result<ExchangedToken, String> {
-        let token = self.identity.token().await.map_err(|failure| failure.sentence())?;
-        let mut client = self.client().await.map_err(|fault| sentence(&fault))?;
+    async fn exchange(&self, repo: RepoPath, permission: Option<Permission>) -> Result<ExchangedToken, Failed> {
+        let token = self.identity.token().await.map_err(|failure| Failed::for_once(failure.sentence()))?;
+        let mut client = self.client().await.map_err(|fault| Failed::for_once(sentence(&fault)))?;
         let wish = Exchange { token, repository: Some(repo), permission };
         client.exchange(wish).await.map_err(|fault| {
             // One identity token for the whole job, and it is spent.
             if fault.code == FaultCode::InvalidGrant && !self.identity.renews() {
-                return format!(
+                let words = format!(
                     "{}; this CI system gives a job one identity token, so put all that needs it behind one `tok ci exec`",
                     fault.message
                 );
+                return Failed { words, spent: true };
             }
-            sentence(&fault)
+            Failed::for_once(sentence(&fault))
         })
     }
 
@@ -145,13 +189,60 @@ impl Door {
         let slots: Vec<Slot> = self.slots.lock().await.values().cloned().collect();
         for slot in slots {
             let mut held = slot.lock().await;
-            if held.as_ref().is_some_and(|kept| kept.secret.expose_secret() == text) {
-                *held = None;
+            if let Some(kept) = held.as_mut().filter(|kept| kept.token.secret.expose_secret() == text) {
+                kept.refused = true;
             }
         }
     }
 }
 
+/// Why nothing was exchanged.
+struct Failed {
+    words: String,
+    /// The identity token is not good any more, and there is no other.
+    spent: bool,
+}
+
+impl Failed {
+    fn for_once(words: String) -> Self {
+        Self { words, spent: false }
+    }
+}
+
 fn sentence(fault: &Fault) -> String {
     Failure::from(fault.clone()).sentence()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish() -> Wish {
+        let lines = b"protocol=https\nhost=git.example.com\npath=acme/app.git\n";
+        let credential = CredentialRequest::parse(lines).unwrap();
+        Wish::of(&RelayRequest::new(Operation::Get, credential), &"x").map_err(drop).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_used_to_its_end_where_there_is_no_other_and_then_its_lifetime_is_named() {
+        let now = Timestamp::UNIX_EPOCH + TimeDelta::days(20_000);
+        let later = |seconds| now + TimeDelta::seconds(seconds);
+        let token = ExchangedToken {
+            secret: "tokgit_x".into(),
+            id: "1b4e28ba-2fa1-4d2e-883f-0016d3cca427".parse().unwrap(),
+            expires_at: later(600),
+            repository: "acme/app".parse().unwrap(),
+            permission: Permission::Write,
+        };
+        let mut held = Held::new(token, now);
+        assert!(held.lasts(LEAST_LEFT, &wish(), later(540)) && !held.lasts(LEAST_LEFT, &wish(), later(541)));
+        assert!(held.lasts(LAST_MOMENT, &wish(), later(595)) && !held.lasts(LAST_MOMENT, &wish(), later(596)));
+        let repo = wish().repo;
+        let over = held.was_the_only_one(&repo, later(700));
+        assert!(over.contains("after the 10 minutes") && over.contains("--lifetime"), "{over}");
+        held.refused = true;
+        assert!(!held.lasts(LAST_MOMENT, &wish(), now), "git was refused with it");
+        let refused = held.was_the_only_one(&repo, now);
+        assert!(refused.contains("refused") && !refused.contains("--lifetime"), "{refused}");
+    }
 }

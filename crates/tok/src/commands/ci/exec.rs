@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
-use tok_api::local::helper;
+use tok_api::fault::{Fault, FaultCode};
 use tok_api::local::listener::{LocalConnection, LocalListener, SocketLimits};
+use tok_api::local::{grpc, helper};
 use tok_model::url::Origin;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::IdentityArgs;
 use super::door::{Door, PATIENCE};
@@ -69,15 +71,24 @@ impl ExecArgs {
         let door = Arc::new(Door::new(server.clone(), identity, context::now));
         let stop = CancellationToken::new();
         let own = rustix::process::geteuid().as_raw();
+        let cut = stop.clone();
         let serving = tokio::spawn(listener.serve(
             move |connection, peer| {
                 let door = Arc::clone(&door);
+                let stop = cut.clone();
                 async move {
                     // The socket lies where nobody else gets, but for root.
-                    if let LocalConnection::Helper(stream) = connection
-                        && (peer.uid == own || peer.uid == 0)
-                    {
-                        helper::serve(stream, peer, |request| async move { door.answer(request).await }).await;
+                    if peer.uid != own && peer.uid != 0 {
+                        return;
+                    }
+                    match connection {
+                        LocalConnection::Helper(stream) => {
+                            helper::serve(stream, peer, |request| async move { door.answer(request).await }).await;
+                        }
+                        LocalConnection::Grpc(stream) => {
+                            grpc::serve(stream, peer, stop, |_| async { Status::from(only_git()).into_http() }).await;
+                        }
+                        LocalConnection::Unknown(_) => {}
                     }
                 }
             },
@@ -103,6 +114,7 @@ impl ExecArgs {
         };
         let mut command = Command::new(program);
         command.args(arguments).env("TOK_SOCKET", socket).env("TOK_SERVER", server.to_string());
+        command.env(super::SOCKET, socket);
         command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         for name in SECRET_VARIABLES {
             command.env_remove(name);
@@ -119,6 +131,15 @@ impl ExecArgs {
                 .said_first(&format!("error: cannot run {shown}: {error}\n"))
         })
     }
+}
+
+/// What a command is told that takes this socket for a daemon's.
+fn only_git() -> Fault {
+    Fault::new(
+        FaultCode::Unavailable,
+        "this is the socket of `tok ci exec`, which answers git's helper and nothing else",
+    )
+    .hint("leave TOK_SOCKET and --socket out: TOK_SERVER names the server")
 }
 
 /// git's settings for a command, behind those that are there: our helper for one server, and no other one for it. About

@@ -33,6 +33,10 @@ impl CiCommand {
     }
 }
 
+/// The variable that names the socket of the `tok ci exec` that a command runs in, so that what looks at git there knows it
+/// from a daemon's.
+pub(in crate::commands) const SOCKET: &str = "TOK_CI_SOCKET";
+
 /// Where the job's identity comes from.
 #[derive(Debug, Args)]
 struct IdentityArgs {

@@ -99,10 +99,13 @@ pub(super) async fn agent(context: &Context) -> Check {
         Finding::error("the agent is locked", why).fix("tok agent unlock")
     };
     let Some(status) = status else {
-        if Latch::beside(&socket).is_on() {
-            return Check::new("agent", None, Some("not running; the next one is locked".to_owned()), vec![locked()]);
-        }
-        return Check::new("agent", None, Some("not running; it is started when git needs it".to_owned()), Vec::new());
+        let (detail, findings) = if Latch::beside(&socket).is_on() {
+            ("not running; the next one is locked", vec![locked()])
+        } else {
+            ("not running; it is started when git needs it", Vec::new())
+        };
+        let findings = findings.into_iter().chain(unstartable()).collect();
+        return Check::new("agent", None, Some(detail.to_owned()), findings);
     };
     let mut findings = Vec::new();
     if status.version != own {
@@ -113,6 +116,18 @@ pub(super) async fn agent(context: &Context) -> Check {
         findings.push(locked());
     }
     Check::new("agent", None, Some(format!("process {}", status.pid)), findings)
+}
+
+/// Whether what starts the agent would fail over its settings: git's helper cannot say more of that than that it did.
+fn unstartable() -> Option<Finding> {
+    let why = crate::settings::refuses(&["tok", "agent", "start"])?;
+    let what = format!("the agent cannot be started: {why}");
+    let finding =
+        Finding::error(what, "git's helper starts it for whoever is logged in, and git gets no answer without it");
+    Some(match crate::settings::place() {
+        Some(path) if path.exists() => finding.fix(format!("${{EDITOR:-vi}} {}", quoted(&path.display().to_string()))),
+        _ => finding.fix("tok agent start"),
+    })
 }
 
 #[cfg(test)]

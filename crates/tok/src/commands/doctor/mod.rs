@@ -9,6 +9,7 @@ mod remotes;
 mod server;
 mod session;
 mod targets;
+mod urls;
 
 use std::fmt::Write as _;
 
@@ -69,7 +70,7 @@ impl DoctorArgs {
         let tls = remotes::that_speak_tls(context, &settings, &targets).await;
         checks.extend([files::logins(), files::sockets(context), files::agent(context).await]);
         checks.extend(oddities::of_the_environment());
-        checks.push(oddities::rewritten_with_passwords(&settings));
+        checks.push(urls::passwords(&settings));
         checks.push(remotes::passwords(&settings, &targets, &tls));
         checks.push(remotes::in_the_clear(&settings, &targets, &tls));
         let targets: Vec<_> = targets.into_iter().map(|target| remotes::over_tls(target, &tls)).collect();

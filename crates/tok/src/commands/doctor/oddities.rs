@@ -5,7 +5,6 @@ use crate::commands::git::answerer::unplaced_token;
 use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
 use crate::exit::Failure;
-use crate::output::quoted;
 
 /// Variables.
 pub(super) fn of_the_environment() -> Vec<Check> {
@@ -32,27 +31,6 @@ pub(super) fn of_the_environment() -> Vec<Check> {
         }
     }
     vec![Check::new("environment", None, None, findings)]
-}
-
-/// Passwords in the URLs that git puts in the place of others.
-pub(super) fn rewritten_with_passwords(settings: &Settings) -> Check {
-    let entries = settings.section("url", "insteadof").chain(settings.section("url", "pushinsteadof"));
-    let mut findings: Vec<Finding> = Vec::new();
-    for entry in entries {
-        let with_password = entry.parts().1.and_then(|url| Target::parse(url).ok()).filter(|target| target.password);
-        let (Some(target), Some(file)) = (with_password, &entry.file) else { continue };
-        let what = format!(
-            "{} puts a URL with a password or a token in the place of others, for {}",
-            entry.place(),
-            target.server
-        );
-        let why = "it stands there in plain text, and is used instead of a fresh token; revoke it as well";
-        let fix = format!("sed -i -E '/^\\[url /s#(https?://)[^/@]*@#\\1#' {}", quoted(file));
-        if findings.iter().all(|finding| finding.fix.as_ref() != Some(&fix)) {
-            findings.push(Finding::error(what, why).fix(fix));
-        }
-    }
-    Check::new("url-passwords", None, None, findings)
 }
 
 /// What git does about one URL that is not the helper's business and spoils it.

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::finding::{Check, Finding};
 use super::server::PATIENCE;
+use super::urls;
 use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
 use crate::context::Context;
@@ -77,6 +78,7 @@ pub(super) fn in_the_clear(settings: &Settings, targets: &[Target], tls: &[Origi
         let why = "no request gets through: the server takes no plain HTTP there";
         findings.push(Finding::error(what, why).fix(remote.set(&over_tls(remote.target.clone(), tls).plain())));
     }
+    findings.extend(urls::put_in_the_clear(settings));
     for target in targets.iter().filter(|target| !target.server.acceptable() && target.remote.is_none()) {
         let what = format!("{} is spoken to in the clear", target.server);
         let why = "whoever is on the way reads every token; tok gives it none";

@@ -12,9 +12,10 @@ use super::finding::{Check, Class, Finding};
 use super::remotes;
 use super::server::PATIENCE;
 use crate::commands::git::answerer::Answerer;
-use crate::commands::git::chain::{Chain, option};
-use crate::commands::git::settings::Settings;
+use crate::commands::git::chain::{Chain, exactly, option};
+use crate::commands::git::settings::{Entry, Settings};
 use crate::commands::git::target::Target;
+use crate::commands::git::why;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::logins::{Absence, Choice, Login};
@@ -42,10 +43,15 @@ pub(super) async fn check(
         None => format!("tok login {}", target.server),
     };
     // What keeps the logins from being read is another check's finding.
+    let (target, said_by) = &target.clone().with_configured_user(settings)?;
     let Ok(answerer) = Answerer::find(context, target, helper.as_deref()).await else {
         return Ok(check(None, Vec::new()));
     };
     let (detail, finding) = match &answerer {
+        Answerer::Job => {
+            let detail = "the `tok ci exec` that this runs in, which exchanges the job's identity when git asks";
+            return Ok(check(Some(detail.to_owned()), Vec::new()));
+        }
         Answerer::Token(_) => ("the token in TOK_TOKEN".to_owned(), None),
         Answerer::Agent(login, rule) => (format!("{login}: {}", rule.as_str()), soon_over(login, context)),
         Answerer::Socket(socket) => {
@@ -58,7 +64,10 @@ pub(super) async fn check(
             (detail, gone)
         }
         Answerer::Daemon(socket) => (format!("the daemon at {}", socket.display()), None),
-        Answerer::NoLogin(absence) => (String::new(), Some(no_login(settings, target, absence, log_in))),
+        Answerer::NoLogin(absence) => {
+            let of_configuration = said_by.as_ref().and_then(|entry| other_user(entry, target, absence));
+            (String::new(), Some(of_configuration.unwrap_or_else(|| no_login(settings, target, absence, log_in))))
+        }
         Answerer::Ambiguous(logins) => (String::new(), Some(ambiguous(logins))),
         Answerer::Unplaced(what) => (String::new(), Some(unplaced(what, target))),
         Answerer::Nobody => (String::new(), Some(nobody(target, log_in))),
@@ -148,6 +157,14 @@ fn no_login(settings: &Settings, target: &Target, absence: &Absence, log_in: Str
         },
         _ => finding.fix(log_in),
     }
+}
+
+/// The user that git's configuration names, where the URL names none, is not logged in.
+fn other_user(entry: &Entry, target: &Target, absence: &Absence) -> Option<Finding> {
+    let what = why::configured_user(entry, target, absence)?;
+    let why =
+        "git names that user with every question, and tok answers with no other login than the one that was named";
+    Some(Finding::error(what, why).fix(entry.unset(Some(&exactly(&entry.value)))))
 }
 
 fn ambiguous(logins: &[Login]) -> Finding {

@@ -26,6 +26,8 @@ pub(in crate::commands) enum Answerer {
     Token(SecretString),
     /// Nobody: there is a token in `TOK_TOKEN`, and nothing says for which server. With what is wrong.
     Unplaced(&'static str),
+    /// The `tok ci exec` that this runs in: what it gives is known when git asks.
+    Job,
     /// Whoever listens at a socket that is named, by the helper's own option or by `TOK_SOCKET`.
     Socket(PathBuf),
     /// The agent, with this login.
@@ -57,8 +59,12 @@ impl Answerer {
             return Ok(Self::Token(token.clone()));
         }
         let of_helper = helper.and_then(|helper| option(helper, "--socket")).map(PathBuf::from);
-        if let Some(socket) = of_helper.or_else(|| context.surroundings.explicit.clone()) {
-            return Ok(Self::Socket(socket));
+        // The helper looks at the variable, wherever commands go.
+        let of_variable = || given("TOK_SOCKET").map(PathBuf::from);
+        let socket = of_helper.or_else(|| context.surroundings.explicit.clone()).or_else(of_variable);
+        if let Some(socket) = socket {
+            let is_jobs = given(crate::commands::ci::SOCKET).is_some_and(|of_job| of_job == socket);
+            return Ok(if is_jobs { Self::Job } else { Self::Socket(socket) });
         }
         let profile = helper.and_then(|helper| option(helper, "--profile"));
         let profile = profile.or_else(|| given("TOK_PROFILE").and_then(|name| name.into_string().ok()));
@@ -81,6 +87,7 @@ impl Answerer {
     pub(in crate::commands) fn word(&self) -> &'static str {
         match self {
             Self::Token(_) => "token",
+            Self::Job => "job",
             Self::Socket(_) => "socket",
             Self::Agent(..) | Self::NoLogin(_) | Self::Ambiguous(_) => "agent",
             Self::Daemon(_) => "daemon",
@@ -101,8 +108,14 @@ impl Answerer {
         let (Self::Agent(..), Ok(socket)) = (self, place::socket()) else { return Ok(()) };
         let locked = match AgentClient::connect(&socket).await {
             Ok(mut agent) => agent.status().await.is_ok_and(|status| status.locked),
-            // The one that git starts is, too.
-            Err(_) => Latch::beside(&socket).is_on(),
+            // The one that git starts is, too, if it can be started.
+            Err(_) => match crate::settings::refuses(&["tok", "agent", "start"]) {
+                Some(why) => {
+                    let what = format!("the agent cannot be started, and it is what answers git: {why}");
+                    return Err(Failure::not_logged_in(what).hint("`tok doctor` names the file to mend"));
+                }
+                None => Latch::beside(&socket).is_on(),
+            },
         };
         if locked {
             return Err(Failure::not_logged_in("the agent is locked, and answers nobody").hint("`tok agent unlock`"));
@@ -142,6 +155,10 @@ impl Answerer {
                 let caller = Caller { token: None, act_as: context.acting_as().cloned() };
                 Ok(Client::connect(&surroundings, &caller).await?)
             }
+            Self::Job => Err(Failure::local(
+                "git is answered by the `tok ci exec` that this runs in, which exchanges the job's identity when git asks, and knows nothing before",
+            )
+            .hint("`tok git why <url> --mint` asks it as git does")),
             Self::NoLogin(absence) => {
                 let (what, hint) = absence.explain(server);
                 Err(Failure::not_logged_in(what).hint(hint))

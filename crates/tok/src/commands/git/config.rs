@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use super::process::Git;
+use super::settings::Settings;
 use crate::exit::Failure;
 use crate::output::{quoted, safe};
 
@@ -109,6 +110,11 @@ impl GitConfig {
             Some(1) => Ok(Vec::new()),
             _ => Err(self.refused(&output)),
         }
+    }
+
+    /// Everything that git's configuration says up to these files: what is written here has to stand up to it.
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::read(&self.git)?.up_to(self.scope.as_str()))
     }
 
     /// Makes a change.

@@ -6,7 +6,9 @@ use std::env;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use super::process::Git;
 use crate::exit::Failure;
 use crate::logins::Profile;
 use crate::output::quoted;
@@ -68,6 +70,25 @@ impl Helper {
     }
 }
 
+/// The version that a helper of ours says it is, run as git runs it. None if git cannot run it.
+pub(in crate::commands) fn version(git: &Git, value: &str) -> Option<String> {
+    let own = env::var("PATH").unwrap_or_default();
+    // git looks among its own programs first.
+    let path = match git.says(&["--exec-path"]).ok().flatten() {
+        Some(programs) => format!("{programs}:{own}"),
+        None => own,
+    };
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec {} --version", super::command(value))])
+        .env("PATH", path)
+        .env_remove("TOK_TOKEN")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    said.strip_prefix(PROGRAM).map(|version| version.trim().to_owned())
+}
+
 /// Whether a value in git's configuration runs our helper.
 pub(in crate::commands) fn is_ours(value: &str) -> bool {
     value == "tok" || value.starts_with("tok ") || value.contains(PROGRAM)
@@ -90,7 +111,6 @@ fn is_executable(path: &Path) -> bool {
 mod tests {
     use super::*;
     use std::fs;
-    use std::process::Command;
 
     fn program(directory: &Path) -> PathBuf {
         fs::create_dir_all(directory).unwrap();

@@ -4,18 +4,21 @@ pub(super) mod answerer;
 pub(super) mod chain;
 mod config;
 pub(crate) mod helper;
+pub(super) mod here;
 pub(super) mod process;
 pub(super) mod settings;
 mod setup;
 pub(super) mod target;
 mod unset;
-mod why;
+pub(super) mod why;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tok_model::url::Origin;
 
 use self::config::{Change, GitConfig, Scope};
+use self::process::Git;
+use self::settings::Settings;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
@@ -62,6 +65,14 @@ impl ScopeArgs {
     }
 }
 
+/// The servers that were named; in a repository without one, those of its remotes.
+fn servers(urls: &[String]) -> Result<Vec<Origin>, Failure> {
+    if urls.is_empty() {
+        return here::servers(&Settings::read(&Git::default())?);
+    }
+    urls.iter().map(|url| server(url)).collect()
+}
+
 /// The server of a URL, for git's configuration. The fault never repeats the URL, which may hold a password.
 fn server(url: &str) -> Result<Origin, Failure> {
     let origin = Origin::parse(url).map_err(|why| {
@@ -93,6 +104,20 @@ struct Report {
     dry_run: bool,
     changed: bool,
     commands: Vec<String>,
+    /// The helpers of others that are no longer asked.
+    replaced: Vec<String>,
+    /// What stays in the helper's line, though it was not asked for again.
+    kept: Vec<String>,
+    /// What keeps it from working where one is.
+    in_the_way: Vec<InTheWay>,
+}
+
+/// What keeps git from asking tok where one is, whatever the file says that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct InTheWay {
+    what: String,
+    /// The command that mends it.
+    fix: String,
 }
 
 impl Report {
@@ -109,16 +134,16 @@ impl Report {
             dry_run,
             changed: !dry_run && !changes.is_empty(),
             commands: changes.iter().map(|change| change.command(config.scope())).collect(),
+            replaced: Vec::new(),
+            kept: Vec::new(),
+            in_the_way: Vec::new(),
         })
     }
 
-    /// The reports on several servers, as one; of one alone, as it is.
+    /// The reports on the servers, however many.
     fn show(context: &Context, reports: &[Self], words: impl Fn(&Self) -> String) -> Result<(), Failure> {
         let text = || reports.iter().map(words).collect::<String>();
-        match reports {
-            [one] => context.out.show(one, text),
-            several => context.out.show(&output::Named("servers", &several), text),
-        }
+        context.out.show(&output::Named("servers", &reports), text)
     }
 
     fn text(&self, done: &str, would: &str, nothing: &str) -> String {

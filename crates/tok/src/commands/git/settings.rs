@@ -7,6 +7,9 @@ use super::process::Git;
 use crate::exit::Failure;
 use crate::output::quoted;
 
+/// Whose configuration, in the order in which git reads it.
+const SCOPES: [&str; 5] = ["system", "global", "local", "worktree", "command"];
+
 /// One line of git's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::commands) struct Entry {
@@ -27,6 +30,17 @@ impl Entry {
             Some((subsection, name)) => (section, Some(subsection), name),
             None => (section, None, rest),
         }
+    }
+
+    /// Whether it says yes, as git reads a switch.
+    pub(in crate::commands) fn is_true(&self) -> bool {
+        let yes = ["true", "yes", "on"].iter().any(|word| self.value.eq_ignore_ascii_case(word));
+        yes || self.value.parse::<i64>().is_ok_and(|number| number != 0)
+    }
+
+    /// How late git reads the file that it is of: what is read later counts.
+    fn rank(&self) -> usize {
+        SCOPES.iter().position(|scope| *scope == self.scope).unwrap_or(SCOPES.len())
     }
 
     /// Where it stands, for people.
@@ -75,6 +89,18 @@ impl Settings {
         &self.git
     }
 
+    /// The same without what is read after the files of a scope: what its own lines have to stand up to.
+    pub(in crate::commands) fn up_to(&self, scope: &str) -> Self {
+        let last = SCOPES.iter().position(|known| *known == scope).unwrap_or(SCOPES.len());
+        let entries = self.entries.iter().filter(|entry| entry.rank() <= last).cloned().collect();
+        Self { git: self.git.clone(), entries, matches: RefCell::default() }
+    }
+
+    /// Every line, in the order in which git reads them.
+    pub(in crate::commands) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// The lines of a section, in the order in which git reads them, whatever their subsection.
     pub(in crate::commands) fn section<'a>(
         &'a self,
@@ -105,11 +131,19 @@ impl Settings {
         Ok(found)
     }
 
+    /// The line of a credential's setting that counts for a URL: of all that fit it the last, however closely they fit.
+    pub(in crate::commands) fn credential(&self, name: &str, url: &str) -> Result<Option<&Entry>, Failure> {
+        Ok(self.about("credential", name, url)?.pop())
+    }
+
     /// Whether a subsection is about a URL: git decides, about a key that nobody has.
     fn fits(&self, section: &str, pattern: &str, url: &str) -> Result<bool, Failure> {
         let known = (section.to_owned(), pattern.to_owned(), url.to_owned());
         if let Some(fits) = self.matches.borrow().get(&known) {
             return Ok(*fits);
+        }
+        if section == "credential" && !names_a_host(pattern) {
+            return Ok(fits_in_part(pattern, url));
         }
         let probe = self
             .git
@@ -120,6 +154,41 @@ impl Settings {
         self.matches.borrow_mut().insert(known, fits);
         Ok(fits)
     }
+}
+
+/// The lines of one file, as it is without what it includes. None if it is not there or cannot be read.
+pub(in crate::commands) fn of_file(git: &Git, file: &std::path::Path) -> Vec<Entry> {
+    let Some(shown) = file.to_str() else { return Vec::new() };
+    let output = git.run(&["config", "--file", shown, "--list", "-z"]);
+    let Some(output) = output.ok().filter(|output| output.status.success()) else { return Vec::new() };
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = listed.split('\0').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (key, value) = line.split_once('\n').unwrap_or((line, "true"));
+            let (key, value) = (key.to_owned(), value.to_owned());
+            Entry { scope: "file".to_owned(), file: Some(shown.to_owned()), key, value }
+        })
+        .collect()
+}
+
+/// Whether it is a whole URL, as most sections of git's have it.
+fn names_a_host(pattern: &str) -> bool {
+    pattern.split_once("://").is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with('/'))
+}
+
+/// git takes `git.example.com`, `https://` and `/acme/app.git` for a credential's section, too: what it names must be so.
+fn fits_in_part(pattern: &str, url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (wanted, rest) = pattern.split_once("://").map_or((None, pattern), |(scheme, rest)| (Some(scheme), rest));
+    let (authority, wanted_path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (wanted_user, wanted_host) = authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
+    wanted.is_none_or(|wanted| wanted == scheme)
+        && wanted_user.is_none_or(|wanted| wanted == user)
+        && (wanted_host.is_empty() || wanted_host == host)
+        && (wanted_path.is_empty() || wanted_path == path)
 }
 
 fn entries(listed: &str) -> Vec<Entry> {
@@ -160,7 +229,7 @@ mod tests {
     fn git_says_what_is_about_a_url() {
         let home = tempfile::tempdir().unwrap();
         let text = "[credential]\n\thelper = store\n[credential \"https://a.example\"]\n\thelper =\n\thelper = tok\n\
-                    [credential \"https://b.example\"]\n\thelper = cache\n[credential \"https://*.c.example\"]\n\thelper = x\n\
+                    [credential \"b.example\"]\n\thelper = cache\n[credential \"https://*.c.example\"]\n\thelper = x\n\
                     [credential \"https://a.example/acme\"]\n\thelper = y\n";
         std::fs::write(home.path().join(".gitconfig"), text).unwrap();
         let git = Git::default()
@@ -176,5 +245,6 @@ mod tests {
         assert_eq!(helpers("https://a.example/acme/app.git"), ["store", "", "tok", "y"]);
         assert_eq!(helpers("https://git.c.example/x"), ["store", "x"]);
         assert_eq!(helpers("https://a.example:444/x"), ["store"]);
+        assert_eq!(helpers("https://b.example/x"), ["store", "cache"], "as git has it, a host alone is enough");
     }
 }

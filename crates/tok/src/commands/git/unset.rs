@@ -19,8 +19,8 @@ use crate::exit::Failure;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct UnsetArgs {
-    /// The server's address: scheme, host and port (repeatable)
-    #[arg(value_name = "URL", required = true)]
+    /// The server's address: scheme, host and port (repeatable) [default with `--local`: those of the remotes]
+    #[arg(value_name = "URL", required_unless_present = "local")]
     urls: Vec<String>,
     #[command(flatten)]
     scope: ScopeArgs,
@@ -31,7 +31,7 @@ pub(crate) struct UnsetArgs {
 
 impl UnsetArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let servers = self.urls.iter().map(|url| super::server(url)).collect::<Result<Vec<_>, _>>()?;
+        let servers = super::servers(&self.urls)?;
         let config = GitConfig::new(self.scope.scope());
         let mut reports = Vec::new();
         for server in &servers {

@@ -8,17 +8,20 @@ use secrecy::ExposeSecret as _;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use tok_api::convert::{ExplainAsk, ExplainStep, Explanation};
+use tok_model::name::RepoPath;
 use tok_model::scope::RepoRight;
 
 use super::answerer::Answerer;
-use super::chain::Chain;
+use super::chain::{Chain, exactly, without_path};
+use super::helper::{is_ours, version};
 use super::process::Git;
-use super::settings::Settings;
+use super::settings::{Entry, Settings};
 use super::target::Target;
 use crate::commands::login::LoginRecord;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{facts, safe};
+use crate::logins::Absence;
+use crate::output::{facts, quoted, safe};
 
 /// So much of a token is shown in lists, behind its prefix.
 const SHOWN: usize = 4;
@@ -27,7 +30,12 @@ const SHOWN: usize = 4;
 ///
 /// Nothing is minted and nothing is changed; the secret in the answer is masked. With `--mint` the helper is asked as git
 /// asks it, so that what is shown, still masked, is what git gets. Exit code 0 means allowed, 3 that git gets no answer of
-/// tok's, as when it does not ask tok or the agent is locked, 4 denied. Whether the repository exists is not looked at.
+/// tok's, as when it does not ask tok or the agent is locked, 4 denied, 5 that several logins fit and tok does not guess,
+/// 6 that the server does not answer. Whether the repository exists is not looked at.
+///
+/// With the name of a remote it is about the URL that git goes to: with `--push` the one to push to.
+///
+/// Inside `tok ci exec` only `--mint` says something: what a job gets is known when its identity is exchanged.
 ///
 /// Examples:
 ///
@@ -57,7 +65,7 @@ struct Report {
     helpers: Vec<String>,
     /// Those that are asked before tok's; what one of them has is used, and tok is not asked.
     asked_first: Vec<String>,
-    /// `token`, `socket`, `agent` or `daemon`.
+    /// `token`, `job`, `socket`, `agent` or `daemon`.
     answered_by: &'static str,
     login: Option<LoginRecord>,
     /// Why it is this login.
@@ -77,31 +85,56 @@ struct Report {
 impl WhyArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let git = Git::default();
-        let target = Target::read(&git, &self.url)?;
+        let settings = Settings::read(&git)?;
+        let (target, several) = Target::of_command(&settings, &self.url, self.push)?;
+        if several > 1 {
+            let name = safe(&self.url);
+            context.out.note(&format!("note: git pushes to {several} URLs of {name}; this is about the first\n"));
+        }
         let Some(repository) = target.repository.clone() else {
             return Err(
                 Failure::usage("that URL names no repository").hint(format!("as in {}/acme/app.git", target.server))
             );
         };
-        let settings = Settings::read(&git)?;
+        if target.password {
+            return Err(secret_in_url(&target, self.push));
+        }
+        let (target, said_by) = target.with_configured_user(&settings)?;
         let chain = Chain::of(&settings, &target.url())?;
-        let Some(helper) = chain.ours().map(|entry| entry.value.clone()) else {
-            return Err(not_asked(&chain, &target));
-        };
+        let helper = runnable(&git, &chain, &target)?;
         let answerer = Answerer::find(context, &target, Some(&helper)).await?;
         answerer.must_answer().await?;
-        let right = if self.push { RepoRight::Write } else { RepoRight::Read };
-        let ask = ExplainAsk { repository: Some((repository.clone(), right)), ..ExplainAsk::default() };
-        let said = answerer.client(context, &target.server).await?.explain(ask).await;
-        let said = said.map_err(|fault| {
-            let again = answerer.login().map(|(login, _)| format!("`{}`", login.login_command())).unwrap_or_default();
-            Failure::from(fault).hint_if_not_logged_in(&again)
-        })?;
-        let said = answerer.as_the_helper_says(said, context.now);
-        let answer = match (said.allowed, self.mint) {
-            (false, _) => Vec::new(),
-            (true, true) => ask_helper(&target, &helper, self.push)?,
-            (true, false) => expected(&answerer, &target, &said, knows_bearer(&git)?),
+        if let (Answerer::NoLogin(absence), Some(entry)) = (&answerer, &said_by)
+            && let Some(what) = configured_user(entry, &target, absence)
+        {
+            return Err(Failure::not_logged_in(what).hint(format!("`{}`", entry.unset(Some(&exactly(&entry.value))))));
+        }
+        if let (Answerer::Job, Some(server)) = (&answerer, &context.named().server)
+            && *server != target.server
+        {
+            let what = format!("the `tok ci exec` that this runs in answers for {server} alone");
+            return Err(
+                Failure::not_logged_in(what).hint("put what needs another server behind a `tok ci exec` of its own")
+            );
+        }
+        // A token of a job's own is answered with whatever git asks for.
+        if !matches!(answerer, Answerer::Token(_) | Answerer::Unplaced(_))
+            && let Some((what, mend)) = without_path(&settings, &target)?
+        {
+            let what = format!("{what}: git does not say which repository it means, so tok gives it nothing");
+            return Err(Failure::not_logged_in(what).hint(format!("`{mend}`")));
+        }
+        let (said, answer) = if matches!(answerer, Answerer::Job) && self.mint {
+            let answer = ask_helper(&target, &helper, self.push)?;
+            (of_job(&answer), answer)
+        } else {
+            let said = self.explained(context, &answerer, &target, &repository).await?;
+            let answer = match (said.allowed, self.mint) {
+                (false, _) => Vec::new(),
+                (true, true) => ask_helper(&target, &helper, self.push)?,
+                (true, false) => expected(&answerer, &target, &said, knows_bearer(&git)?),
+            };
+            (said, answer)
         };
         let report = Report {
             url: target.url(),
@@ -123,17 +156,80 @@ impl WhyArgs {
         context.out.show(&report, || text(&report, &answerer))?;
         if report.allowed { Ok(()) } else { Err(Failure::Silent(Exit::NotAllowed)) }
     }
+
+    /// What the server says to whoever would answer.
+    async fn explained(
+        &self,
+        context: &Context,
+        answerer: &Answerer,
+        target: &Target,
+        repository: &RepoPath,
+    ) -> Result<Explanation, Failure> {
+        let right = if self.push { RepoRight::Write } else { RepoRight::Read };
+        let ask = ExplainAsk { repository: Some((repository.clone(), right)), ..ExplainAsk::default() };
+        let said = answerer.client(context, &target.server).await?.explain(ask).await;
+        let said = said.map_err(|fault| {
+            let again = answerer.login().map(|(login, _)| format!("`{}`", login.login_command())).unwrap_or_default();
+            Failure::from(fault).hint_if_not_logged_in(&again)
+        })?;
+        Ok(answerer.as_the_helper_says(said, context.now))
+    }
 }
 
-/// Git goes to others, or to nobody, whoever is known here.
-fn not_asked(chain: &Chain, target: &Target) -> Failure {
-    let others: Vec<_> = chain.helpers().iter().map(|entry| entry.value.as_str()).collect();
-    let others = if others.is_empty() { "nobody".to_owned() } else { others.join(", ") };
+/// The helper of ours that answers git: the first that git can run.
+fn runnable(git: &Git, chain: &Chain, target: &Target) -> Result<String, Failure> {
     let server = &target.server;
-    Failure::not_logged_in(format!(
-        "git does not ask tok for {server}, so nothing of tok's is answered; it asks {others}"
-    ))
-    .hint(format!("if it is a server of tok's: tok git setup {server}"))
+    // Git goes to others, or to nobody, whoever is known here.
+    if let Some((_, mend)) = chain.without_ours(server) {
+        let others = chain.order();
+        return Err(Failure::not_logged_in(format!(
+            "git does not ask tok for {server}, so nothing of tok's is answered; it asks {others}"
+        ))
+        .hint(format!("if it is a server of tok's: {mend}")));
+    }
+    let ours: Vec<_> = chain.helpers().iter().map(|entry| &entry.value).filter(|value| is_ours(value)).collect();
+    match ours.iter().find(|value| version(git, value).is_some()) {
+        Some(value) => Ok((*value).clone()),
+        None => Err(Failure::not_logged_in(format!(
+            "git cannot run `{}`, so it gets no answer of tok's",
+            ours.first().map_or("", |value| value.as_str())
+        ))
+        .hint(format!("`tok git setup {server}`"))),
+    }
+}
+
+/// What stands in the URL goes before every helper, or is asked for as if it were a user.
+fn secret_in_url(target: &Target, push: bool) -> Failure {
+    let what = "the URL has a password or a token in it, so git gets nothing of tok's";
+    let plain = target.plain();
+    Failure::not_logged_in(what).hint(match &target.remote {
+        Some(remote) => {
+            let push = if push { "--push " } else { "" };
+            format!("`git remote set-url {push}{} {}`, and revoke it", quoted(remote), quoted(&plain))
+        }
+        None => format!("leave it out, as in {plain}, and revoke it"),
+    })
+}
+
+/// What is wrong, if git's configuration names a user where the URL names none, and nobody of that name is logged in.
+pub(in crate::commands) fn configured_user(entry: &Entry, target: &Target, absence: &Absence) -> Option<String> {
+    matches!(absence, Absence::OtherUser { .. }).then(|| {
+        format!(
+            "git's configuration names the user {} for {} ({}: {}), and nobody of that name is logged in there",
+            entry.value,
+            target.server,
+            entry.place(),
+            entry.key
+        )
+    })
+}
+
+/// What the `tok ci exec` around this has said.
+fn of_job(answer: &[String]) -> Explanation {
+    let allowed = answer.iter().any(|line| line.starts_with("credential=") || line.starts_with("password="));
+    let reason = if allowed { "`tok ci exec` gave it" } else { "`tok ci exec` gave nothing, and has said why" };
+    let (rule, reason) = ("job".to_owned(), reason.to_owned());
+    Explanation { allowed, rule, reason, over: false, hint: None, steps: Vec::new(), token: None }
 }
 
 /// Whether git takes a token as it is (2.46), or as a password only.
@@ -157,12 +253,12 @@ fn expected(answerer: &Answerer, target: &Target, said: &Explanation, bearer: bo
         Answerer::Token(_) => None,
         _ => Some("password_expiry_utc=… (when git asks, at least a minute ahead)".to_owned()),
     };
-    let lines = if bearer {
+    let secret = if bearer {
         vec!["authtype=Bearer".to_owned(), format!("credential={secret}"), "ephemeral=1".to_owned()]
     } else {
-        vec![format!("username={user}"), format!("password={secret}")]
+        vec![format!("password={secret}")]
     };
-    lines.into_iter().chain(end).collect()
+    [format!("username={user}")].into_iter().chain(secret).chain(end).collect()
 }
 
 /// What the helper answers to what git would ask.
@@ -225,6 +321,7 @@ fn text(report: &Report, answerer: &Answerer) -> String {
     let by = match answerer {
         Answerer::Token(_) => "the token in TOK_TOKEN".to_owned(),
         Answerer::Agent(login, rule) => format!("the agent, with the login of {login}: {}", rule.as_str()),
+        Answerer::Job => "the `tok ci exec` that this runs in".to_owned(),
         Answerer::Socket(socket) => format!("whoever listens at {}", socket.display()),
         Answerer::Daemon(socket) => format!("the daemon of this machine, at {}", socket.display()),
         Answerer::Unplaced(_) | Answerer::NoLogin(_) | Answerer::Ambiguous(_) | Answerer::Nobody => "nobody".to_owned(),

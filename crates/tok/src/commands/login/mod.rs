@@ -52,7 +52,7 @@ pub(crate) struct LoginArgs {
     /// Use this login for a workspace or a repository only (repeatable)
     #[arg(long = "path", value_name = "PREFIX")]
     paths: Vec<PathPrefix>,
-    /// Use this login where several would do
+    /// Use this login where several on its server would do, and its server where none is named
     #[arg(long)]
     default: bool,
     /// Where to keep the session [default: the keyring if there is one, else a file]
@@ -111,9 +111,9 @@ impl LoginArgs {
                 return Err(Failure::usage("two servers are named").hint("leave out `--server` and TOK_SERVER"));
             }
             (None, Some(named)) => named.clone(),
-            (None, None) => match Logins::load()?.for_commands(context.profile()) {
-                Choice::One(login, _) => login.server.clone(),
-                _ => return Err(Failure::usage("which server?").hint("`tok login https://git.example.com`")),
+            (None, None) => match Logins::load()?.server_for_commands(context.profile()) {
+                Ok(server) => server.clone(),
+                Err(several) => return Err(which(&several)),
             },
         };
         if server.acceptable() {
@@ -177,6 +177,18 @@ impl LoginArgs {
             context.out.note(&format!("To let git use it: tok git setup {}{}\n", login.server, profile_flag(login)));
         }
         Ok(wanted)
+    }
+}
+
+/// Which server is meant is not to be guessed.
+fn which(servers: &[&Origin]) -> Failure {
+    match servers {
+        [] => Failure::usage("which server?").hint("`tok login https://git.example.com`"),
+        [first, ..] => {
+            let all: Vec<_> = servers.iter().map(ToString::to_string).collect();
+            Failure::usage(format!("which server? You are logged in at {}", all.join(", ")))
+                .hint(format!("`tok login {first}`"))
+        }
     }
 }
 

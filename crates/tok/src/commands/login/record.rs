@@ -19,7 +19,10 @@ pub(crate) struct LoginRecord {
     pub(crate) expired: bool,
     /// What it is for; empty: everything.
     pub(crate) paths: Vec<String>,
+    /// Whether it is meant where several on its server would do.
     pub(crate) default: bool,
+    /// Whether it is what commands mean that name no server.
+    pub(crate) default_server: bool,
     pub(crate) storage: Storage,
 }
 
@@ -35,6 +38,7 @@ impl LoginRecord {
             expired: login.expired(now),
             paths: login.paths.iter().map(ToString::to_string).collect(),
             default: login.default,
+            default_server: login.default_server,
             storage: login.storage(),
         }
     }

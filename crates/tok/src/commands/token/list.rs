@@ -199,7 +199,7 @@ mod tests {
             routes: vec!["acme/*:r".to_owned()],
             ..token()
         };
-        let page = PageOf { rows: vec![token(), old], next_cursor: None };
+        let page = PageOf { rows: vec![token(), old], next_cursor: None, note: None };
         assert_eq!(
             blocks(&page, false, now(), Style::default()),
             "\
@@ -220,7 +220,7 @@ tokpat_c3d4…  [EXPIRED] Old \\u{1b}[31mKey
     fn what_the_server_cannot_read_is_marked_with_what_ends_it() {
         let unread =
             TokenRecord { unreadable: Some("\"repo:fly\" is no scope".to_owned()), scopes: Vec::new(), ..token() };
-        let page = |rows| PageOf { rows, next_cursor: None };
+        let page = |rows| PageOf { rows, next_cursor: None, note: None };
         let one = page(vec![token(), unread.clone()]);
         let text = blocks(&one, false, now(), Style::default());
         assert!(text.contains("tokpat_a1b2…  [UNREADABLE] CI Token\n"), "{text}");
@@ -243,13 +243,13 @@ tokpat_c3d4…  [EXPIRED] Old \\u{1b}[31mKey
 
     #[test]
     fn managers_see_whose() {
-        let page = PageOf { rows: vec![token()], next_cursor: Some("c".to_owned()) };
+        let page = PageOf { rows: vec![token()], next_cursor: Some("c".to_owned()), note: None };
         let text = blocks(&page, true, now(), Style::default());
         assert!(
             text.starts_with("Personal Access Tokens (1, more follow)\n") && text.contains("User: alice"),
             "{text}"
         );
-        let none = PageOf { rows: Vec::new(), next_cursor: None };
+        let none = PageOf { rows: Vec::new(), next_cursor: None, note: None };
         assert_eq!(blocks(&none, true, now(), Style::default()), "No tokens.\n");
     }
 

@@ -67,7 +67,7 @@ pub(crate) struct AddArgs {
     /// How long the token lives, from 1m to 1h [default: 10m]
     #[arg(long, value_name = "TIME")]
     lifetime: Option<Period>,
-    /// With which algorithm the issuer signs; can be repeated [default: RS256, and for others than GitHub and GitLab also ES256, EdDSA]
+    /// With which algorithm the issuer signs; can be repeated [default: RS256; for Forgejo also ES256 and EdDSA; for --system other also PS256, ES256 and EdDSA]
     #[arg(long = "algorithm", value_name = "NAME", value_parser = words::algorithms())]
     algorithms: Vec<tok_model::trust::Algorithm>,
     /// Certificates in PEM that the server shall trust for this issuer, beside its own
@@ -132,5 +132,25 @@ impl AddArgs {
             context.out.note("note: whoever gets one of these names at the CI system gets in\n");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tok_model::trust::System;
+
+    #[test]
+    fn the_help_names_the_algorithms_that_each_system_has_by_itself() {
+        let command = crate::arguments::command();
+        let add = command.find_subcommand("trust").and_then(|trust| trust.find_subcommand("add")).unwrap();
+        let help = add.get_arguments().find(|argument| argument.get_id() == "algorithms").unwrap().get_help().unwrap();
+        let help = help.to_string();
+        let parts: Vec<&str> = help.split_once("[default: ").unwrap().1.split(';').collect();
+        for (system, part) in [(System::GitHub, 0), (System::GitLab, 0), (System::Forgejo, 1), (System::Other, 2)] {
+            for algorithm in System::Other.algorithms() {
+                let named = parts[0].contains(algorithm.as_str()) || parts[part].contains(algorithm.as_str());
+                assert_eq!(named, system.algorithms().contains(algorithm), "{system} {algorithm}: {help}");
+            }
+        }
     }
 }

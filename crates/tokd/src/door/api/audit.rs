@@ -31,7 +31,7 @@ struct ListEvents {
     cursor: Option<String>,
     /// What this token did or suffered: its ID, at least 4 characters of it, or its token prefix.
     token: Option<String>,
-    /// What this user did: a login name.
+    /// What this user did: a login name, or the ID of a user, who may have been deleted.
     user: Option<String>,
     /// What touched this repository, as in `acme/app`.
     repository: Option<String>,
@@ -62,6 +62,10 @@ struct EventPage {
     /// What to ask for the next page with; null: this was the last.
     #[schema(required)]
     next_cursor: Option<String>,
+    /// What else there is to know, for people, as that others had the name of `user` before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    note: Option<String>,
 }
 
 /// Read the audit trail
@@ -91,8 +95,9 @@ async fn list(
     };
     filter.reference()?;
     let page = reply::page_ask(asked.page_size, asked.cursor)?;
-    let page = api.service.list_audit(&caller, filter, page).await?;
-    Ok(reply::page(&uri, page, |events, next_cursor| EventPage { events, next_cursor }))
+    let mut page = api.service.list_audit(&caller, filter, page).await?;
+    let note = page.note.take();
+    Ok(reply::page(&uri, page, |events, next_cursor| EventPage { events, next_cursor, note }))
 }
 
 /// Which chains, and what is known of them.

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Calling, MaybeSaid, Peer, Said, SecretText, Segment, said};
 use super::problem::Problem;
-use super::tokens::{idempotency_key, lifetime, of_lifetime, uses};
+use super::tokens::{idempotency_key, lifetime, of_lifetime, of_list, repositories, uses};
 use super::{Answer, Api, reply};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -55,10 +55,12 @@ struct ModifyToken {
     /// Networks that it works from; none is anywhere.
     #[serde(default, deserialize_with = "said")]
     allow_cidrs: Option<Option<Vec<String>>>,
-    /// For repo tokens. `repo_allowlist` is the same field.
-    #[serde(alias = "repo_allowlist")]
+    /// For repo tokens.
     #[schema(nullable = false)]
     repos: Option<Vec<String>>,
+    /// The same field by the name that records have it under. One of the two.
+    #[schema(nullable = false)]
+    repo_allowlist: Option<Vec<String>>,
     /// For workspace and repo tokens.
     #[schema(value_type = Option<PermissionWord>)]
     permission: Option<String>,
@@ -101,6 +103,7 @@ async fn modify(
     };
     let list = |said: Option<Option<Vec<String>>>| said.map(Option::unwrap_or_default);
     let if_version = precondition(&api, &caller, &reference, &headers, asked.if_version).await?;
+    let (repos, listed) = repositories(asked.repos, asked.repo_allowlist)?;
     let change = TokenChange {
         reference: reference.to_string(),
         name: asked.name,
@@ -110,16 +113,16 @@ async fn modify(
         routes: list(asked.routes),
         labels: list(asked.labels),
         allow_cidrs: list(asked.allow_cidrs),
-        repos: asked.repos,
+        repos,
         permission: if_said("permission", asked.permission.as_deref())?,
         max_uses: asked.max_uses.map(|most| most.map_or(Ok(0), uses)).transpose()?,
         if_version,
     };
-    let of_end = |fault| of_lifetime(fault, asked.ttl_hours);
-    let change = CheckedChange::try_from(v1::ModifyTokenRequest::from(change)).map_err(of_end)?;
+    let as_said = |fault| of_list(of_lifetime(fault, asked.ttl_hours), listed);
+    let change = CheckedChange::try_from(v1::ModifyTokenRequest::from(change)).map_err(as_said)?;
     match api.service.modify_token(&caller, change).await {
         Ok(token) => Ok(reply::token(StatusCode::OK, &token)),
-        Err(fault) => Err(of_version(&api, &caller, reference, &headers, (if_version, of_end(fault))).await),
+        Err(fault) => Err(of_version(&api, &caller, reference, &headers, (if_version, as_said(fault))).await),
     }
 }
 
@@ -245,8 +248,8 @@ async fn rotate(
         idempotency_key: key,
         secret: asked.secret.map(|secret| SecretString::from(&*secret)),
     };
-    let of_end = |fault| of_lifetime(fault, asked.ttl_hours);
-    let rotation = CheckedRotation::try_from(v1::RotateTokenRequest::from(rotation)).map_err(of_end)?;
+    let as_said = |fault| of_lifetime(fault, asked.ttl_hours);
+    let rotation = CheckedRotation::try_from(v1::RotateTokenRequest::from(rotation)).map_err(as_said)?;
     // A retry under its key finds what the first time changed, and is answered like that one.
     let retried = headers.contains_key(IF_MATCH)
         && rotation.idempotency_key.is_some()
@@ -254,7 +257,7 @@ async fn rotate(
     let seen = if retried { None } else { unchanged(&api, &caller, &reference, &headers).await? };
     let rotated = match api.service.rotate_token(&caller, rotation, seen).await {
         Ok(rotated) => rotated,
-        Err(fault) => return Err(of_version(&api, &caller, reference, &headers, (seen, of_end(fault))).await),
+        Err(fault) => return Err(of_version(&api, &caller, reference, &headers, (seen, as_said(fault))).await),
     };
     let body = RotatedToken {
         secret: rotated.secret.expose_secret().to_owned(),

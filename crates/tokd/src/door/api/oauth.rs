@@ -50,14 +50,14 @@ async fn introspect(State(api): State<Api>, Calling(caller): Calling, mut form: 
     Ok(Json(api.service.introspect(&caller, &text).await?))
 }
 
-/// The form of a revocation. Other parameters are ignored.
+/// The form of a revocation. Other parameters are ignored, `token_type_hint` among them.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form, which is read parameter by parameter")]
 struct RevokeForm {
     /// The token to be revoked.
     #[schema(format = Password)]
     token: String,
-    /// `access_token`, or `refresh_token`: every token is looked up alike.
+    /// Ignored: every token is looked up alike, whatever it is called here (RFC 7009 section 2.1).
     #[schema(nullable = false)]
     token_type_hint: Option<String>,
 }
@@ -73,13 +73,6 @@ struct RevokeForm {
 )]
 async fn revoke(State(api): State<Api>, peer: Peer, headers: HeaderMap, mut form: Form) -> Answer<StatusCode> {
     let text = form.take("token").ok_or_else(|| missing("token"))?;
-    if let Some(hint) = form.take("token_type_hint")
-        && !matches!(&*hint, "access_token" | "refresh_token")
-    {
-        return Err(Problem::new("unsupported_token_type", "there are no tokens of this type here")
-            .field("token_type_hint")
-            .hint("leave it out, or say access_token"));
-    }
     let caller = Calling::or_nobody(&api, &headers, peer, "POST /oauth2/revoke").await?;
     match api.service.revoke_secret(&caller, &SecretString::from(&*text), None).await {
         Ok(_) => Ok(StatusCode::OK),

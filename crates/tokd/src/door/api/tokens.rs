@@ -52,12 +52,18 @@ struct CreateToken {
     #[serde(default)]
     #[schema(value_type = Option<PermissionWord>)]
     permission: Option<String>,
-    /// For workspace tokens, and for repo tokens whose `repos` are bare names.
+    /// For workspace tokens, and for repo tokens whose `repos` are bare names. If it is not said, the workspace that the
+    /// caller's own token acts for, if it acts for one.
     #[serde(default)]
     workspace: Option<String>,
-    /// For repo tokens: `acme/app`, or bare names in `workspace`. `repo_allowlist` is the same field.
-    #[serde(default, alias = "repo_allowlist")]
-    repos: Vec<String>,
+    /// For repo tokens: `acme/app`, or bare names in `workspace`.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    repos: Option<Vec<String>>,
+    /// The same field by the name that records have it under. One of the two.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    repo_allowlist: Option<Vec<String>>,
     /// For personal tokens: patterns with rights, as in `acme/*:r`. None is no further limit.
     #[serde(default)]
     routes: Vec<String>,
@@ -116,6 +122,7 @@ async fn create(
 ) -> Answer<Response> {
     let expires = lifetime(said.expires, said.ttl_hours)?;
     let idempotency_key = idempotency_key(&headers, said.idempotency_key)?;
+    let (repos, listed) = repositories(said.repos, said.repo_allowlist)?;
     let draft = TokenDraft {
         name: said.name,
         description: said.description.unwrap_or_default(),
@@ -123,7 +130,7 @@ async fn create(
         scopes: said.scopes,
         permission: if_said("permission", said.permission.as_deref())?,
         workspace: said.workspace,
-        repos: said.repos,
+        repos: repos.unwrap_or_default(),
         routes: said.routes,
         allow_cidrs: said.allow_cidrs,
         expires,
@@ -132,9 +139,9 @@ async fn create(
         idempotency_key,
         secret: said.secret.map(|secret| SecretString::from(&*secret)),
     };
-    let of_end = |fault| of_lifetime(fault, said.ttl_hours);
-    let new = NewToken::try_from(v1::CreateTokenRequest::from(draft)).map_err(of_end)?;
-    let made = api.service.create_token(&caller, new).await.map_err(of_end)?;
+    let as_said = |fault| of_list(of_lifetime(fault, said.ttl_hours), listed);
+    let new = NewToken::asked_from(v1::CreateTokenRequest::from(draft), caller.workspace()).map_err(as_said)?;
+    let made = api.service.create_token(&caller, new).await.map_err(as_said)?;
     let body = CreatedToken { secret: made.secret.expose_secret().to_owned(), token: made.token };
     let response = reply::versioned(StatusCode::CREATED, &body.token, &body);
     Ok(reply::made_at(&format!("/v1/tokens/{}", body.token.id), response))
@@ -162,6 +169,26 @@ const ENDS: &str = "30 (days), 12h, 2027-01-31, an RFC 3339 time or never; leave
 pub(super) fn of_lifetime(mut fault: Fault, ttl_hours: Option<u32>) -> Fault {
     if ttl_hours.is_some() && fault.field.as_deref() == Some("expires") {
         fault.field = Some("ttl_hours".to_owned());
+    }
+    fault
+}
+
+/// The repositories of a repo token, and whether they were listed as `repo_allowlist`.
+pub(super) fn repositories(
+    repos: Option<Vec<String>>,
+    allowlist: Option<Vec<String>>,
+) -> Answer<(Option<Vec<String>>, bool)> {
+    let listed = allowlist.is_some();
+    if repos.is_some() && listed {
+        return Err(Fault::field("repos", "list the repositories once: in repos or in repo_allowlist").into());
+    }
+    Ok((repos.or(allowlist), listed))
+}
+
+/// What a fault says of the repositories, said of the field that the caller listed them in.
+pub(super) fn of_list(mut fault: Fault, listed: bool) -> Fault {
+    if listed && fault.field.as_deref() == Some("repos") {
+        fault.field = Some("repo_allowlist".to_owned());
     }
     fault
 }

@@ -114,7 +114,14 @@ async fn admitted(
             return Err(answer::cannot_know(&error));
         }
     };
-    match service.ensure_repository(&permit).await {
+    let exists = service.ensure_repository(&permit).await;
+    let refused = match &exists {
+        Ok(true) => None,
+        Ok(false) => Some("there is no such repository"),
+        Err(fault) => Some(fault.message.as_str()),
+    };
+    service.note_git(&permit, path.repo(), command(call), refused);
+    match exists {
         Ok(true) => Ok((permit, caller)),
         Ok(false) => Err(missing(service, &caller, path.repo())),
         Err(fault) if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy) => Err(answer::unavailable()),

@@ -12,7 +12,7 @@ use super::{Door, Reply};
 impl TokenService for Door {
     async fn create(&self, request: Request<v1::CreateTokenRequest>) -> Reply<v1::CreateTokenReply> {
         let caller = self.caller(&request).await?;
-        let new = NewToken::try_from(request.into_inner())?;
+        let new = NewToken::asked_from(request.into_inner(), caller.workspace())?;
         Ok(Response::new(self.service.create_token(&caller, new).await?.into()))
     }
 

@@ -80,8 +80,10 @@ struct Met {
 
 impl Service {
     /// Brings in the secrets of a file, and says what became of each entry. A dry run changes nothing and says the same.
-    pub async fn import_tokens(&self, caller: &Caller, new: NewImport) -> Result<ImportReport, Fault> {
+    pub async fn import_tokens(&self, caller: &Caller, mut new: NewImport) -> Result<ImportReport, Fault> {
         self.permit(caller, Need::Identity)?;
+        // Who acts for one workspace need not name it.
+        new.workspace = new.workspace.or_else(|| caller.workspace().cloned());
         let entries = entry::read(new.format, new.content.expose_secret()).map_err(|why| {
             Fault::field("content", format!("this is no file of {}: {why}", new.format))
                 .hint("docs/import.md has an example of each format")
@@ -128,8 +130,17 @@ impl Service {
         let said = said.map_err(Stop::Refused)?;
         check_name(&name).map_err(refused)?;
         check_description(&said.description).map_err(refused)?;
-        let (owner, owner_name) = self.import_owner(caller, new, &said).await?;
+        let (owner, owner_name, manager) = self.import_owner(caller, new, &said).await?;
         let grant = grant(new, &said.reach)?;
+        // Else it would manage nothing, and yet reach all that its owner does: further than it did there.
+        if let Grant::Personal { scopes, .. } = &grant
+            && scopes.iter().any(|scope| scope == Scope::Manager)
+            && !manager
+        {
+            return Err(refused(format!(
+                "it manages, and {owner_name} is no manager here: name one with --user, or bring it in without that"
+            )));
+        }
         let now = self.now();
         let (expires_at, shortened) = self.import_end(caller, new, &said, grant.kind(), now)?;
         let end = expires_at.map_or("never ends".to_owned(), |end| format!("ends {}", end.format("%Y-%m-%d")));
@@ -232,16 +243,16 @@ impl Service {
         }
     }
 
-    /// For whom it acts: the workspace that was named, the user that the entry names, else the one that the call
+    /// For whom it acts, and whether that is a manager: the workspace that was named, the user that the entry names, else the one that the call
     /// names, else the caller.
-    async fn import_owner(&self, caller: &Caller, new: &NewImport, said: &Said) -> Result<(Owner, String), Stop> {
+    async fn import_owner(&self, caller: &Caller, new: &NewImport, said: &Said) -> Result<(Owner, String, bool), Stop> {
         if let Reach::Workspace { .. } = said.reach {
             let workspace = new
                 .workspace
                 .clone()
                 .ok_or_else(|| refused("it acts for a workspace: say for which with --workspace"))?;
             let owner = self.workspace_owner(caller, Some(workspace.clone())).await?;
-            return Ok((owner, workspace.to_string()));
+            return Ok((owner, workspace.to_string(), false));
         }
         let named = match (&said.user, &new.user, &said.namesake) {
             (None, Some(name), _) => Some(name.clone()),
@@ -249,9 +260,9 @@ impl Service {
             (None, None, None) => None,
         };
         match (caller.user(), named) {
-            (Some(own), None) => Ok((Owner::User(own.id), own.name.to_string())),
+            (Some(own), None) => Ok((Owner::User(own.id), own.name.to_string(), own.manager)),
             (Some(own), Some(name)) if own.name.as_str().eq_ignore_ascii_case(name.as_str()) => {
-                Ok((Owner::User(own.id), own.name.to_string()))
+                Ok((Owner::User(own.id), own.name.to_string(), own.manager))
             }
             (None, None) => Err(refused("you are no user here: say for whom with --user")),
             (_, Some(name)) => {
@@ -264,7 +275,7 @@ impl Service {
                         "no user is named {name}: `tok user create {name}` makes one, --user names another"
                     ))
                 })?;
-                Ok((Owner::User(user.id), user.name.to_string()))
+                Ok((Owner::User(user.id), user.name.to_string(), user.manager))
             }
         }
     }

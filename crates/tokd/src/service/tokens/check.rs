@@ -12,6 +12,10 @@ use tok_model::secret::{Plaintext, TokenTextError};
 use super::OF_ANOTHER_SERVER;
 use crate::service::{Service, presented_text};
 
+/// The texts that there are.
+const FORMS: &str = "tok's own begin with tokpat_, tokwsp_, tokrep_, tokses_ or tokgit_; a chosen secret is given with its \
+                     name, as name:secret, and another system's secret as it was there";
+
 impl Service {
     /// Says whose a token is and what it may do now. Holding the text is the right to ask.
     pub async fn check_token(&self, caller: &Caller, text: &str) -> Result<CheckedToken, Fault> {
@@ -23,17 +27,22 @@ impl Service {
             if !nobody.counted {
                 self.unknown_token(&caller.source);
             }
-            let unknown = "this token is not known here: it never was, or it was removed long after it ended";
+            // What is no text of ours may be a name with its secret, or another system's: whether it is anybody's is the
+            // question. A text that begins as ours and is none was copied wrongly.
             match Plaintext::parse(text) {
-                Err(why @ (TokenTextError::Shape | TokenTextError::Checksum)) => Fault::field("secret", why),
-                Err(why @ TokenTextError::Prefix) if text.is_empty() => Fault::field("secret", why),
-                // A name with its secret, or another system's: those that are known are as good as ours.
-                Err(TokenTextError::Prefix) => Fault::new(FaultCode::NotFound, unknown).hint(
-                    "of tok's own the text begins with tokpat_, tokwsp_, tokrep_, tokses_ or tokgit_; a chosen secret is \
-                     given as name:secret, and another system's as it was imported",
-                ),
-                Ok(_) => Fault::new(FaultCode::NotFound, unknown).hint(OF_ANOTHER_SERVER),
+                Err(TokenTextError::Prefix) if !text.is_empty() => {
+                    let why = "nothing here goes by this text: it is no token of tok's, and neither a name with its secret \
+                               nor another system's secret that is known here";
+                    return Fault::new(FaultCode::NotFound, why).about("secret").hint(FORMS);
+                }
+                Err(why) => return Fault::field("secret", why),
+                Ok(_) => {}
             }
+            Fault::new(
+                FaultCode::NotFound,
+                "this token is not known here: it never was, or it was removed long after it ended",
+            )
+            .hint(OF_ANOTHER_SERVER)
         })?;
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);

@@ -18,6 +18,7 @@ use tok_store::{StoreError, WriteTx};
 
 use super::idempotency::claimed;
 use crate::fault::IntoFault;
+use crate::service::identity::if_missing;
 use crate::service::{Service, rng};
 
 impl Service {
@@ -107,12 +108,13 @@ impl Service {
         workspace: Option<WorkspaceName>,
     ) -> Result<Owner, Fault> {
         let workspace = workspace.ok_or_else(|| Fault::field("workspace", "name a workspace"))?;
-        self.permit(caller, Need::SeeWorkspace { workspace: workspace.clone() })?;
+        self.permit(caller, Need::SeeWorkspace { workspace: workspace.clone() })
+            .map_err(|fault| if_missing(fault, "workspace"))?;
         let name = workspace.clone();
         let found = self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &name))).await?;
         found
             .map(|workspace| Owner::Workspace(workspace.id))
-            .ok_or_else(|| Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault())
+            .ok_or_else(|| Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault().about("workspace"))
     }
 
     /// When a token ends: as asked, else by the policy for its kind, and never later than the policy's maximum or its

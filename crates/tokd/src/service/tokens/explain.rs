@@ -16,7 +16,7 @@ impl Service {
         let mut asked = match ask.reference {
             None => caller.clone(),
             Some(reference) => {
-                let token = self.resolve_to_see(caller, reference).await?;
+                let (_, token) = self.resolve(caller, reference, |owner| Need::SeeTokens { owner }).await?;
                 let (token, owner) = self
                     .run(move |store| {
                         let owner = store.read(|tx| tok_store::tokens::owner_now(tx, &token))?;

@@ -4,6 +4,7 @@ use tok_api::convert::{PageAsk, PageOf, TokenFilter, TokenRecord};
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::clock::Period;
 use tok_model::decide::{Caller, Need};
+use tok_model::name::UserName;
 use tok_model::page::{Cursor, PageSize};
 use tok_model::token::Owner;
 use tok_store::tokens::Filter;
@@ -37,10 +38,7 @@ impl Service {
                 let wanted_name = name.clone();
                 let user =
                     self.run(move |store| store.read(|tx| tok_store::users::now_by_name(tx, &wanted_name))).await?;
-                let user = user.ok_or_else(|| {
-                    Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
-                        .hint("`tok user list` shows the users there are")
-                })?;
+                let user = user.ok_or_else(|| no_user(name))?;
                 wanted.owner = Some(Owner::User(user.id));
                 permit
             }
@@ -55,8 +53,16 @@ impl Service {
         Ok(PageOf {
             rows: tokens.into_iter().map(|token| TokenRecord::of(&self.dated(token), now)).collect(),
             next_cursor: next.map(|cursor| cursor.to_string()),
+            note: None,
         })
     }
+}
+
+/// Nobody has this name. Only managers are told.
+pub(super) fn no_user(name: &UserName) -> Fault {
+    Fault::new(FaultCode::NotFound, format!("no user is named {name}"))
+        .about("user")
+        .hint("`tok user list` shows the users")
 }
 
 /// The size of a page: what was asked for, if there are pages of that size.

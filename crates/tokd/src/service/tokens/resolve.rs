@@ -33,30 +33,16 @@ impl Service {
     }
 
     /// The one token that a reference means: among one's own and those of workspaces that one maintains, else (for
-    /// managers) among everybody's. An ID comes before a name.
+    /// managers) among everybody's. An ID comes before a name, and of a name what works before what ended.
     pub(super) async fn resolve(
         &self,
         caller: &Caller,
         reference: Reference,
         need: impl Fn(Owner) -> Need,
     ) -> Result<(Permit, Token), Fault> {
-        self.resolve_among(caller, reference, need, tok_store::tokens::find).await
-    }
-
-    /// The same, to be looked at: where nothing of a name works, what ended is meant by it.
-    pub(super) async fn resolve_to_see(&self, caller: &Caller, reference: Reference) -> Result<Token, Fault> {
-        let need = |owner| Need::SeeTokens { owner };
-        let found = self.resolve(caller, reference.clone(), need).await;
-        match &found {
-            Err(fault) if fault.code == FaultCode::NotFound => {}
-            _ => return found.map(|(_, token)| token),
-        }
-        let ended = self.resolve_among(caller, reference, need, tok_store::tokens::find_ended).await;
-        match ended {
-            Err(fault) if fault.code == FaultCode::NotFound => found,
-            ended => ended,
-        }
-        .map(|(_, token)| token)
+        let live = self.resolve_among(caller, reference.clone(), &need, tok_store::tokens::find).await;
+        let otherwise = self.resolve_among(caller, reference, &need, tok_store::tokens::find_ended);
+        or_if_missing(live, otherwise).await
     }
 
     /// The same, and whether it could have meant another token by its name.
@@ -149,7 +135,7 @@ impl Service {
 
     /// Shows one token.
     pub async fn show_token(&self, caller: &Caller, reference: Reference) -> Result<TokenRecord, Fault> {
-        let token = self.resolve_to_see(caller, reference).await?;
+        let (_, token) = self.resolve(caller, reference, |owner| Need::SeeTokens { owner }).await?;
         Ok(TokenRecord::of(&token, self.now()))
     }
 }
@@ -168,4 +154,17 @@ fn ambiguous(mut fitting: Vec<&Token>) -> Fault {
         more => format!("{} tokens match, and {more} more; nothing was changed", listed.len()),
     };
     Fault::new(FaultCode::Ambiguous, message).hint("give more characters of the ID").matches(listed)
+}
+
+/// What was found, or, if nothing was, what the other way finds. If that is nothing, too, it is said as at first.
+pub(super) async fn or_if_missing<T>(
+    found: Result<T, Fault>,
+    otherwise: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let missing = |found: &Result<T, Fault>| found.as_ref().is_err_and(|fault| fault.code == FaultCode::NotFound);
+    if !missing(&found) {
+        return found;
+    }
+    let other = otherwise.await;
+    if missing(&other) { found } else { other }
 }

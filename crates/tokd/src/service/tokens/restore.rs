@@ -9,6 +9,7 @@ use tok_model::kind::TokenKind;
 use tok_model::token::{Reference, Token};
 
 use super::modify::as_its_owner;
+use super::resolve::or_if_missing;
 use crate::fault::IntoFault;
 use crate::service::Service;
 
@@ -18,7 +19,9 @@ impl Service {
     /// not there, and nobody gives more than they have.
     pub async fn restore_token(&self, caller: &Caller, reference: Reference) -> Result<RestoredTokens, Fault> {
         let need = |owner| Need::EndTokens { owner };
-        let (permit, token) = self.resolve_among(caller, reference, need, tok_store::tokens::restorable).await?;
+        let ended = self.resolve_among(caller, reference.clone(), need, tok_store::tokens::restorable).await;
+        // What cannot come back is found all the same, to be told why.
+        let (permit, token) = or_if_missing(ended, self.resolve(caller, reference, need)).await?;
         let id = token.id;
         let at = permit.at();
         let narrow = caller.token().is_some_and(|token| token.kind() != TokenKind::Session);

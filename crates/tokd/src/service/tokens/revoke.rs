@@ -14,6 +14,7 @@ use tok_store::tokens::{EndedMany, Selection, UNDO_WINDOW};
 use tok_store::{ReadTx, StoreError};
 
 use super::OF_ANOTHER_SERVER;
+use super::list::no_user;
 use super::rotate::as_seen;
 use crate::service::{Service, presented_text, rng};
 
@@ -299,9 +300,7 @@ impl Service {
         let permit = self.permit(caller, Need::Server)?;
         let wanted = name.clone();
         let user = self.run(move |store| store.read(|tx| tok_store::users::now_by_name(tx, &wanted))).await?;
-        let user = user.ok_or_else(|| {
-            Fault::new(FaultCode::NotFound, format!("no user is named {name}")).hint("`tok user list` shows the users")
-        })?;
+        let user = user.ok_or_else(|| no_user(name))?;
         Ok((permit, Owner::User(user.id)))
     }
 }

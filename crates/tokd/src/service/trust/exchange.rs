@@ -19,7 +19,7 @@ use tok_store::tokens::{NewToken, StoredSecret};
 use tok_store::trusts::{Burnt, Exchanged};
 
 use super::identity::{Identity, Untimely};
-use super::judge::{Believed, refused};
+use super::judge::{Believed, Refused, refused};
 use crate::service::{Service, rng};
 
 /// As much of a subject or an ID as the trail keeps, in characters.
@@ -31,36 +31,46 @@ impl Service {
         let now = self.now();
         let believed = self.believe_stranger(wish.token.expose_secret(), &source, now).await?;
         match self.exchange_believed(&source, &believed, &wish, now).await {
-            Err(fault) if !matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) => {
+            Err(Refused { fault, .. })
+                if matches!(fault.code, FaultCode::Unavailable | FaultCode::Busy | FaultCode::Internal) =>
+            {
+                Err(fault)
+            }
+            Err(Refused { fault, whole }) => {
                 let actor = Caller::anonymous(source).actor();
-                let why = format!("{} ({})", fault.message, who(&believed.identity));
+                let why = format!("{whole} ({})", who(&believed.identity));
                 self.uses.note_refused(&actor, Action::TokenExchange, wish.repository.as_ref(), &why, now);
                 Err(fault)
             }
-            done => done,
+            Ok(done) => Ok(done),
         }
     }
 
     async fn exchange_believed(
         &self,
         source: &Source,
-        Believed { identity, rules, unread }: &Believed,
+        believed: &Believed,
         wish: &Exchange,
         now: Timestamp,
-    ) -> Result<ExchangedToken, Fault> {
+    ) -> Result<ExchangedToken, Refused> {
+        let Believed { identity, rules, unread, .. } = believed;
         identity.timely(now).map_err(|why| untimely(&why))?;
         let judged: Vec<(&TrustRule, Judgement)> =
             rules.iter().map(|rule| (rule, rule.judge(&identity.claims))).collect();
         let met: Vec<&TrustRule> = judged.iter().filter(|(_, it)| it.accepted()).map(|(rule, _)| *rule).collect();
         if met.is_empty() {
-            return Err(refused(&judged, unread.len()));
+            let unknowable = believed.unknowable().map(Refused::from);
+            return Err(unknowable.unwrap_or_else(|| refused(&identity.claims, &judged, unread.len())));
         }
-        let (rule, repository, permission) = choose(&met, wish)?;
+        let chosen = choose(&met, wish).map_err(|fault| believed.unknowable().unwrap_or(fault));
+        let (rule, repository, permission) = chosen?;
         identity.young(rule, now).map_err(|why| untimely(&why))?;
         let pins = rule.pins(&identity.claims).map_err(|why| {
-            Fault::new(FaultCode::AccessDenied, why).hint(
-                "is the rule's --system right? Else make it with --claim repository_id=… or --allow-recycled-names",
-            )
+            let hint = format!(
+                "is the rule's --system right? Else make it with --claim {}=<the ID> or --allow-recycled-names",
+                why.id_claim
+            );
+            Fault::new(FaultCode::AccessDenied, why).hint(hint)
         })?;
         let until = now + rule.lifetime.delta();
         let caller = caller(rule, source.clone());
@@ -101,7 +111,7 @@ impl Service {
                 Ok(ExchangedToken { secret, id, expires_at: until, repository, permission })
             }
             Exchanged::Replayed => Err(Fault::new(FaultCode::InvalidGrant, "this identity token was exchanged before, and each is good once")
-                .hint("get another one from the CI system, or exchange once and use the git token until it ends")),
+                .hint("get another one from the CI system, or exchange once and use the git token until it ends").into()),
             Exchanged::Recycled { now, pinned: (claim, id) } => Err(Fault::new(
                 FaultCode::AccessDenied,
                 format!(
@@ -109,9 +119,9 @@ impl Service {
                     now.name, now.id_claim, now.id_claim, now.id
                 ),
             )
-            .hint("if that is meant to be: remove the rule and make it again, best with --claim repository_id=…")),
+            .hint(format!("if that is meant to be: remove the rule and make it again, best with --claim {}=<the ID>", now.id_claim)).into()),
             Exchanged::RuleGone => {
-                Err(Fault::new(FaultCode::AccessDenied, format!("the trust rule {name} was just removed")))
+                Err(Fault::new(FaultCode::AccessDenied, format!("the trust rule {name} was just removed")).into())
             }
         }
     }

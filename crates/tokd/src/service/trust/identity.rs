@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tok_model::clock::Timestamp;
 use tok_model::trust::{Algorithm, Claims, LEEWAY, Once, TrustRule};
 
+use super::judge::plain;
 use super::jwk::Key;
 
 /// The longest identity token, in bytes. GitHub's have some 1,500, GitLab's some 2,500.
@@ -35,9 +36,9 @@ pub(super) enum Malformed {
     TooLong,
     #[error("its header is no JSON object with `alg` and `kid`")]
     Header,
-    #[error("it is signed with {0:?}, which no identity token is")]
+    #[error("it is signed with `{0}`, which no identity token is")]
     Algorithm(String),
-    #[error("it is a {0:?} and no JWT")]
+    #[error("its header calls it `{0}` (`typ`), which is no JWT")]
     Type(String),
     #[error("its header asks for something that is not understood here (`crit`)")]
     Critical,
@@ -74,14 +75,15 @@ impl<'t> Unverified<'t> {
         let header: Map<String, Value> = serde_json::from_slice(&decode(header)?).map_err(|_| Malformed::Header)?;
         let word = |name: &str| header.get(name).and_then(Value::as_str).filter(|word| word.len() <= LONGEST_WORD);
         let named = word("alg").ok_or(Malformed::Header)?;
-        let algorithm = named.parse().map_err(|_| Malformed::Algorithm(named.chars().take(20).collect()))?;
+        let algorithm = named.parse().map_err(|_| Malformed::Algorithm(plain(named, 20)))?;
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Malformed::Critical);
         }
         match header.get("typ") {
             None => {}
             Some(Value::String(kind)) if kind.eq_ignore_ascii_case("JWT") => {}
-            Some(other) => return Err(Malformed::Type(other.to_string().chars().take(40).collect())),
+            Some(Value::String(kind)) => return Err(Malformed::Type(plain(kind, 40))),
+            Some(other) => return Err(Malformed::Type(plain(&other.to_string(), 40))),
         }
         let kid = word("kid").filter(|kid| !kid.is_empty()).ok_or(Malformed::Header)?.to_owned();
         let claims: Map<String, Value> = serde_json::from_slice(&decode(claims)?).map_err(|_| Malformed::Claims)?;
@@ -245,7 +247,8 @@ mod tests {
             (r#"{"alg":"RS256","kid":""}"#, Malformed::Header),
             (r#"{"alg":"RS256","kid":7}"#, Malformed::Header),
             (r#"{"alg":"RS256","kid":"k","crit":["x"]}"#, Malformed::Critical),
-            (r#"{"alg":"RS256","kid":"k","typ":"at+jwt"}"#, Malformed::Type("\"at+jwt\"".to_owned())),
+            (r#"{"alg":"RS256","kid":"k","typ":"at+jwt"}"#, Malformed::Type("at+jwt".to_owned())),
+            (r#"{"alg":"RS256","kid":"k","typ":["JWT"]}"#, Malformed::Type("[\"JWT\"]".to_owned())),
             ("[]", Malformed::Header),
         ] {
             assert_eq!(refusal(&jwt(header, claims)), expected, "{header}");

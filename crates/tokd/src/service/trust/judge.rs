@@ -3,7 +3,7 @@
 use tok_api::fault::{Fault, FaultCode};
 use tok_model::clock::Timestamp;
 use tok_model::kind::Permission;
-use tok_model::trust::{Judgement, TrustRule};
+use tok_model::trust::{Algorithm, Claims, Judgement, TrustRule};
 use tok_store::trusts::Trust;
 
 use super::identity::{Identity, Malformed, Unverified};
@@ -14,6 +14,8 @@ use crate::service::Service;
 /// What strangers are told of an identity token that is not believed, whatever the reason.
 const NOT_BELIEVED: &str =
     "this identity token is not believed here: no trust rule names its issuer, or it is not signed as the rule says";
+/// As much of what a stranger says is repeated, in characters.
+const SAID: usize = 200;
 /// Rules whose findings are told, at most.
 const MOST_TOLD: usize = 3;
 
@@ -43,15 +45,16 @@ impl Disbelief {
         let invalid = |words: String| Fault::new(FaultCode::InvalidGrant, words);
         match self {
             Self::Malformed(why) => Fault::field("token", format!("that is no identity token: {why}")),
-            Self::NoRule { issuer } => invalid(format!("no trust rule names the issuer {}", plain(&issuer))).hint(
-                "an issuer is compared as it stands, a slash at its end included; `tok trust list` shows the rules",
-            ),
+            Self::NoRule { issuer } => invalid(format!("no trust rule names the issuer {}", plain(&issuer, SAID)))
+                .hint(
+                    "an issuer is compared as it stands, a slash at its end included; `tok trust list` shows the rules",
+                ),
             Self::Algorithm { issuer, with, takes } => {
                 invalid(format!("it is signed with {with}, and the rules for {issuer} take {takes}"))
                     .hint("make the rule again with --algorithm, if the issuer signs so")
             }
             Self::UnknownKey { issuer, kid } => {
-                invalid(format!("{issuer} publishes no key {:?} of that sort", plain(&kid)))
+                invalid(format!("{issuer} publishes no key {:?} of that sort", plain(&kid, SAID)))
                     .hint("if it was published a moment ago: keys that are not known are asked for once a minute")
             }
             Self::Signature { issuer } => invalid(format!("it is not signed by the key of {issuer} that it names")),
@@ -92,17 +95,45 @@ fn away(issuer: &str, why: &NoKeys) -> Fault {
         .hint("try again in a moment; if it stays so, tokd has to reach the issuer over https and trust its certificate (--ca-file)")
 }
 
-/// What a stranger says, for a log or a manager.
-fn plain(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// What a stranger says, for a log or a manager: so many characters of it at most.
+pub(super) fn plain(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// An identity token that an issuer of ours signed, with the rules for that issuer that take the signature.
+/// An identity token that an issuer of ours signed, and what the rules for that issuer are to it.
 pub(super) struct Believed {
     pub(super) identity: Identity,
+    /// The rules that take the signature, by name.
     pub(super) rules: Vec<TrustRule>,
+    /// Those that do not, and why: each goes by its own certificates and algorithms.
+    pub(super) others: Vec<(TrustRule, Distrust)>,
     /// Rules for that issuer that cannot be read, and so let nobody in.
     pub(super) unread: Vec<Unread>,
+}
+
+/// Why a rule does not take the signature of an identity token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Distrust {
+    #[error("the token is signed with {with}, and the rule takes {takes}")]
+    Algorithm { with: Algorithm, takes: String },
+    #[error("whom the rule's certificates lead to has no such key")]
+    UnknownKey,
+    #[error("whom the rule's certificates lead to has not signed it")]
+    Signature,
+    #[error("the keys cannot be fetched with the rule's certificates: {0}")]
+    NoKeys(NoKeys),
+}
+
+impl Believed {
+    /// The failure, if a rule that would let this job in cannot be judged by now, for nobody gives it keys.
+    pub(super) fn unknowable(&self) -> Option<Fault> {
+        self.others.iter().find_map(|(rule, why)| match why {
+            Distrust::NoKeys(why) if rule.judge(&self.identity.claims).accepted() => {
+                Some(away(&self.identity.issuer, why))
+            }
+            _ => None,
+        })
+    }
 }
 
 /// A rule that this version cannot read.
@@ -150,28 +181,42 @@ impl Service {
                 Disbelief::Unread { issuer, unread }
             });
         }
-        let takes: Vec<String> = rules.iter().flat_map(|rule| &rule.algorithms).map(ToString::to_string).collect();
-        let mut rules: Vec<TrustRule> =
-            rules.into_iter().filter(|rule| rule.algorithms.contains(&token.algorithm())).collect();
-        if rules.is_empty() {
-            let with = token.algorithm().to_string();
-            return Err(Disbelief::Algorithm { issuer, with, takes: takes.join(", ") });
+        let with = token.algorithm();
+        let (fitting, unfit): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.algorithms.contains(&with));
+        if fitting.is_empty() {
+            let takes: Vec<String> = unfit.iter().map(takes).collect();
+            return Err(Disbelief::Algorithm { issuer, with: with.to_string(), takes: takes.join(", ") });
         }
-        let mut disbelief = Disbelief::UnknownKey { issuer: issuer.clone(), kid: token.kid().to_owned() };
+        let mut others: Vec<_> = unfit
+            .into_iter()
+            .map(|rule| {
+                let takes = takes(&rule);
+                (rule, Distrust::Algorithm { with, takes })
+            })
+            .collect();
         // Rules may trust different certificates for one issuer, and so know different keys.
-        while let Some(ca) = rules.first().map(|rule| rule.ca.clone()) {
-            let (alike, others): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.ca == ca);
-            rules = others;
-            match self.issuers.key(&issuer, ca.as_deref(), token.kid(), token.algorithm(), now).await {
-                Ok(Some(key)) => match token.verified(&key) {
-                    Some(identity) => return Ok(Believed { identity, rules: alike, unread }),
-                    None => disbelief = Disbelief::Signature { issuer: issuer.clone() },
-                },
-                Ok(None) => {}
-                Err(why) => disbelief = Disbelief::NoKeys { issuer: issuer.clone(), why },
-            }
+        let groups = alike(fitting);
+        let asked = groups.iter().map(|(ca, _)| self.issuers.key(&issuer, ca.as_deref(), token.kid(), with, now));
+        let keys = futures_util::future::join_all(asked).await;
+        let (mut identity, mut rules) = (None, Vec::new());
+        for ((_, group), key) in groups.into_iter().zip(keys) {
+            let distrust = match key.map(|key| key.map(|key| token.verified(&key))) {
+                Ok(Some(Some(believed))) => {
+                    identity = Some(believed);
+                    rules.extend(group);
+                    continue;
+                }
+                Ok(Some(None)) => Distrust::Signature,
+                Ok(None) => Distrust::UnknownKey,
+                Err(why) => Distrust::NoKeys(why),
+            };
+            others.extend(group.into_iter().map(|rule| (rule, distrust.clone())));
         }
-        Err(disbelief)
+        rules.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+        match identity {
+            Some(identity) => Ok(Believed { identity, rules, others, unread }),
+            None => Err(disbelief(issuer, token.kid(), others)),
+        }
     }
 
     /// The same, for whoever presents it: they are told no more than they know, and not as often as they like.
@@ -204,22 +249,88 @@ impl Service {
     }
 }
 
-/// What is told of rules that do not let a job in: expected against seen.
-pub(super) fn refused(judged: &[(&TrustRule, Judgement)], unread: usize) -> Fault {
-    let mut told: Vec<String> = judged
-        .iter()
-        .take(MOST_TOLD)
-        .map(|(rule, judgement)| {
-            let unmet: Vec<String> = judgement.unmet().map(ToString::to_string).collect();
-            format!("rule {}: {}", rule.name, unmet.join("; "))
-        })
-        .collect();
-    if judged.len() > MOST_TOLD {
-        told.push(format!("and {} rules more", judged.len() - MOST_TOLD));
+/// The algorithms that a rule takes.
+fn takes(rule: &TrustRule) -> String {
+    rule.algorithms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The rules that trust the same certificates for their issuer, together.
+fn alike(rules: Vec<TrustRule>) -> Vec<(Option<String>, Vec<TrustRule>)> {
+    let mut groups: Vec<(Option<String>, Vec<TrustRule>)> = Vec::new();
+    for rule in rules {
+        match groups.iter_mut().find(|(ca, _)| *ca == rule.ca) {
+            Some((_, group)) => group.push(rule),
+            None => groups.push((rule.ca.clone(), vec![rule])),
+        }
     }
-    if unread > 0 {
-        told.push(format!("not counting {unread} that this version of tokd cannot read"));
+    groups
+}
+
+/// Why no rule takes the signature. That keys cannot be had comes before what others' keys say: it may yet be good.
+fn disbelief(issuer: String, kid: &str, others: Vec<(TrustRule, Distrust)>) -> Disbelief {
+    let mut unsigned = false;
+    for (_, why) in others {
+        match why {
+            Distrust::NoKeys(why) => return Disbelief::NoKeys { issuer, why },
+            Distrust::Signature => unsigned = true,
+            Distrust::UnknownKey | Distrust::Algorithm { .. } => {}
+        }
     }
-    Fault::new(FaultCode::AccessDenied, format!("no trust rule lets this job in ({})", told.join("); (")))
-        .hint("a manager sees all of it with `tok trust check`")
+    if unsigned { Disbelief::Signature { issuer } } else { Disbelief::UnknownKey { issuer, kid: kid.to_owned() } }
+}
+
+/// A "no", and what of it is only for the trail, which managers read.
+pub(super) struct Refused {
+    pub(super) fault: Fault,
+    /// All of it.
+    pub(super) whole: String,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { whole: fault.message.clone(), fault }
+    }
+}
+
+/// That no rule lets a job in: expected against seen. Whoever comes is told it of the rules that are about them, and of
+/// others only how many there are: what they expect, private repositories' names among it, is for managers.
+pub(super) fn refused(claims: &Claims, judged: &[(&TrustRule, Judgement)], unread: usize) -> Refused {
+    let about: Vec<_> = judged.iter().filter(|(rule, _)| rule.is_about(claims)).collect();
+    let more = |told: usize| match judged.len() - told {
+        0 => None,
+        1 => Some("and 1 rule more".to_owned()),
+        more => Some(format!("and {more} rules more")),
+    };
+    let unread = (unread > 0).then(|| format!("not counting {unread} that this version of tokd cannot read"));
+    let said = |mut told: Vec<String>, more: Option<String>| {
+        told.extend(more.into_iter().chain(unread.clone()));
+        format!("no trust rule lets this job in ({})", told.join("); ("))
+    };
+    let whole: Vec<String> = judged.iter().take(MOST_TOLD).map(unmet).collect();
+    let whole = said(whole, more(judged.len().min(MOST_TOLD)));
+    let told = if about.is_empty() {
+        said(vec![format!("none is about it: {}", seen(claims))], None)
+    } else {
+        let told: Vec<String> = about.iter().take(MOST_TOLD).map(|judged| unmet(judged)).collect();
+        let more = more(told.len());
+        said(told, more)
+    };
+    let fault =
+        Fault::new(FaultCode::AccessDenied, told).hint("a manager sees what each rule expects with `tok trust check`");
+    Refused { fault, whole }
+}
+
+fn unmet((rule, judgement): &(&TrustRule, Judgement)) -> String {
+    let unmet: Vec<String> = judgement.unmet().map(ToString::to_string).collect();
+    format!("rule {}: {}", rule.name, unmet.join("; "))
+}
+
+/// What a job says of whose it is, and for whom.
+fn seen(claims: &Claims) -> String {
+    let of = |name: &&str| {
+        let values: Vec<String> = claims.values(name)?.iter().map(|value| plain(value, SAID)).collect();
+        Some(format!("{name}={}", values.join(",")))
+    };
+    let all: Vec<String> = ["aud", "sub", "repository", "project_path"].iter().filter_map(of).collect();
+    format!("it says {}", if all.is_empty() { "nothing of whose it is".to_owned() } else { all.join(", ") })
 }

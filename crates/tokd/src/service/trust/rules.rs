@@ -100,12 +100,13 @@ impl Service {
     pub async fn check_identity(&self, caller: &Caller, token: &SecretString) -> Result<IdentityCheck, Fault> {
         self.permit(caller, Need::Server)?;
         let now = self.now();
-        let Believed { identity, rules, unread } =
+        let Believed { identity, rules, others, unread } =
             self.believe(token.expose_secret(), now).await.map_err(Disbelief::plainly)?;
-        let rules = rules.into_iter().map(|rule| {
+        let others = others.into_iter().map(|(rule, why)| (rule, Some(why.to_string())));
+        let rules = rules.into_iter().map(|rule| (rule, None)).chain(others).map(|(rule, distrust)| {
             let judgement = rule.judge(&identity.claims);
             let late = identity.timely(now).and_then(|()| identity.young(&rule, now)).err().map(|why| why.to_string());
-            let trouble = late.or_else(|| rule.pins(&identity.claims).err().map(|why| why.to_string()));
+            let trouble = distrust.or(late).or_else(|| rule.pins(&identity.claims).err().map(|why| why.to_string()));
             RuleCheck {
                 accepted: judgement.accepted() && trouble.is_none(),
                 findings: judgement
