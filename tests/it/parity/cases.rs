@@ -142,9 +142,9 @@ pub(super) fn others() -> Vec<Case> {
         cases.push(("will", call, vec![("name", Text("mona"))], "forbidden", None));
     }
     for user in ["nobody", "a/b"] {
-        let (code, field) = if user == "nobody" { ("not_found", None) } else { (bad, Some("user")) };
+        let code = if user == "nobody" { "not_found" } else { bad };
         let said = vec![("workspace", Text("acme")), ("user", Text(user)), ("role", Word("reader", 1))];
-        cases.push(("mona", &NEW_MEMBER, said, code, field));
+        cases.push(("mona", &NEW_MEMBER, said, code, Some("user")));
     }
     cases
 }
