@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should, helper functions included")]
 
 mod agent;
+mod agent_choice;
 mod agent_memory;
 mod agent_outage;
 mod api;

@@ -178,6 +178,15 @@ fn what_git_would_do_instead_is_no_yes() {
         git(&["config", "--unset-all", key]);
     }
     git(&["config", "credential.username", "alice"]);
+    let password = laptop.password_of("bob");
+    let login = laptop.tok(&["login", &server, "--profile", "work", "--user", "bob", "--password-stdin"]);
+    login.input(format!("{password}\n")).ok();
+    laptop
+        .tok(&["git", "why", "origin", "--profile", "work"])
+        .directory(&app)
+        .fails(3)
+        .says(&["names the user alice", "the profile work is bob"]);
+    laptop.tok(&["logout", &server, "--profile", "work"]).ok();
     why("origin").ok();
     laptop.git(&["fetch"]).directory(&app).ok();
     git(&["config", "--unset-all", "credential.username"]);

@@ -777,7 +777,7 @@ export type components = {
              * @description Their user ID on the daemon's machine, if they came by the local socket.
              */
             actor_uid: number | null;
-            /** @description The user who did it. */
+            /** @description Who did it: a login name, `workspace:<name>` for a token of a workspace, or what else tells who it was. */
             actor_user: string | null;
             /** @description Where the call came from. */
             address: string | null;
@@ -970,7 +970,9 @@ export type components = {
              */
             name: string;
             permission?: components["schemas"]["Permission"] | null;
-            /** @description For repo tokens: `acme/app`, or bare names in `workspace`. `repo_allowlist` is the same field. */
+            /** @description The same field by the name that records have it under. One of the two. */
+            repo_allowlist?: string[];
+            /** @description For repo tokens: `acme/app`, or bare names in `workspace`. */
             repos?: string[];
             /** @description For personal tokens: patterns with rights, as in `acme/*:r`. None is no further limit. */
             routes?: string[];
@@ -992,7 +994,10 @@ export type components = {
              * @description The same in hours; 0 is `never`. One of the two.
              */
             ttl_hours?: number | null;
-            /** @description For workspace tokens, and for repo tokens whose `repos` are bare names. */
+            /**
+             * @description For workspace tokens, and for repo tokens whose `repos` are bare names. If it is not said, the workspace that the
+             *     caller's own token acts for, if it acts for one.
+             */
             workspace?: string | null;
         };
         /** @description Whom to make. */
@@ -1095,6 +1100,8 @@ export type components = {
             events: components["schemas"]["AuditRecord"][];
             /** @description What to ask for the next page with; null: this was the last. */
             next_cursor: string | null;
+            /** @description What else there is to know, for people, as that others had the name of `user` before. */
+            note?: string;
         };
         /** @description A git token, exchanged for an identity token (RFC 8693, section 2.2.1). */
         ExchangedToken: {
@@ -1417,7 +1424,9 @@ export type components = {
             /** @description For people; one printable line. */
             name?: string;
             permission?: components["schemas"]["Permission"] | null;
-            /** @description For repo tokens. `repo_allowlist` is the same field. */
+            /** @description The same field by the name that records have it under. One of the two. */
+            repo_allowlist?: string[];
+            /** @description For repo tokens. */
             repos?: string[];
             /** @description For personal tokens; none is no limit by routes. */
             routes?: string[] | null;
@@ -1432,9 +1441,8 @@ export type components = {
         /** @description How the OAuth forms fail (RFC 6749 section 5.2). */
         OAuthError: {
             /**
-             * @description `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_token_type`,
-             *     `unsupported_grant_type`, `invalid_grant`, `invalid_target`, `temporarily_unavailable` or `server_error`; of a device that asks,
-             *     also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
+             * @description `invalid_request`, `invalid_client`, `invalid_token`, `insufficient_scope`, `unsupported_grant_type`,
+             *     `invalid_grant`, `invalid_target`, `temporarily_unavailable` or `server_error`; of a device that asks, also `authorization_pending`, `slow_down`, `access_denied` or `expired_token` (RFC 8628 section 3.5).
              */
             error: string;
             /** @description What happened, and what to do next. */
@@ -1466,7 +1474,7 @@ export type components = {
              * @description A word that does not change. Later versions may add some.
              * @enum {string}
              */
-            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "busy" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "not_acceptable" | "unsupported_media_type" | "invalid_target" | "unsupported_token_type" | "unsupported_grant_type" | "invalid_grant" | "authorization_pending" | "slow_down" | "access_denied" | "expired_token";
+            code: "invalid_argument" | "unauthenticated" | "forbidden" | "not_found" | "ambiguous" | "conflict" | "too_large" | "rate_limited" | "internal" | "busy" | "unavailable" | "method_not_allowed" | "request_timeout" | "precondition_failed" | "not_acceptable" | "unsupported_media_type" | "invalid_target" | "unsupported_grant_type" | "invalid_grant" | "authorization_pending" | "slow_down" | "access_denied" | "expired_token";
             /** @description What happened and why. */
             detail: string;
             /** @description The field, parameter or header of the request that is at fault. */
@@ -1595,14 +1603,14 @@ export type components = {
             /** @description The token as it is now. */
             token: components["schemas"]["TokenRecord"];
         };
-        /** @description The form of a revocation. Other parameters are ignored. */
+        /** @description The form of a revocation. Other parameters are ignored, `token_type_hint` among them. */
         RevokeForm: {
             /**
              * Format: password
              * @description The token to be revoked.
              */
             token: string;
-            /** @description `access_token`, or `refresh_token`: every token is looked up alike. */
+            /** @description Ignored: every token is looked up alike, whatever it is called here (RFC 7009 section 2.1). */
             token_type_hint?: string;
         };
         /** @description Which tokens shall end: at least one thing must be said that chooses among them, and a token must fit each that is. */
@@ -2198,7 +2206,7 @@ export type components = {
                 "application/json": components["schemas"]["OAuthError"];
             };
         };
-        /** @description The request makes no sense as it is (`invalid_argument`). No trust rule gives a token for that (`invalid_target`). Tokens of this type cannot be revoked here (`unsupported_token_type`). There is no such grant here (`unsupported_grant_type`). What was to be traded for a token is no good (`invalid_grant`). Nobody has approved the login yet (`authorization_pending`). The same, and it was asked too soon (`slow_down`). Somebody refused the login (`access_denied`). Nobody approved the login in time (`expired_token`). */
+        /** @description The request makes no sense as it is (`invalid_argument`). No trust rule gives a token for that (`invalid_target`). There is no such grant here (`unsupported_grant_type`). What was to be traded for a token is no good (`invalid_grant`). Nobody has approved the login yet (`authorization_pending`). The same, and it was asked too soon (`slow_down`). Somebody refused the login (`access_denied`). Nobody approved the login in time (`expired_token`). */
         Problem400: {
             headers: {
                 /** @description This very occurrence, as in tokd's log. */
@@ -2632,7 +2640,7 @@ export interface operations {
                 token?: string;
                 /** @description What happened before this moment (RFC 3339). */
                 until?: string;
-                /** @description What this user did: a login name. */
+                /** @description What this user did: a login name, or the ID of a user, who may have been deleted. */
                 user?: string;
             };
             header?: {

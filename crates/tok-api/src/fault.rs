@@ -207,6 +207,11 @@ impl Fault {
         Self { field: Some(name.to_owned()), ..Self::new(FaultCode::InvalidArgument, why) }
     }
 
+    /// A field of the request whose value something else has already.
+    pub fn taken(name: &str, why: impl fmt::Display) -> Self {
+        Self { field: Some(name.to_owned()), ..Self::new(FaultCode::Conflict, why) }
+    }
+
     /// The same, with what to do next.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {

@@ -40,8 +40,8 @@ pub enum StoreError {
     NotFound {
         /// What is missing, as a sentence for the caller.
         what: String,
-        /// What shows what there is, as a sentence with a command.
-        hint: &'static str,
+        /// Which command shows what there is, as a sentence.
+        look: String,
     },
     /// A row that this version cannot understand. It is refused, never guessed at.
     #[error("the row {id} of table {table} cannot be understood: {why}")]
@@ -76,8 +76,8 @@ impl StoreError {
             Self::Unavailable { what, .. } => Self::Unavailable { what: what.clone(), source: None },
             Self::Busy { what } => Self::Busy { what },
             Self::Conflict { what } => Self::Conflict { what: what.clone() },
+            Self::NotFound { what, look } => Self::NotFound { what: what.clone(), look: look.clone() },
             Self::Taken { field, what } => Self::Taken { field, what: what.clone() },
-            Self::NotFound { what, hint } => Self::NotFound { what: what.clone(), hint },
             Self::Corrupt { table, id, why } => Self::Corrupt { table, id: id.clone(), why: why.clone() },
             Self::Permit(what) => Self::Permit(what),
             Self::NoTrail => Self::NoTrail,

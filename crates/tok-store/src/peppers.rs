@@ -42,7 +42,7 @@ pub fn register(tx: &mut WriteTx<'_>, file: &Peppers, id: PepperId, at: Timestam
     let Some(pepper) = file.every().find(|p| p.id() == id) else {
         return Err(StoreError::NotFound {
             what: format!("the pepper file has no pepper {}", id.0),
-            hint: "tokd's configuration says where the file is",
+            look: "tokd's configuration says where the file is".to_owned(),
         });
     };
     let written = diesel::insert_into(peppers::table)

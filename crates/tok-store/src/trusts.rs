@@ -108,7 +108,7 @@ pub fn show(tx: &mut ReadTx<'_>, permit: &Permit, name: &TrustName) -> Result<Tr
     }
     let (row, workspace) = row.ok_or_else(|| StoreError::NotFound {
         what: format!("no trust rule is named {name}"),
-        hint: "`tok trust list` shows the rules",
+        look: "`tok trust list` shows the rules".to_owned(),
     })?;
     let mut trust = row.into_trust(workspace);
     trust.pins = pins(tx, trust.id.as_uuid())?;

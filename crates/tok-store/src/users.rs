@@ -327,12 +327,11 @@ pub fn count(tx: &mut ReadTx<'_>) -> Result<i64, StoreError> {
 }
 
 pub(crate) fn existing(tx: &mut ReadTx<'_>, name: &UserName) -> Result<User, StoreError> {
-    row_by_name(tx, name)?
-        .ok_or_else(|| StoreError::NotFound {
-            what: format!("no user is named {name}"),
-            hint: "is the name right? Managers see every user with `tok user list`",
-        })?
-        .into_user()
+    let unknown = || StoreError::NotFound {
+        what: format!("no user is named {name}"),
+        look: "`tok user list` shows the users there are".to_owned(),
+    };
+    row_by_name(tx, name)?.ok_or_else(unknown)?.into_user()
 }
 
 fn manages(permit: &Permit, what: &'static str) -> Result<(), StoreError> {

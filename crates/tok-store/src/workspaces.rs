@@ -241,7 +241,7 @@ pub fn remove_member(tx: &mut WriteTx<'_>, permit: &Permit, user: &UserName) -> 
 fn no_member(workspace: &Workspace, user: &crate::users::User) -> StoreError {
     StoreError::NotFound {
         what: format!("{} is no member of {}", user.name, workspace.name),
-        hint: "`tok workspace member list <workspace>` shows who is one",
+        look: format!("`tok workspace member list {}` shows who is one", workspace.name),
     }
 }
 
@@ -294,7 +294,7 @@ pub(crate) fn put_member(
 fn existing(tx: &mut ReadTx<'_>, name: &WorkspaceName) -> Result<Workspace, StoreError> {
     by_name(tx, name)?.ok_or_else(|| StoreError::NotFound {
         what: format!("no workspace is named {name}"),
-        hint: "`tok workspace list` shows which there are",
+        look: "`tok workspace list` shows those there are".to_owned(),
     })
 }
 

@@ -54,8 +54,8 @@ impl IntoFault for StoreError {
                 Fault { retry_after: Some(BUSY_SECONDS), ..Fault::new(FaultCode::Busy, &self) }.hint(BUSY_HINT)
             }
             Self::Conflict { what } => Fault::new(FaultCode::Conflict, what),
-            Self::Taken { field, what } => Fault::new(FaultCode::Conflict, what).about(field),
-            Self::NotFound { what, hint } => Fault::new(FaultCode::NotFound, what).hint(hint),
+            Self::NotFound { what, look } => Fault::new(FaultCode::NotFound, what).hint(look),
+            Self::Taken { field, what } => Fault::taken(field, what),
             // The caller is told no more of the row than that there is one; managers see which in `tok token list`.
             Self::Corrupt { table, .. } => {
                 let fault = internal(&self);

@@ -13,7 +13,7 @@ use super::json;
 use super::token_calls::LiveRelative;
 use super::tokens::TokenRecord;
 use super::words;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultCode};
 use crate::wire::v1;
 
 /// Which tokens shall end. A token must fit each thing that is said.
@@ -87,8 +87,10 @@ impl TryFrom<v1::RevokeManyRequest> for RevokeMany {
             all_users: request.all_users,
         };
         if selection.is_empty() {
+            // No one field is at fault: any of them would do.
             let why = "say which tokens: user, workspace, label, parent, kind, never_used or minted_before";
-            return Err(Fault::field("user", why).hint("everything of one user: `user`; with `dry_run` first"));
+            return Err(Fault::new(FaultCode::InvalidArgument, why)
+                .hint("everything of one user: `user`; with `dry_run` first"));
         }
         if selection.user.is_some() && selection.workspace.is_some() {
             return Err(Fault::field("workspace", "a token acts for a user or for a workspace: name one of them"));
@@ -191,14 +193,14 @@ mod tests {
         assert_eq!(RevokeMany::try_from(request.clone()), Ok(whole));
         let nothing = v1::RevokeManyRequest { all_users: true, ..Default::default() };
         for (bad, field) in [
-            (v1::RevokeManyRequest::default(), "user"),
-            (nothing, "user"),
-            (v1::RevokeManyRequest { workspace: "acme".into(), ..request.clone() }, "workspace"),
-            (v1::RevokeManyRequest { all_users: true, ..request.clone() }, "all_users"),
-            (v1::RevokeManyRequest { label: "a b".into(), ..request.clone() }, "label"),
-            (v1::RevokeManyRequest { reason: "a\nb".into(), ..request }, "reason"),
+            (v1::RevokeManyRequest::default(), None),
+            (nothing, None),
+            (v1::RevokeManyRequest { workspace: "acme".into(), ..request.clone() }, Some("workspace")),
+            (v1::RevokeManyRequest { all_users: true, ..request.clone() }, Some("all_users")),
+            (v1::RevokeManyRequest { label: "a b".into(), ..request.clone() }, Some("label")),
+            (v1::RevokeManyRequest { reason: "a\nb".into(), ..request }, Some("reason")),
         ] {
-            assert_eq!(RevokeMany::try_from(bad).unwrap_err().field.as_deref(), Some(field));
+            assert_eq!(RevokeMany::try_from(bad).unwrap_err().field.as_deref(), field);
         }
     }
 

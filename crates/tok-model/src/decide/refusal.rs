@@ -368,6 +368,7 @@ impl Refusal {
                 Some(format!("let them: tok workspace member add {workspace} {user} --role {role}"))
             }
             Rule::Beyond(_) => Some("ask for less, or use a token that has it".to_owned()),
+            // The same whether or not there is one.
             Rule::GitToken { .. }
             | Rule::NoRoute(_)
             | Rule::OtherRepository(_)

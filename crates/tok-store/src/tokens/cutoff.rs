@@ -93,7 +93,7 @@ fn locked(tx: &mut WriteTx<'_>, owner: Owner) -> Result<Option<Timestamp>, Store
     };
     found.ok_or_else(|| StoreError::NotFound {
         what: "there is no such user or workspace any more".to_owned(),
-        hint: "`tok user list` and `tok workspace list` show which there are",
+        look: "`tok user list` and `tok workspace list` show which there are".to_owned(),
     })
 }
 

@@ -164,7 +164,7 @@ fn changeable(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId) -> Result<Toke
 }
 
 pub(super) fn missing(id: TokenId) -> StoreError {
-    StoreError::NotFound { what: format!("no token of yours has the ID {id}"), hint: super::LISTED }
+    StoreError::NotFound { what: format!("no token of yours has the ID {id}"), look: super::LISTED.to_owned() }
 }
 
 /// The kinds that the daemon makes by itself: they have a name, and nothing else of theirs is anybody's to change.

@@ -61,7 +61,8 @@ pub fn revoke(tx: &mut WriteTx<'_>, permit: &Permit, id: TokenId, reason: Option
         Need::EndHeld if permit.actor().token == Some(id) => None,
         _ => ends(permit)?,
     };
-    let missing = || StoreError::NotFound { what: format!("no token of yours has the ID {id}"), hint: super::LISTED };
+    let missing =
+        || StoreError::NotFound { what: format!("no token of yours has the ID {id}"), look: super::LISTED.to_owned() };
     let token = shown_by_id(tx, id)?.filter(|t| owner.is_none_or(|o| o == t.owner)).ok_or_else(missing)?;
     let by = permit.actor().describe();
     let who = Identity::of(permit.actor());
@@ -158,7 +159,7 @@ fn fitting(tx: &mut ReadTx<'_>, permit: &Permit, selection: &Selection) -> Resul
         let parent = shown_by_id(tx, parent)?.filter(|token| reach.is_none_or(|owner| owner == token.owner));
         parent.ok_or_else(|| StoreError::NotFound {
             what: "no token of yours has that ID".to_owned(),
-            hint: super::LISTED,
+            look: super::LISTED.to_owned(),
         })?;
     }
     // What was made through one's own token is one's to end with it, for whomever it acts.

@@ -76,7 +76,7 @@ fn one_that_fails_or_panics_takes_nobody_with_it() {
 
     // A statement that fails for all of them because of one.
     let (askers, waiting): (Vec<_>, Vec<_>) = (6..12).map(asker).unzip();
-    let refused = |_: &[&u32]| Err(StoreError::NotFound { what: "all of it".to_owned(), hint: "" });
+    let refused = |_: &[&u32]| Err(StoreError::NotFound { what: "all of it".to_owned(), look: String::new() });
     answer(askers, &Delivery::default(), refused, |number| one(*number));
     let answered = waiting.into_iter().map(|mut waiting| matches!(waiting.try_recv(), Ok(Ok(_))));
     assert_eq!(answered.collect::<Vec<_>>(), [true, false, true, false, true, true]);
@@ -128,7 +128,7 @@ fn everybody_gets_their_own_answer() {
     const THREADS: u64 = 8;
     const EACH: u64 = 400;
     let queue = Arc::new(Queue::new());
-    let said = |digest: &Digest| StoreError::NotFound { what: format!("{:?}", digest.as_bytes()), hint: "" };
+    let said = |digest: &Digest| StoreError::NotFound { what: format!("{:?}", digest.as_bytes()), look: String::new() };
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {

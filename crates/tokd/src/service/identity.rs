@@ -58,17 +58,18 @@ impl Service {
             })
             .await?;
         if let Some(user) = user {
-            return Err(taken(format!("the user {} exists", user.name)).hint(
+            return Err(Fault::taken("name", format!("the user {} exists", user.name)).hint(
                 "names that differ in case alone are the same; `tok user list` shows who there is, and who is a \
                      manager, which is said when a user is made and not changed afterwards",
             ));
         }
         match workspace {
             None => Ok(()),
-            Some(_) => {
-                Err(taken(format!("a workspace {name} exists, and a user owns the workspace of their own name"))
-                    .hint(format!("choose another name, or, if nobody needs it any more: tok workspace delete {name}")))
-            }
+            Some(_) => Err(Fault::taken(
+                "name",
+                format!("a workspace {name} exists, and a user owns the workspace of their own name"),
+            )
+            .hint(format!("choose another name, or, if nobody needs it any more: tok workspace delete {name}"))),
         }
     }
 
@@ -209,9 +210,8 @@ impl Service {
         let owner = new.owner.or_else(|| caller.user().map(|user| user.name.clone()));
         let wanted = new.name.clone();
         if self.run(move |store| store.read(|tx| tok_store::workspaces::by_name(tx, &wanted))).await?.is_some() {
-            return Err(
-                taken(format!("the workspace {} exists", new.name)).hint("`tok workspace list` shows which there are")
-            );
+            return Err(Fault::taken("name", format!("the workspace {} exists", new.name))
+                .hint("`tok workspace list` shows which there are"));
         }
         let id = WorkspaceId::random(&mut rng());
         // Takes authority from nobody, but its owner shall see it at once.
@@ -264,7 +264,7 @@ impl Service {
         let found = found.ok_or_else(|| {
             Fault::new(FaultCode::NotFound, format!("no workspace is named {name}"))
                 .about("workspace")
-                .hint("`tok workspace list` shows which there are")
+                .hint("`tok workspace list` shows those there are")
         })?;
         let record = self.workspace_record(found).await?;
         if record.repositories > 0 {
@@ -383,11 +383,6 @@ fn with_ended(event: AuditEvent, permit: &Permit, change: &MemberChange) -> Audi
 /// What is not there is what this field of the request names.
 pub(super) fn if_missing(fault: Fault, field: &str) -> Fault {
     if fault.code == FaultCode::NotFound && fault.field.is_none() { fault.about(field) } else { fault }
-}
-
-/// A name that somebody or something has.
-fn taken(why: String) -> Fault {
-    Fault::new(FaultCode::Conflict, why).about("name")
 }
 
 pub(super) fn user_record(user: &User, live: i64) -> UserRecord {

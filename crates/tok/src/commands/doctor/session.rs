@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use chrono::TimeDelta;
-use tok_api::fault::FaultCode;
+use tok_api::fault::{Fault, FaultCode};
+use tok_model::decide::login_mends;
 use tokio::time::timeout;
 
 use super::finding::{Check, Class, Finding};
@@ -81,7 +82,7 @@ pub(super) async fn check(
     };
     let finding = match timeout(PATIENCE, known).await {
         Ok(Ok(Ok(_))) => None,
-        Ok(Ok(Err(fault))) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target)),
+        Ok(Ok(Err(fault))) if fault.code == FaultCode::Unauthenticated => Some(ended(&answerer, target, fault)),
         Err(_) => Some(silent(target)),
         Ok(Ok(Err(fault))) => Some(
             Finding::error(fault.message, "the server answers, but not tok")
@@ -101,7 +102,12 @@ fn silent(target: &Target) -> Finding {
     Finding::error(what, why).class(Class::Unreachable).fix(format!("curl -v {}/healthz", target.server))
 }
 
-fn ended(answerer: &Answerer, target: &Target) -> Finding {
+fn ended(answerer: &Answerer, target: &Target, fault: Fault) -> Finding {
+    // A user who is disabled, say.
+    if let Some(hint) = fault.hint.filter(|hint| !login_mends(hint)) {
+        let what = format!("{} does not take you now: {}", target.server, fault.message);
+        return Finding::error(what, format!("no login mends that; {hint}")).class(Class::NotLoggedIn);
+    }
     let why = "the server does not know it any more: it ran out or was revoked";
     let finding = match answerer.login() {
         Some((login, _)) => Finding::error(format!("the session of {login} has ended"), why).fix(login.login_command()),
@@ -151,7 +157,8 @@ fn no_login(settings: &Settings, target: &Target, absence: &Absence, log_in: Str
     let why = "tok answers with no other login than the one that was named";
     let finding = Finding::error(what, format!("{why}; {hint}")).class(Class::NotLoggedIn);
     match absence {
-        Absence::OtherUser { .. } => match remotes::without_user(settings, target) {
+        Absence::OtherUser { .. } | Absence::OtherUserOfProfile { .. } => match remotes::without_user(settings, target)
+        {
             Some(command) => finding.class(Class::Setup).fix(command),
             None => finding.fix(format!("tok doctor {}", target.plain())),
         },

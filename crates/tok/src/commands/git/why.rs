@@ -211,17 +211,20 @@ fn secret_in_url(target: &Target, push: bool) -> Failure {
     })
 }
 
-/// What is wrong, if git's configuration names a user where the URL names none, and nobody of that name is logged in.
+/// What is wrong, if git's configuration names a user where the URL names none, and no login that may answer is theirs.
 pub(in crate::commands) fn configured_user(entry: &Entry, target: &Target, absence: &Absence) -> Option<String> {
-    matches!(absence, Absence::OtherUser { .. }).then(|| {
-        format!(
-            "git's configuration names the user {} for {} ({}: {}), and nobody of that name is logged in there",
-            entry.value,
-            target.server,
-            entry.place(),
-            entry.key
-        )
-    })
+    let instead = match absence {
+        Absence::OtherUser { users } => format!("logged in there: {}", users.join(", ")),
+        Absence::OtherUserOfProfile { profile, users, .. } => format!("the profile {profile} is {}", users.join(", ")),
+        _ => return None,
+    };
+    Some(format!(
+        "git's configuration names the user {} for {} ({}: {}); {instead}",
+        entry.value,
+        target.server,
+        entry.place(),
+        entry.key
+    ))
 }
 
 /// What the `tok ci exec` around this has said.

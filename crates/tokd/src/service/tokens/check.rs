@@ -27,22 +27,14 @@ impl Service {
             if !nobody.counted {
                 self.unknown_token(&caller.source);
             }
-            // What is no text of ours may be a name with its secret, or another system's: whether it is anybody's is the
-            // question. A text that begins as ours and is none was copied wrongly.
+            let unknown = "this token is not known here: it never was, or it was removed long after it ended";
             match Plaintext::parse(text) {
-                Err(TokenTextError::Prefix) if !text.is_empty() => {
-                    let why = "nothing here goes by this text: it is no token of tok's, and neither a name with its secret \
-                               nor another system's secret that is known here";
-                    return Fault::new(FaultCode::NotFound, why).about("secret").hint(FORMS);
-                }
-                Err(why) => return Fault::field("secret", why),
-                Ok(_) => {}
+                Err(why @ (TokenTextError::Shape | TokenTextError::Checksum)) => Fault::field("secret", why),
+                Err(why @ TokenTextError::Prefix) if text.is_empty() => Fault::field("secret", why),
+                // A name with its secret, or another system's: those that are known are as good as ours.
+                Err(TokenTextError::Prefix) => Fault::new(FaultCode::NotFound, unknown).about("secret").hint(FORMS),
+                Ok(_) => Fault::new(FaultCode::NotFound, unknown).about("secret").hint(OF_ANOTHER_SERVER),
             }
-            Fault::new(
-                FaultCode::NotFound,
-                "this token is not known here: it never was, or it was removed long after it ended",
-            )
-            .hint(OF_ANOTHER_SERVER)
         })?;
         let now = self.now();
         let verdict = decide(&holder, Need::Identity, now);

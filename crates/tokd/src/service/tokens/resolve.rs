@@ -140,6 +140,19 @@ impl Service {
     }
 }
 
+/// What was found, or, if nothing was, what the other way finds. If that is nothing, too, it is said as at first.
+pub(super) async fn or_if_missing<T>(
+    found: Result<T, Fault>,
+    otherwise: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let missing = |found: &Result<T, Fault>| found.as_ref().is_err_and(|fault| fault.code == FaultCode::NotFound);
+    if !missing(&found) {
+        return found;
+    }
+    let other = otherwise.await;
+    if missing(&other) { found } else { other }
+}
+
 /// That a reference fits all of these: the newest are listed, and the others counted.
 fn ambiguous(mut fitting: Vec<&Token>) -> Fault {
     fitting.sort_by_key(|token| std::cmp::Reverse(token.created_at));
@@ -154,17 +167,4 @@ fn ambiguous(mut fitting: Vec<&Token>) -> Fault {
         more => format!("{} tokens match, and {more} more; nothing was changed", listed.len()),
     };
     Fault::new(FaultCode::Ambiguous, message).hint("give more characters of the ID").matches(listed)
-}
-
-/// What was found, or, if nothing was, what the other way finds. If that is nothing, too, it is said as at first.
-pub(super) async fn or_if_missing<T>(
-    found: Result<T, Fault>,
-    otherwise: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    let missing = |found: &Result<T, Fault>| found.as_ref().is_err_and(|fault| fault.code == FaultCode::NotFound);
-    if !missing(&found) {
-        return found;
-    }
-    let other = otherwise.await;
-    if missing(&other) { found } else { other }
 }
