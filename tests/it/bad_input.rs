@@ -105,14 +105,15 @@ fn what_is_not_there_or_there_already_is_named_with_where_to_look() {
     let of_repos = json!({"name": "z", "kind": "repo", "permission": "read", "repos": ["nows/x"]});
     problem(&create(of_repos), 404, "not_found", Some("repos"));
     let member = people.json(&people.boss, "PUT", "/v1/workspaces/acme/members/nobody", &json!({"role": "reader"}));
-    let said = problem(&member, 404, "not_found", None);
+    let said = member.json();
+    assert_eq!((member.status, said["code"].as_str()), (404, Some("not_found")), "{said}");
     assert!(said["hint"].as_str().unwrap().contains("tok user list"), "{said}");
     for (path, name) in [("/v1/users", "Will"), ("/v1/workspaces", "acme")] {
         let reply = people.json(&people.boss, "POST", path, &json!({"name": name}));
         problem(&reply, 409, "conflict", Some("name"));
     }
     for who in [&people.will, &people.boss] {
-        let said = problem(&people.get(who, "/v1/repositories?workspace=nows"), 404, "not_found", None);
+        let said = problem(&people.get(who, "/v1/repositories?workspace=nows"), 404, "not_found", Some("workspace"));
         assert!(said["hint"].as_str().unwrap().contains("tok workspace list"), "{said}");
         assert_eq!(people.get(who, "/v1/repositories?workspace=acme").status, 200);
     }

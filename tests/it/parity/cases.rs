@@ -112,14 +112,14 @@ pub(super) fn others() -> Vec<Case> {
         ("will", &LIST, vec![("label", Text("a b"))], bad, Some("label")),
         ("will", &LIST, vec![("user", Text("../x"))], bad, Some("user")),
         ("will", &LIST, vec![("user", Text("mona"))], "forbidden", None),
-        ("will", &LIST, vec![("workspace", Text("nowhere"))], "not_found", None),
-        ("boss", &LIST, vec![("user", Text("nobody"))], "not_found", None),
+        ("will", &LIST, vec![("workspace", Text("nowhere"))], "not_found", Some("workspace")),
+        ("boss", &LIST, vec![("user", Text("nobody"))], "not_found", Some("user")),
         ("will", &REVOKE_MANY, vec![("label", Text("a b"))], bad, Some("label")),
         ("will", &REVOKE_MANY, vec![("label", Text("ci")), ("reason", Text("a\u{7}b"))], bad, Some("reason")),
         ("will", &REVOKE_MANY, vec![("parent", Text(NOWHERE))], "not_found", None),
         ("will", &REVOKE_MANY, vec![("user", Text("mona"))], "forbidden", None),
-        ("boss", &REVOKE_MANY, vec![("user", Text("nobody"))], "not_found", None),
-        ("will", &REVOKE_MANY, vec![("workspace", Text("nowhere"))], "not_found", None),
+        ("boss", &REVOKE_MANY, vec![("user", Text("nobody"))], "not_found", Some("user")),
+        ("will", &REVOKE_MANY, vec![("workspace", Text("nowhere"))], "not_found", Some("workspace")),
         ("boss", &AUDIT, vec![("action", Text("token.eat"))], bad, Some("action")),
         ("boss", &AUDIT, vec![("outcome", Text("maybe"))], bad, Some("outcome")),
         ("boss", &AUDIT, vec![("cursor", Text("00"))], bad, Some("cursor")),
@@ -131,20 +131,20 @@ pub(super) fn others() -> Vec<Case> {
         ("will", &NEW_USER, vec![("name", Text("eve"))], "forbidden", None),
         ("boss", &NEW_WORKSPACE, vec![("name", Text("a b"))], bad, Some("name")),
         ("boss", &NEW_WORKSPACE, vec![("name", Text("acme"))], "conflict", Some("name")),
-        ("boss", &NEW_WORKSPACE, vec![("name", Text("fresh")), ("owner", Text("nobody"))], "not_found", None),
-        ("boss", &DELETE_WORKSPACE, vec![("name", Text("nowhere"))], "not_found", None),
+        ("boss", &NEW_WORKSPACE, vec![("name", Text("fresh")), ("owner", Text("nobody"))], "not_found", Some("owner")),
+        ("boss", &DELETE_WORKSPACE, vec![("name", Text("nowhere"))], "not_found", Some("workspace")),
         ("will", &MEMBERS, vec![("workspace", Text("nowhere"))], "not_found", None),
         ("will", &LOST_MEMBER, vec![("workspace", Text("acme")), ("user", Text("rita"))], "forbidden", None),
-        ("mona", &LOST_MEMBER, vec![("workspace", Text("acme")), ("user", Text("nobody"))], "not_found", None),
+        ("mona", &LOST_MEMBER, vec![("workspace", Text("acme")), ("user", Text("nobody"))], "not_found", Some("user")),
     ]);
     for call in [&SHOW_USER, &DISABLE_USER, &ENABLE_USER, &DELETE_USER] {
         cases.push(("boss", call, vec![("name", Text("nobody"))], "not_found", None));
         cases.push(("will", call, vec![("name", Text("mona"))], "forbidden", None));
     }
     for user in ["nobody", "a/b"] {
-        let (code, field) = if user == "nobody" { ("not_found", None) } else { (bad, Some("user")) };
+        let code = if user == "nobody" { "not_found" } else { bad };
         let said = vec![("workspace", Text("acme")), ("user", Text(user)), ("role", Word("reader", 1))];
-        cases.push(("mona", &NEW_MEMBER, said, code, field));
+        cases.push(("mona", &NEW_MEMBER, said, code, Some("user")));
     }
     cases
 }

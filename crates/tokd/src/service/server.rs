@@ -138,7 +138,7 @@ impl Service {
             return if *own == workspace {
                 Ok(())
             } else {
-                Err(Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault())
+                Err(Refusal::from(Rule::HiddenWorkspace(workspace)).into_fault().about("workspace"))
             };
         }
         self.workspace_owner(caller, Some(workspace)).await.map(drop)
