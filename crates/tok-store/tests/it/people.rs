@@ -52,7 +52,7 @@ fn conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>, said: &str) {
 #[track_caller]
 fn missing<T: std::fmt::Debug>(outcome: Result<T, StoreError>, said: &str) {
     let error = outcome.unwrap_err();
-    let StoreError::NotFound { what } = &error else { panic!("{error}") };
+    let StoreError::NotFound { what, .. } = &error else { panic!("{error}") };
     assert!(what.contains(said), "{what}");
 }
 

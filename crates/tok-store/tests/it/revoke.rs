@@ -93,7 +93,7 @@ fn somebody_elses_token_looks_like_none() {
     let none: TokenId = "00000000-0000-4000-8000-000000000000".parse().unwrap();
     for id in [bobs, acmes, none] {
         let error = end(&world, &ends(&world, ann, 1), id, None).unwrap_err();
-        let StoreError::NotFound { what } = error else { panic!("{error}") };
+        let StoreError::NotFound { what, .. } = error else { panic!("{error}") };
         assert_eq!(what, format!("no token of yours has the ID {id}"));
     }
     for id in [bobs, acmes] {

@@ -47,7 +47,7 @@ fn what_is_dropped_never_was() {
     // Nor what ends in an error,
     let outcome: Result<(), _> = world.store.write(|mut tx| {
         make(&mut tx)?;
-        Err(StoreError::NotFound { what: "something".to_owned() })
+        Err(StoreError::NotFound { what: "something".to_owned(), look: String::new() })
     });
     assert!(matches!(outcome, Err(StoreError::NotFound { .. })));
     assert_eq!(users_and_trail(&world), (0, vec![]));
