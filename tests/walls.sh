@@ -4,7 +4,8 @@
 set -eu
 cd -- "$(dirname -- "$0")/.."
 
-# Who may depend on whom, as ARCHITECTURE.md draws it. tok-tests judges from outside: it knows the model and the store, never a door.
+# Who may depend on whom, as ARCHITECTURE.md draws it. tok-tests judges from outside: it knows the model, the store, and
+# tok-api as every program may that calls tokd; never a door.
 arrows='
 tok-store tok-model
 tok-api tok-model
@@ -16,6 +17,7 @@ tok tok-api
 git-credential-tok tok-model
 tok-tests tok-model
 tok-tests tok-store
+tok-tests tok-api
 '
 
 # Everything that tok-model may be made of: arithmetic, digests, text. No input, no output, no runtime.
