@@ -49,7 +49,7 @@ pub(crate) fn end_those(world: &World, permit: &Permit, selection: &Selection) -
 
 #[track_caller]
 pub(crate) fn conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>, words: &str) {
-    let Err(StoreError::Conflict { what }) = outcome else { panic!("{outcome:?}") };
+    let Err(StoreError::Conflict { what } | StoreError::Taken { what, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(what.contains(words), "{what}");
 }
 

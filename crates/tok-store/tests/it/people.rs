@@ -14,6 +14,7 @@ use tok_store::users::User;
 use tok_store::workspaces::Workspace;
 use tok_store::{tokens, users, workspaces};
 
+use crate::endings::conflict;
 use crate::world::{World, at, permit, personal, rng, root, server, session, workspace_token};
 
 fn user(name: &str) -> UserName {
@@ -40,13 +41,6 @@ fn found(world: &World, user: UserId) -> Option<UserNow> {
 fn roles(world: &World, user: UserId) -> BTreeMap<String, Role> {
     let memberships = found(world, user).unwrap().memberships;
     memberships.into_iter().map(|(name, membership)| (name.to_string(), membership.role)).collect()
-}
-
-#[track_caller]
-fn conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>, said: &str) {
-    let error = outcome.unwrap_err();
-    let StoreError::Conflict { what } = &error else { panic!("{error}") };
-    assert!(what.contains(said), "{what}");
 }
 
 #[track_caller]

@@ -202,7 +202,7 @@ fn what_cannot_be_made_undoes_all_that_was_to_be_made_with_it() {
     twin.new.secret = good.new.secret.clone();
     let before = world.count("SELECT count(*) AS number FROM audit");
     let outcome = world.store.mint_together(&[&good, &twin]);
-    assert!(matches!(&outcome, Err(StoreError::Conflict { .. })), "{outcome:?}");
+    assert!(matches!(&outcome, Err(StoreError::Taken { field: "secret", .. })), "{outcome:?}");
     assert_eq!(world.count("SELECT count(*) AS number FROM tokens"), 0);
     assert_eq!(world.count("SELECT count(*) AS number FROM audit"), before);
     // Each by itself: the first is made, the second is not, and a second try of the first is the same token.

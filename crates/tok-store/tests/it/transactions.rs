@@ -155,7 +155,7 @@ fn an_error_in_the_middle_spoils_the_rest() {
         row.secret = StoredSecret::Digest { digest: first.digest, pepper: PepperId(1) };
         // Whoever goes on as if nothing had happened
         let refused = tok_store::tokens::create(&mut tx, &permit, row);
-        assert!(matches!(refused, Err(StoreError::Conflict { .. })));
+        assert!(matches!(refused, Err(StoreError::Taken { field: "secret", .. })));
         tx.commit(done(Action::UserCreate, &permit).detail("by mistake"), at(0))
     });
     // does not get it committed.

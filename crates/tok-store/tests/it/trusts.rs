@@ -98,7 +98,7 @@ fn a_rule_comes_back_as_it_was_made_and_only_for_managers() {
             &TrustRule { name: "ci".parse().unwrap(), ..self::rule("ci", rule.workspace) },
         )
     });
-    assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
+    assert!(matches!(again, Err(StoreError::Taken { field: "name", .. })), "{again:?}");
     let listed = world.store.read(|tx| tok_store::trusts::list(tx, &job(&rule, 0)));
     assert!(matches!(listed, Err(StoreError::Permit(_))));
 }

@@ -133,7 +133,7 @@ impl Service {
         }
         let Some(current) = current else {
             return Err(Fault::field("current", "your password until now is needed")
-                .hint(format!("a manager can set it without: tok user passwd {name}")));
+                .hint(format!("managers set it without: tok user passwd {name}")));
         };
         // Whoever has somebody's session must not find their password with it by trying.
         match self.tried(&caller.source, name, current).await? {
@@ -143,7 +143,7 @@ impl Service {
                 field: Some("current".to_owned()),
                 ..Fault::new(FaultCode::Forbidden, "that is not your password until now")
             }
-            .hint(format!("a manager can set it without: tok user passwd {name}"))),
+            .hint(format!("managers set it without: tok user passwd {name}"))),
         }
     }
 }

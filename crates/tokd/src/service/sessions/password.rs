@@ -77,5 +77,5 @@ pub(in crate::service) fn throttled(wait: u32) -> Fault {
 
 pub(super) fn wrong() -> Fault {
     Fault::new(FaultCode::Unauthenticated, "the user name or the password is wrong")
-        .hint("a manager can set a new password: tok user passwd <name>")
+        .hint("check the user name and the password, or have a manager set a new one: tok user passwd <name>")
 }

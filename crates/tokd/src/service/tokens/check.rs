@@ -27,13 +27,18 @@ impl Service {
             if !nobody.counted {
                 self.unknown_token(&caller.source);
             }
-            let unknown = "this token is not known here: it never was, or it was removed long after it ended";
+            let not_found = |why| Fault::new(FaultCode::NotFound, why).about("secret");
             match Plaintext::parse(text) {
                 Err(why @ (TokenTextError::Shape | TokenTextError::Checksum)) => Fault::field("secret", why),
                 Err(why @ TokenTextError::Prefix) if text.is_empty() => Fault::field("secret", why),
                 // A name with its secret, or another system's: those that are known are as good as ours.
-                Err(TokenTextError::Prefix) => Fault::new(FaultCode::NotFound, unknown).about("secret").hint(FORMS),
-                Ok(_) => Fault::new(FaultCode::NotFound, unknown).about("secret").hint(OF_ANOTHER_SERVER),
+                Err(TokenTextError::Prefix) => not_found(
+                    "nothing here goes by this text: it is no token of tok's, and neither a name with its secret nor \
+                     another system's secret that is known here",
+                )
+                .hint(FORMS),
+                Ok(_) => not_found("this token is not known here: it never was, or it was removed long after it ended")
+                    .hint(OF_ANOTHER_SERVER),
             }
         })?;
         let now = self.now();
