@@ -33,6 +33,7 @@ mod console_browser;
 mod cursors;
 mod demo;
 mod doctor;
+mod doctor_git;
 mod documents;
 mod durability;
 mod endings;

@@ -1,14 +1,8 @@
 //! `tok git why`: who would answer git, by which rule, with what.
 
 use serde_json::json;
-use tok_tests::environment::Environment;
 
-fn environment() -> Environment {
-    let environment = Environment::tls();
-    environment.users(&["alice", "bob"]).workspace("acme", &[("alice", "maintainer"), ("bob", "reader")]);
-    environment.pushed("alice", "acme/app");
-    environment
-}
+use crate::doctor::{environment, healthy};
 
 const MINTED: &str = "SELECT count(*) AS count FROM tokens WHERE kind = 'git'";
 
@@ -126,11 +120,8 @@ fn what_git_does_not_get_is_never_called_allowed() {
 #[test]
 fn a_push_is_about_where_git_pushes_to() {
     let environment = environment();
-    let laptop = environment.laptop("laptop");
+    let laptop = healthy(&environment);
     let (url, server) = (environment.repository("acme/app"), environment.url());
-    laptop.logged_in("alice");
-    laptop.tok(&["git", "setup", &server]).ok();
-    laptop.git(&["clone", "--quiet", &url, "app"]).ok();
     let app = laptop.work().join("app");
     let git = |words: &[&str]| laptop.git(words).directory(&app).ok();
     let why = |words: &[&str]| {
@@ -157,11 +148,8 @@ fn a_push_is_about_where_git_pushes_to() {
 #[test]
 fn what_git_would_do_instead_is_no_yes() {
     let environment = environment();
-    let laptop = environment.laptop("laptop");
+    let laptop = healthy(&environment);
     let (url, server) = (environment.repository("acme/app"), environment.url());
-    laptop.logged_in("alice");
-    laptop.tok(&["git", "setup", &server]).ok();
-    laptop.git(&["clone", "--quiet", &url, "app"]).ok();
     let app = laptop.work().join("app");
     let git = |words: &[&str]| laptop.git(words).directory(&app).ok();
     let why = |url: &str| laptop.tok(&["git", "why", url]).directory(&app);
