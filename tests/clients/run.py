@@ -6,6 +6,7 @@ One walks a token's life by /openapi.json alone, one by gRPC's reflection alone,
 of identity tokens, and one throws what it makes up at every operation of the document and holds every answer against it.
 """
 
+import os
 import secrets
 import subprocess
 import sys
@@ -29,7 +30,10 @@ def everything(daemon: Daemon, seed: str) -> None:
     command += ["--header", f"Authorization: Bearer {daemon.manager}", "--checks", CHECKS, "--seed", seed]
     command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "30"]
     command += ["--no-color", "--warnings", "off", "--generation-database", "none"]
-    run = subprocess.run(command, cwd=daemon.log.parent, capture_output=True, text=True, timeout=300)
+    here = str(Path(__file__).parent)
+    paths = os.pathsep.join(path for path in (here, os.environ.get("PYTHONPATH", "")) if path)
+    around = os.environ | {"SCHEMATHESIS_HOOKS": "magic_words", "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, cwd=daemon.log.parent, env=around, capture_output=True, text=True, timeout=300)
     if run.returncode != 0:
         raise SystemExit(f"{run.stdout}\n{run.stderr}\nthe seed was {seed}")
     print("\n".join(line for line in run.stdout.splitlines() if "generated" in line or "Tested:" in line))
