@@ -186,6 +186,8 @@ pub struct Fault {
     pub scope: Option<String>,
     /// With [`FaultCode::RateLimited`] and [`FaultCode::Busy`]: to be asked again after so many seconds.
     pub retry_after: Option<u32>,
+    /// With [`FaultCode::Unauthenticated`]: another login would be refused as well, and the hint says what helps.
+    pub no_login_mends_it: bool,
 }
 
 impl Fault {
@@ -199,6 +201,7 @@ impl Fault {
             matches: Vec::new(),
             scope: None,
             retry_after: None,
+            no_login_mends_it: false,
         }
     }
 
@@ -289,6 +292,7 @@ impl From<Fault> for Status {
             matches: fault.matches.iter().take(MOST_MATCHES).map(|line| cut(line, LONGEST_MATCH)).collect(),
             scope: fault.scope.unwrap_or_default(),
             retry_after_seconds: fault.retry_after.unwrap_or(0),
+            no_login_mends_it: fault.no_login_mends_it,
         };
         let packed = prost_types::Any { type_url: DETAIL_TYPE.to_owned(), value: detail.encode_to_vec() };
         let status = RpcStatus { code: code.into(), message: message.clone(), details: vec![packed] };
@@ -377,6 +381,7 @@ fn unpack(status: &Status) -> Option<Fault> {
         matches: detail.matches,
         scope: given(detail.scope),
         retry_after: Some(detail.retry_after_seconds).filter(|seconds| *seconds > 0),
+        no_login_mends_it: detail.no_login_mends_it,
     })
 }
 
@@ -394,6 +399,8 @@ mod tests {
             let fault = Fault::new(code, "two tokens begin with 1b4e – „acme“")
                 .hint("give more characters")
                 .matches(vec!["1b4e28ba CI".to_owned(), "1b4e99ff Old".to_owned()]);
+            assert_eq!(Fault::from(Status::from(fault.clone())), fault);
+            let fault = Fault { no_login_mends_it: true, ..fault };
             assert_eq!(Fault::from(Status::from(fault.clone())), fault);
         }
         let fault = Fault::field("scopes", "unknown scope \"repo:wrote\"");

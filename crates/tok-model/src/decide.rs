@@ -13,7 +13,7 @@ mod refusal;
 pub use authority::{RECENT_LOGIN, has_right, highest_right};
 pub use caller::{Bearer, Caller, Membership, OwnerNow, UserNow};
 pub use explain::{Explained, Link, Step, explain};
-pub use refusal::{Class, Refusal, Rule, login_mends};
+pub use refusal::{Class, Refusal, Rule};
 
 use explain::{Silent, Trace};
 

@@ -5,7 +5,6 @@ use std::{fmt, io};
 
 use serde::Serialize;
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::decide::login_mends;
 
 use crate::output::{self, Format, Named};
 
@@ -64,6 +63,8 @@ pub(crate) enum Failure {
 pub(crate) struct Complaint {
     #[serde(skip)]
     exit: Exit,
+    #[serde(skip)]
+    no_login_mends_it: bool,
     code: &'static str,
     message: String,
     hint: Option<String>,
@@ -76,7 +77,15 @@ pub(crate) struct Complaint {
 impl Failure {
     fn said(exit: Exit, code: &'static str, message: impl fmt::Display) -> Self {
         let message = message.to_string();
-        Self::Said(Box::new(Complaint { exit, code, message, hint: None, field: None, matches: Vec::new() }))
+        Self::Said(Box::new(Complaint {
+            exit,
+            no_login_mends_it: false,
+            code,
+            message,
+            hint: None,
+            field: None,
+            matches: Vec::new(),
+        }))
     }
 
     /// The arguments make no sense, or not here.
@@ -143,9 +152,7 @@ impl Failure {
     /// The same, with what to do next if the daemon does not know the caller.
     pub(crate) fn hint_if_not_logged_in(self, hint: &str) -> Self {
         match &self {
-            Self::Said(complaint)
-                if complaint.exit == Exit::NotLoggedIn && complaint.hint.as_deref().is_none_or(login_mends) =>
-            {
+            Self::Said(complaint) if complaint.exit == Exit::NotLoggedIn && !complaint.no_login_mends_it => {
                 self.hint(hint)
             }
             _ => self,
@@ -273,8 +280,9 @@ impl Complaint {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        let Fault { code, message, hint, field, matches, .. } = fault;
-        Self::Said(Box::new(Complaint { exit: code.into(), code: code.as_str(), message, hint, field, matches }))
+        let Fault { code, message, hint, field, matches, no_login_mends_it, .. } = fault;
+        let (exit, code) = (code.into(), code.as_str());
+        Self::Said(Box::new(Complaint { exit, no_login_mends_it, code, message, hint, field, matches }))
     }
 }
 

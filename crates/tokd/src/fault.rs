@@ -34,7 +34,8 @@ impl IntoFault for Refusal {
             Rule::Throttled(seconds) => Some(seconds),
             _ => None,
         };
-        let fault = Fault { scope, retry_after, ..Fault::new(code, &self) };
+        let no_login_mends_it = self.rule.outlasts_a_login();
+        let fault = Fault { scope, retry_after, no_login_mends_it, ..Fault::new(code, &self) };
         match self.hint() {
             Some(hint) => fault.hint(hint),
             None => fault,

@@ -36,16 +36,6 @@ impl From<Rule> for Refusal {
     }
 }
 
-/// How a hint begins that names what a manager can do.
-const BY_MANAGER: &str = "a manager can";
-/// The same of what can be done by calling from somewhere else.
-const FROM_ADDRESS: &str = "call from an allowed address";
-
-/// Whether a login helps whoever was refused with this hint; else the hint says what does.
-pub fn login_mends(hint: &str) -> bool {
-    !hint.starts_with(BY_MANAGER) && !hint.starts_with(FROM_ADDRESS)
-}
-
 /// Each rule that can say no, with the facts it judged by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
@@ -279,6 +269,11 @@ impl Rule {
                 | Self::UsedUp
         )
     }
+
+    /// Whether it is about whom was known, and would say no to another login of theirs, too. The hint says what helps.
+    pub fn outlasts_a_login(&self) -> bool {
+        matches!(self, Self::OwnerDisabled(_) | Self::Address | Self::UnknownLocalUser)
+    }
 }
 
 impl Refusal {
@@ -344,10 +339,10 @@ impl Refusal {
                 "run the version of tokd that wrote it, or end it with `tok token revoke <id>` and make another"
                     .to_owned(),
             ),
-            Rule::OwnerDisabled(name) => Some(format!("{BY_MANAGER} undo it: tok user enable {name}")),
-            Rule::Address => Some(format!("{FROM_ADDRESS}, or make another token with --allow-cidr")),
+            Rule::OwnerDisabled(name) => Some(format!("a manager can undo it: tok user enable {name}")),
+            Rule::Address => Some("call from an allowed address, or make another token with --allow-cidr".to_owned()),
             Rule::UnknownLocalUser => {
-                Some(format!("{BY_MANAGER} add you, under the name that `id -un` prints: tok user create <name>"))
+                Some("a manager can add you, under the name that `id -un` prints: tok user create <name>".to_owned())
             }
             Rule::Scope(scope) => Some(format!("make a token that has it: tok token create <name> --scopes {scope}")),
             Rule::Route { repo, .. } => Some(format!("make a token with --route '{repo}:rw'")),
@@ -407,12 +402,13 @@ mod tests {
 
     #[test]
     fn who_is_disabled_is_not_sent_to_log_in() {
-        let hint = |rule: Rule| Refusal::from(rule).hint().unwrap();
         for no in [Rule::OwnerDisabled("ann".parse().unwrap()), Rule::UnknownLocalUser, Rule::Address] {
-            assert!(!login_mends(&hint(no.clone())), "{no:?}");
+            assert!(no.outlasts_a_login() && !no.is_over(), "{no:?}");
+            let refusal = Refusal::from(no);
+            assert!(refusal.class() == Class::Unauthenticated && refusal.hint().is_some(), "{refusal:?}");
         }
         for yes in [Rule::OwnerGone, Rule::UnknownToken, Rule::NoCredential] {
-            assert!(login_mends(&hint(yes.clone())), "{yes:?}");
+            assert!(!yes.outlasts_a_login(), "{yes:?}");
         }
     }
 }

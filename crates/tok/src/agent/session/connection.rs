@@ -7,7 +7,6 @@ use std::time::Duration;
 use tok_api::client::{Caller, Client, RemoteOptions};
 use tok_api::fault::{Fault, FaultCode};
 use tok_api::moment::Moment;
-use tok_model::decide::login_mends;
 
 use super::Session;
 use crate::agent::patience::{self, MINT, Patience};
@@ -159,9 +158,11 @@ impl Session {
     fn ended(&self, why: &Fault) -> Fault {
         let server = &self.login.server;
         // Who is not let in by anybody's login is not to try one.
-        if let Some(hint) = why.hint.as_deref().filter(|hint| !login_mends(hint)) {
-            let message = format!("your login at {server} is not taken now: {}", why.message);
-            return Fault::new(FaultCode::Unauthenticated, message).hint(hint);
+        if why.no_login_mends_it {
+            return Fault {
+                message: format!("your login at {server} is not taken now: {}", why.message),
+                ..why.clone()
+            };
         }
         let message = format!("your login at {server} ended ({})", why.message);
         Fault::new(FaultCode::Unauthenticated, message).hint(format!("run `{}`", self.login.login_command()))

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 use tok_api::fault::{Fault, FaultCode};
-use tok_model::decide::login_mends;
 use tokio::time::timeout;
 
 use super::finding::{Check, Class, Finding};
@@ -104,9 +103,10 @@ fn silent(target: &Target) -> Finding {
 
 fn ended(answerer: &Answerer, target: &Target, fault: Fault) -> Finding {
     // A user who is disabled, say.
-    if let Some(hint) = fault.hint.filter(|hint| !login_mends(hint)) {
+    if fault.no_login_mends_it {
         let what = format!("{} does not take you now: {}", target.server, fault.message);
-        return Finding::error(what, format!("no login mends that; {hint}")).class(Class::NotLoggedIn);
+        let why = format!("no login mends that; {}", fault.hint.unwrap_or_default());
+        return Finding::error(what, why).class(Class::NotLoggedIn);
     }
     let why = "the server does not know it any more: it ran out or was revoked";
     let finding = match answerer.login() {
