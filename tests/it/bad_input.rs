@@ -112,7 +112,9 @@ fn what_is_not_there_or_there_already_is_named_with_where_to_look() {
         let reply = people.json(&people.boss, "POST", path, &json!({"name": name}));
         problem(&reply, 409, "conflict", Some("name"));
     }
-    for who in [&people.will, &people.boss] {
+    let of_one = json!({"name": "z", "kind": "repo", "permission": "read", "repos": ["acme/app"]});
+    let of_one = people.json(&people.mona, "POST", "/v1/tokens", &of_one).json()["secret"].as_str().unwrap().to_owned();
+    for who in [&people.will, &people.boss, &of_one] {
         let said = problem(&people.get(who, "/v1/repositories?workspace=nows"), 404, "not_found", Some("workspace"));
         assert!(said["hint"].as_str().unwrap().contains("tok workspace list"), "{said}");
         assert_eq!(people.get(who, "/v1/repositories?workspace=acme").status, 200);

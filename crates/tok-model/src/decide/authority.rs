@@ -353,6 +353,7 @@ pub(super) fn workspace_role(caller: &Caller, workspace: &WorkspaceName) -> Resu
                 return Ok(if permission.covers(RepoRight::Write) { Role::Maintainer } else { Role::Reader });
             }
             Grant::Workspace { .. } => return Err(hidden()),
+            Grant::Repo { workspace: mine, .. } if mine != workspace => return Err(hidden()),
             Grant::Repo { .. } | Grant::Git { .. } => return Err(Rule::Kind(token.kind()).into()),
         }
     }
